@@ -1,0 +1,37 @@
+"""Group relative policy optimisation, in the form that the TPO paper compares with."""
+
+from dataclasses import dataclass
+
+from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
+from algorithms.ppo import clipped
+
+
+@dataclass(frozen=True)
+class GRPO(Objective):
+    """PPO's clipped surrogate with group-standardised scores, one ratio per candidate, and a KL penalty to pi_old.
+
+        d_i = l_i - l_old_i,    A_i = (s_i - mean) / (std + 1e-8)
+        loss = -sum_i w_i [ min(e^d_i A_i, clip(e^d_i, 1 - clip_eps, 1 + clip_eps) A_i) - beta (e^-d_i + d_i - 1) ]
+
+    Sum over the candidates drawn, mean over contexts; d is clamped to [-20, 20]; population std over the draws.
+    The published form has one ratio per token instead. Raises ValueError for clip_eps outside (0, 1) or beta < 0.
+    https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
+    """
+
+    name = "grpo"
+    paper = "https://arxiv.org/abs/2402.03300"
+    sampler = "group"
+    invariances = frozenset({"shift", "scale"})
+
+    clip_eps: float = 0.2
+    beta: float = 0.04
+
+    def __post_init__(self):
+        require(0 < self.clip_eps < 1, "clip_eps", self.clip_eps, "in (0, 1)")
+        require(self.beta >= 0, "beta", self.beta, ">= 0")
+
+    def loss(self, logp, batch: Batch) -> Loss:
+        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-20, 20)
+        advantage = standardize(batch.score, batch.weight, eps=1e-8)
+        kl = (-d).expm1() + d
+        return group_sum(self.beta * kl - clipped(d.exp(), advantage, self.clip_eps), batch.weight), {}

@@ -1,0 +1,1 @@
+"""Figures and tables, from the run store alone: nothing here imports torch or trains."""

@@ -1,0 +1,59 @@
+"""Learning curves: mean over seeds with a 95 % band."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats, style
+from analysis.load import Row
+
+POINTS = 200  # more than a column can show
+LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
+
+
+def curve(row: Row, metric: str) -> pd.DataFrame:
+    """label, metric, step, mean, low, high and n (seeds) at up to 200 steps of a run."""
+    steps, values = row.metric(metric)
+    keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), POINTS)).round().astype(int))
+    steps, values = steps[keep], values[keep]
+    values = values[:, np.isfinite(values).all(axis=0)]
+    low, high = stats.interval(values)
+    columns = {"step": steps, "mean": values.mean(-1), "low": low, "high": high, "n": values.shape[-1]}
+    return pd.DataFrame({"label": row.label, "metric": metric, **columns})
+
+
+def draw(axis, row: Row, metric: str, log_y: bool = False) -> pd.DataFrame:
+    """Draw one run's curve and return what was drawn."""
+    data = curve(row, metric)
+    axis.plot(data.step, data["mean"], **row.style)
+    axis.fill_between(data.step, data.low, data.high, color=row.style["color"], alpha=0.2, linewidth=0)
+    axis.set(xlabel="step", ylabel=LABELS.get(metric, metric), yscale="log" if log_y else "linear")
+    return data
+
+
+def seeds_text(rows: list[Row]) -> str:
+    """How many seeds the rows have, for a title."""
+    counts = sorted({row.seeds for row in rows})
+    return f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} seeds"
+
+
+def error_figure(rows: list[Row], stem: Path) -> Path:
+    """One panel of error curves, as a PNG."""
+    figure, (axis,) = style.panels(1)
+    for row in rows:
+        draw(axis, row, "error", log_y=True)
+    axis.set_title(f"{rows[0].config['env']['label']}, {seeds_text(rows)}")
+    axis.legend()
+    return style.save(figure, stem, ("png",))[0]
+
+
+def two_panels(rows: list[Row], title: str) -> tuple[style.Figure, pd.DataFrame]:
+    """Error on the left, misalignment on the right, both on log axes, for the bandits."""
+    figure, (left, right) = style.panels(2)
+    drawn = [draw(left, row, "error", log_y=True) for row in rows]
+    drawn += [draw(right, row, "misalignment", log_y=True) for row in rows]
+    right.set_ylim(bottom=1e-6)  # below it a float32 cosine is rounding noise
+    left.legend()
+    figure.suptitle(f"{title}, {seeds_text(rows)}", fontsize=9)
+    return figure, pd.concat(drawn)

@@ -1,0 +1,35 @@
+"""How a command ends: a table, the paths of data and curve, what failed, and the exit code."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis import tables
+from analysis.curves import error_figure
+from analysis.load import Row, label
+
+
+def conclude(outcomes: list, console: Console) -> int:
+    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 the only job was refused."""
+    rows = [Row(o.run.config(), label(o.run.config()), o.run) for o in outcomes if o.status in ("done", "skipped")]
+    for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
+        _show([row for row in rows if row.config["env"]["name"] == env], env, console)
+    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy")]
+    for outcome in problems:
+        where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
+        text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"
+        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+    if len(outcomes) == 1 and problems and problems[0].run is None:
+        return 2
+    return 1 if any(o.status in ("failed", "refused") for o in problems) else 0
+
+
+def _show(rows: list[Row], env: str, console: Console) -> None:
+    console.print(tables.render(tables.summary(rows), env))
+    for row in rows:
+        curve = error_figure([row], row.run.curve.with_suffix(""))
+        console.print(f"{row.label}: data {row.run.path}{os.sep}, curve {curve}", soft_wrap=True, highlight=False)
+    if len(rows) > 1:
+        together = error_figure(rows, rows[0].run.path.parents[1] / "curves")
+        console.print(f"all: {Path(together)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""Hydra groups, and the one place where a composed config is validated."""

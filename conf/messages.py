@@ -1,0 +1,43 @@
+"""Messages about what a user typed: key, value, what is allowed, and the nearest."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from hydra import compose, initialize_config_module
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+
+
+def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
+    """One line that names what is allowed and suggests the nearest."""
+    allowed = list(allowed)
+    typed = re.split(r"[.= /]", key)[-1]
+    near = difflib.get_close_matches(typed, allowed, n=1)
+    return f"{key}: {what}{f' (did you mean {near[0]}?)' if near else ''}; allowed: {', '.join(allowed) or 'nothing'}"
+
+
+def explain(error: Exception, argv: list[str]) -> str:
+    """Hydra's complaint about a command line, as one line in our terms."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return unknown(f"{group}={name}", error.options or [], "not found")
+    match = re.search(r"Could not (?:override|append to config\. An item is already at|delete from config\.) '?([^'\s]+)'", str(error))
+    if isinstance(error, ConfigCompositionException) and match:
+        key = match[1].rstrip(".")
+        return unknown(key, _siblings(key, argv))
+    if isinstance(error, ValueError) and "group override" in str(error):
+        return f"a group (algo, env, model, optim, train, tracker) takes the name of one of its files ({error})"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read ({str(error).splitlines()[0]}); write key=value"
+    return str(error)
+
+
+def _siblings(key: str, argv: list[str]) -> list[str]:
+    """The keys beside `key` in the config that the groups chosen in `argv` compose."""
+    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker)=\w+", arg)]
+    with initialize_config_module("conf", version_base="1.3"):
+        node = compose("config", groups)
+    for part in key.split(".")[:-1]:
+        node = node.get(part) if isinstance(node, DictConfig) else None
+    return [str(k) for k in node if k not in ("debug", "paper")] if isinstance(node, DictConfig) else []

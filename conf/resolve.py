@@ -1,0 +1,183 @@
+"""From a composed config to validated frozen dataclasses: the one place where user input is checked."""
+
+import dataclasses
+import importlib
+import pkgutil
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import algorithms
+import envs
+import models
+from algorithms.base import Objective
+from envs.base import Env
+from conf.messages import unknown
+from store.trackers import TRACKERS
+from training import optim
+from training.loop import TrainConfig
+
+TOP_LEVEL = ("algo", "env", "model", "optim", "train", "tracker", "seeds", "device", "runs_dir", "force")
+APPEARANCE = {
+    "name": (r"\w+", "letters, digits and _"),
+    "label": (r".+", "some text"),
+    "color": (r"#[0-9a-fA-F]{6}", "a colour such as '#0072B2'"),
+    "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
+}
+COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
+
+
+class ConfigError(Exception):
+    """The user asked for something impossible; the message names key, value and what is allowed."""
+
+
+class MisfitError(ConfigError):
+    """Algorithm and environment are fine, but not together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One validated configuration; `config` is the same as plain data, for the store."""
+
+    objective: Objective
+    env: Env
+    model: Any
+    optim: Any
+    train: TrainConfig
+    tracker: Any
+    seeds: tuple[int, ...]
+    device: torch.device
+    runs_dir: Path
+    force: bool
+    config: dict[str, Any]
+
+
+def discover(package: ModuleType) -> dict[str, type]:
+    """{name: class} of the named dataclasses in a package's modules, or in a module."""
+    modules = [package]
+    for info in pkgutil.iter_modules(getattr(package, "__path__", [])):
+        modules.append(importlib.import_module(f"{package.__name__}.{info.name}"))
+    found = [c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__]
+    return {c.name: c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)}
+
+
+def resolve(cfg: DictConfig) -> Experiment:
+    """Validate everything before any work; raises ConfigError."""
+    for key in cfg:
+        if key not in TOP_LEVEL and not (key in ("debug", "paper") and cfg[key] is None):
+            raise ConfigError(unknown(str(key), TOP_LEVEL))
+    objective = _section(cfg, "algo", discover(algorithms), "objective", hidden=("name", "label", "color", "linestyle"))
+    env = _section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
+    check_fit(objective, env, cfg.algo.name, cfg.env.name)
+    experiment = Experiment(
+        objective=objective,
+        env=env,
+        model=_section(cfg, "model", discover(models)),
+        optim=_section(cfg, "optim", discover(optim)),
+        train=_build(TrainConfig, cfg.train, "train"),
+        tracker=_section(cfg, "tracker", TRACKERS),
+        seeds=_seeds(cfg.seeds),
+        device=_device(cfg.device),
+        runs_dir=_runs_dir(cfg.runs_dir),
+        force=_bool("force", cfg.force),
+        config={},
+    )
+    config = {"algo": {}, "env": {}, "model": {}, "optim": {}, "train": {}}
+    for section in config:
+        typed = dataclasses.asdict(getattr(experiment, "objective" if section == "algo" else section))
+        config[section] = OmegaConf.to_container(cfg[section], resolve=True) | typed
+    return dataclasses.replace(experiment, config=config)
+
+
+def check_fit(objective: Objective, env: Env, algo: str, task: str) -> None:
+    """Raise MisfitError unless `env` offers what `objective` compares."""
+    spec = env.spec
+    if objective.sampler not in spec.samplers:
+        offers = ", ".join(sorted(spec.samplers))
+        raise MisfitError(f"algo={algo} needs the sampler '{objective.sampler}', env={task} offers: {offers}")
+    candidates = spec.groups.get(objective.sampler)
+    if candidates is not None and candidates < 2:
+        what = COMPARES[objective.sampler]
+        raise MisfitError(f"algo={algo} compares {what}, but env={task} is set to {candidates}: must be at least 2")
+
+
+def _section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:
+    node = cfg[section]
+    if not isinstance(node, DictConfig) or kind not in node:
+        raise ConfigError(f"{section}={node}: must be one of the files of conf/{section}")
+    if node[kind] not in classes:
+        raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, "not found"))
+    for key, (pattern, allowed) in APPEARANCE.items():
+        if key in hidden and key in node and not re.fullmatch(pattern, str(node[key])):
+            raise ConfigError(f"{section}.{key}={node[key]}: must be {allowed}")
+    return _build(classes[node[kind]], node, section, (kind, *hidden))
+
+
+def _build(cls: type, node: DictConfig, section: str, hidden: Iterable[str] = ()) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    values = {key: node[key] for key in node if key not in hidden}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(unknown(f"{section}.{key}", fields))
+        values[key] = _typed(f"{section}.{key}", value, fields[key].type)
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConfigError(f"{section}.{error}") from None
+
+
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """`value` as OmegaConf converts it to a field of type `kind`."""
+    try:
+        schema = OmegaConf.structured(dataclasses.make_dataclass("Field", [("value", kind)]))
+        return OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))["value"]
+    except OmegaConfBaseException:
+        name = getattr(kind, "__name__", None) or str(kind)
+        raise ConfigError(f"{key}={value!r}: must be of type {name.replace('None', 'null')}") from None
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ConfigError(f"seeds={value}: must be a number of seeds >= 1, or a list such as [3,7]")
+        return tuple(range(value))
+    seeds = list(value) if OmegaConf.is_list(value) else None
+    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
+        raise ConfigError(f"seeds={value}: must be a number of seeds >= 1, or a list of integers >= 0 such as [3,7]")
+    if len(set(seeds)) < len(seeds):
+        twice = sorted({s for s in seeds if seeds.count(s) > 1})
+        raise ConfigError(f"seeds={value}: {twice} given twice; each seed once")
+    return tuple(seeds)
+
+
+def _device(value: Any) -> torch.device:
+    if value not in ("auto", "cpu", "cuda"):
+        raise ConfigError(unknown(f"device={value}", ("auto", "cpu", "cuda"), "unknown device"))
+    if value == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: this machine has no usable CUDA device; allowed here: auto, cpu")
+    return torch.device("cuda" if value != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _runs_dir(value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"runs_dir={value}: must be the path of a folder")
+    path = Path(value)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise ConfigError(f"runs_dir={value}: cannot write there ({error.strerror}); name a writable folder") from None
+    return path
+
+
+def _bool(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key}={value}: must be true or false")
+    return value

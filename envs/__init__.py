@@ -1,0 +1,1 @@
+"""One file per task family: where contexts come from, and what a candidate scores."""

@@ -1,0 +1,54 @@
+"""What the trainer needs to know of a task."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Facts of a configured task.
+
+    contexts   distinct contexts of a tabular task
+    actions    actions per token
+    samplers   {what an objective compares (Objective.sampler): the layout of `training.sampling` that serves it}
+    groups     {Objective.sampler: candidates K in one group}; comparing methods need at least 2
+    chance     error of the uniform policy
+    epochs     gradient steps per rollout, or None for the objective's own
+    eval_at    "rollout": metrics of the policy that drew the batch; "update": of the policy after it
+    """
+
+    contexts: int
+    actions: int
+    samplers: dict[str, str]
+    groups: dict[str, int]
+    chance: float
+    epochs: int | None = None
+    eval_at: str = "rollout"
+
+
+class Env:
+    """A frozen dataclass of settings; raises ValueError naming the key on impossible ones. S seeds lead every tensor."""
+
+    name: ClassVar[str]
+
+    @property
+    def spec(self) -> Spec:
+        raise NotImplementedError
+
+    def contexts(self, noise) -> Tensor | None:
+        """Contexts (S,B) of one batch; None for all contexts in order."""
+        raise NotImplementedError
+
+    def score(self, contexts: Tensor | None, candidates: Tensor, noise) -> Tensor:
+        """Rewards (S,B,K,T) of candidates (S,B,K)."""
+        raise NotImplementedError
+
+    def evaluate(self, policy, noise) -> dict[str, Tensor]:
+        """Metrics {name: (S,)}; "error" is among them, and lower is better."""
+        raise NotImplementedError
+
+    def gradient_metrics(self, policy) -> dict[str, Tensor]:
+        """Metrics {name: (S,)} of the policy's first-epoch gradient, read from `.grad`."""
+        return {}

@@ -1,0 +1,1 @@
+"""Policies, with one set of parameters per seed stacked along the first dim."""

@@ -1,0 +1,1 @@
+"""Runs on disk, addressed by what was run, and mirrors of them."""

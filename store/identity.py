@@ -1,0 +1,25 @@
+"""What makes two runs the same experiment."""
+
+import hashlib
+import json
+from typing import Any
+
+SECTIONS = ("algo", "env", "model", "optim", "train")
+# how a run is shown or saved does not change what it computes
+PRESENTATION = {"algo": ("label", "color", "linestyle"), "env": ("label",), "train": ("checkpoint_every",)}
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a composed config that determines its numbers: no seeds, device, tracker, paths or labels."""
+    hidden = {section: PRESENTATION.get(section, ()) for section in SECTIONS}
+    return {s: {k: _number(v) for k, v in config[s].items() if k not in hidden[s]} for s in SECTIONS}
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """Twelve hex digits of the hash of a config's identity."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

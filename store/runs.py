@@ -1,0 +1,146 @@
+"""RunStore: one folder per configuration, metrics of all its seeds, safe against crashes and twins."""
+
+import json
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from filelock import FileLock, Timeout
+
+from store.identity import run_id
+
+log = logging.getLogger(__name__)
+COLUMNS = ["seed", "step", "metric", "value"]
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("holds no mapping")
+    return value
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "config.yaml": lambda path: _mapping(yaml.safe_load(path.read_text())),
+    "manifest.json": lambda path: _mapping(json.loads(path.read_text())),
+    "metrics.parquet": lambda path: pd.read_parquet(path)[COLUMNS],
+}
+
+
+class RunBusy(Exception):
+    """Another process is working on this run."""
+
+
+def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file, then rename it to `path`: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Run:
+    """runs/<env>/<algo>/<run_id>/: config.yaml, manifest.json, metrics.parquet and the newest checkpoint."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "curve.png"
+
+    def config(self) -> dict[str, Any]:
+        return self._read("config.yaml") or {}
+
+    def manifest(self) -> dict[str, Any]:
+        return self._read("manifest.json") or {}
+
+    def frame(self) -> pd.DataFrame:
+        """Metrics of the finished seeds: seed, step, metric, value."""
+        frame = self._read("metrics.parquet")
+        return pd.DataFrame(columns=COLUMNS) if frame is None else frame
+
+    def seeds_done(self) -> list[int]:
+        return sorted(int(seed) for seed in self.frame().seed.unique())
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold this run alone; raises RunBusy if another process does. A dead process holds nothing."""
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise RunBusy(str(self.path)) from None
+
+    def save(self, frame: pd.DataFrame, batch: dict[str, Any]) -> None:
+        """Add the finished seeds of `frame`, replacing them where they exist; `batch` says how they were made."""
+        kept = self.frame()
+        merged = pd.concat([kept[~kept.seed.isin(frame.seed.unique())], frame]) if len(kept) else frame
+        merged = merged.sort_values(["seed", "metric", "step"], ignore_index=True)
+        self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
+        self.checkpoint.unlink(missing_ok=True)
+        seeds = sorted(int(seed) for seed in merged.seed.unique())
+        batches = [*self.manifest().get("batches", []), batch]
+        self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
+
+    def fail(self, error: BaseException) -> None:
+        self.update(status="failed", traceback="".join(traceback.format_exception(error)))
+
+    def update(self, **fields: Any) -> None:
+        text = json.dumps(self.manifest() | fields, indent=1)
+        self._write("manifest.json", lambda p: p.write_text(text))
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        self._write("config.yaml", lambda p: p.write_text(yaml.safe_dump(config, sort_keys=False)))
+
+    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
+        path = self.path / name
+        if path.exists() and self._read(name) is None:
+            os.replace(path, path.with_name(f"{name}.damaged-{time.time_ns()}"))
+        atomic_write(path, write)
+
+    def _read(self, name: str) -> Any:
+        path = self.path / name
+        try:
+            return READERS[name](path) if path.exists() else None
+        except Exception as error:  # whatever a damaged file makes its parser raise
+            log.warning("skipped damaged file %s (%s)", path, str(error).splitlines()[0] if str(error) else error)
+            return None
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """All runs below `root`."""
+
+    root: Path
+
+    def open(self, config: dict[str, Any]) -> Run:
+        """The run of a config, its folder made if need be."""
+        run = self.find(config)
+        run.path.mkdir(parents=True, exist_ok=True)
+        if not run.config():
+            run.write_config(config)
+        return run
+
+    def find(self, config: dict[str, Any]) -> Run:
+        return Run(self.root / config["env"]["name"] / config["algo"]["name"] / run_id(config))
+
+    def runs(self) -> Iterator[Run]:
+        """Every readable run, in the order of their paths."""
+        for path in sorted(self.root.glob("*/*/*/config.yaml")):
+            run = Run(path.parent)
+            if run.config():
+                yield run

@@ -1,0 +1,49 @@
+"""Mirrors of a run's metrics: never the source of truth."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Mirror = Callable[[Any], None]  # takes the training history after every step
+
+
+@dataclass(frozen=True)
+class NoTracker:
+    """Mirrors nothing."""
+
+    name = "none"
+
+    @contextmanager
+    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Mirror]:
+        yield lambda history: None
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """Mirrors seed means to Weights & Biases as they are recorded; WANDB_MODE=offline keeps them in the run's folder."""
+
+    name = "wandb"
+
+    project: str = "tpo"
+    entity: str | None = None
+
+    @contextmanager
+    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Mirror]:
+        import wandb
+
+        name = f"{config['env']['name']}/{config['algo']['name']}"
+        shown = 0
+        with wandb.init(project=self.project, entity=self.entity, name=name, config=config, dir=folder) as run:
+
+            def mirror(history) -> None:
+                nonlocal shown
+                if history.steps and history.steps[-1] > shown:
+                    shown = history.steps[-1]
+                    run.log({name: v[-1].nanmean().item() for name, v in history.values.items()}, step=shown)
+
+            yield mirror
+
+
+TRACKERS = {tracker.name: tracker for tracker in (NoTracker, Wandb)}

@@ -1,0 +1,1 @@
+"""Grids as files: `python run.py paper=fig02`."""

@@ -1,0 +1,1 @@
+"""The loop, candidate sampling, optimisers, per-seed noise, checkpoints and progress."""

@@ -1,0 +1,125 @@
+"""The training loop: contexts -> candidates -> scores -> epochs x (loss, step) -> metrics, all seeds at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from algorithms.base import Objective, require
+from envs.base import Env
+from models.base import Policy
+from training.noise import Noise
+from training.optim import per_seed
+from training.sampling import SAMPLERS
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length and records of a run.
+
+    steps             rollouts, each followed by its gradient epochs
+    epochs            gradient steps per rollout; null: the environment's, or else the objective's own
+    log_every         steps between two recorded metrics (the first and the last step are always recorded)
+    checkpoint_every  steps between two checkpoints
+    diagnostics       also record the objective's own metrics, at the first epoch
+
+    Raises ValueError for a count below 1.
+    """
+
+    steps: int = 100
+    epochs: int | None = None
+    log_every: int = 1
+    checkpoint_every: int = 500
+    diagnostics: bool = False
+
+    def __post_init__(self):
+        for key in ("steps", "log_every", "checkpoint_every"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
+        require(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "null or >= 1")
+
+
+@dataclass
+class History:
+    """Metrics (S,) at each recorded step; a seed is NaN from the step at which it turned non-finite."""
+
+    steps: list[int] = field(default_factory=list)
+    values: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def append(self, step: int, metrics: dict[str, Tensor]) -> None:
+        self.steps.append(step)
+        for name, value in metrics.items():
+            self.values.setdefault(name, []).append(value.detach())
+
+    def arrays(self) -> dict:
+        """{metric: numpy array (steps, S)}."""
+        return {name: torch.stack(values).cpu().numpy() for name, values in self.values.items()}
+
+
+class Trainer:
+    """Trains the seeds of one configuration together; `step`, `policy`, `optimizer` and `history` are its whole state."""
+
+    def __init__(self, env: Env, policy: Policy, objective: Objective, optimizer, noise: Noise, cfg: TrainConfig):
+        self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
+        self.noise, self.cfg = noise, cfg
+        self.sampler = SAMPLERS[env.spec.samplers[objective.sampler]]
+        self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
+        self.step = 0
+        self.alive = torch.ones(len(noise.seeds), dtype=torch.bool, device=noise.device)
+        self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
+        self.history = History()
+
+    def run(self, after_step: Callable[["Trainer"], None] = lambda trainer: None) -> History:
+        """Train to the last step, calling `after_step` after each one."""
+        while self.step < self.cfg.steps:
+            self._train_step()
+            after_step(self)
+        return self.history
+
+    def _train_step(self) -> None:
+        at_rollout = self.env.spec.eval_at == "rollout"
+        self.step += 1
+        logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
+        noise = self.noise.at(self.step)
+        rollout = self.sampler(self.env, self.policy, noise)
+        metrics = self.env.evaluate(self.policy, noise) if logged and at_rollout else {}
+        for epoch in range(self.epochs):
+            info = self._epoch(rollout)
+            if logged and epoch == 0:
+                metrics |= self.env.gradient_metrics(self.policy) | (info if self.cfg.diagnostics else {})
+            self.optimizer.step(self.alive)
+        self.steps_alive += self.alive
+        if logged:
+            metrics |= {} if at_rollout else self.env.evaluate(self.policy, noise)
+            self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
+
+    def _epoch(self, rollout) -> dict[str, Tensor]:
+        logp = self.policy.logp(rollout.contexts, rollout.candidates).view(rollout.batch.logp_old.shape)
+        loss, info = self.objective.loss(logp, rollout.batch)
+        self.optimizer.zero_grad()
+        loss.sum().backward()
+        # a non-finite seed is frozen where it is, while the others go on
+        self.alive &= (loss.detach() + sum(per_seed(p.grad) for p in self.policy.parameters())).isfinite()
+        return info
+
+    def frozen(self) -> dict[int, int]:
+        """{seed: step at which it turned non-finite}."""
+        pairs = zip(self.noise.seeds, self.alive.tolist(), self.steps_alive.tolist(), strict=True)
+        return {seed: steps + 1 for seed, alive, steps in pairs if not alive}
+
+    def state_dict(self) -> dict:
+        return {
+            "step": self.step,
+            "alive": self.alive,
+            "steps_alive": self.steps_alive,
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.history.steps,
+            "values": {name: torch.stack(v) for name, v in self.history.values.items()},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        self.step, self.alive, self.steps_alive = state["step"], state["alive"], state["steps_alive"]
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = History(state["steps"], {name: list(v) for name, v in state["values"].items()})

@@ -1,0 +1,42 @@
+"""Random numbers that depend on (seed, stream, step) alone, never on which seeds train beside it."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+STREAMS = ("init", "context", "action", "reward", "eval")
+BLOCK = 8192  # numbers drawn at once per seed, since starting a generator costs more than a draw
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Counter-based (Philox) noise: key (seed, stream), counter block of steps, so nothing needs saving to resume."""
+
+    seeds: tuple[int, ...]
+    device: torch.device = torch.device("cpu")
+    step: int = 0
+    _cache: dict = field(default_factory=dict, compare=False, repr=False)
+
+    def at(self, step: int) -> "Noise":
+        return replace(self, step=step)
+
+    def uniform(self, stream: str, n: int) -> Tensor:
+        """(S, n) in [0, 1)."""
+        return self._draw(stream, n, "random")
+
+    def normal(self, stream: str, n: int) -> Tensor:
+        """(S, n), standard normal."""
+        return self._draw(stream, n, "standard_normal")
+
+    def _draw(self, stream: str, n: int, method: str) -> Tensor:
+        steps = max(1, BLOCK // n)
+        block, row = divmod(self.step, steps)
+        key = stream, n, method
+        if self._cache.get(key, (None,))[0] != block:
+            counter, index = [0, 0, block, 0], STREAMS.index(stream)
+            generators = (np.random.Generator(np.random.Philox(counter=counter, key=[s, index])) for s in self.seeds)
+            draws = np.stack([getattr(g, method)((steps, n), dtype=np.float32) for g in generators], axis=1)
+            self._cache[key] = block, torch.from_numpy(draws).to(self.device)
+        return self._cache[key][1][row]

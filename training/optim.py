@@ -1,0 +1,63 @@
+"""Optimisers over seed-stacked parameters (S, ...): no statistic ever crosses seeds."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms.base import require
+
+
+@dataclass(frozen=True)
+class NormalizedConfig:
+    """Plain gradient steps of length lr; raises ValueError for lr <= 0."""
+
+    name = "normalized"
+
+    lr: float = 0.1
+
+    def __post_init__(self):
+        require(self.lr > 0, "lr", self.lr, "> 0")
+
+    def build(self, params: list[Tensor]) -> "Normalized":
+        return Normalized(params, self.lr)
+
+
+class Optimizer:
+    """Seed-stacked optimiser: `step(alive)` moves the seeds with `alive` (S,) true and leaves the others untouched."""
+
+    def __init__(self, params: list[Tensor]):
+        self.params = params
+
+    def zero_grad(self) -> None:
+        for p in self.params:
+            p.grad = None
+
+    def step(self, alive: Tensor) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        pass
+
+
+class Normalized(Optimizer):
+    """theta <- theta - lr g / |g|, one norm over all parameters of a seed; no step where g = 0."""
+
+    def __init__(self, params: list[Tensor], lr: float):
+        super().__init__(params)
+        self.lr = lr
+
+    @torch.no_grad()
+    def step(self, alive: Tensor) -> None:
+        norm = sum(per_seed(p.grad.square()) for p in self.params).sqrt()
+        scale = torch.where(alive & (norm > 0), -self.lr / norm, 0.0)
+        for p in self.params:
+            p.addcmul_(p.grad.nan_to_num_(), scale.view(-1, *[1] * (p.dim() - 1)))
+
+
+def per_seed(x: Tensor) -> Tensor:
+    """Sum over all dims but the first: (S, ...) -> (S,)."""
+    return x.sum(tuple(range(1, x.dim())))

@@ -1,0 +1,57 @@
+"""Live progress of a run: a bar in a terminal, plain lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from training.loop import Trainer
+
+BAR_SECONDS, LINE_SECONDS = 0.1, 5.0
+
+
+def describe(trainer: Trainer) -> str:
+    """Error now, as mean and standard error over the seeds that are still finite."""
+    errors = trainer.history.values["error"][-1]
+    errors = errors[errors.isfinite()].double()
+    if not len(errors):
+        return "error: no finite seed"
+    sem = f" ± {errors.std().item() / len(errors) ** 0.5:.2g}" if len(errors) > 1 else ""
+    return f"error {errors.mean().item():.4g}{sem} ({len(errors)} seeds)"
+
+
+class Reporter:
+    """Call it after every step; it shows something only as often as a reader can follow."""
+
+    def __init__(self, title: str, console: Console):
+        self.title, self.console = title, console
+        self.start = self.shown = time.monotonic()
+        self.first_step: int | None = None
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> "Reporter":
+        if self.console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+            self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console, auto_refresh=False)
+            self.bar.add_task(self.title, total=None, now="")
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def __call__(self, trainer: Trainer) -> None:
+        if self.first_step is None:
+            self.first_step = trainer.step - 1
+        now, last = time.monotonic(), trainer.step == trainer.cfg.steps
+        if not last and now - self.shown < (BAR_SECONDS if self.bar else LINE_SECONDS):
+            return
+        self.shown = now
+        rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)
+        text = f"{describe(trainer)}, {rate:.0f} steps/s"
+        if self.bar:
+            self.bar.update(self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True)
+        else:
+            left = (trainer.cfg.steps - trainer.step) / rate
+            self.console.print(f"{self.title}: step {trainer.step}/{trainer.cfg.steps}, {text}, {left:.0f} s left", soft_wrap=True)
