@@ -35,7 +35,11 @@ def draw(axis, row: Row, metric: str, log_y: bool = False) -> pd.DataFrame:
 def seeds_text(rows: list[Row]) -> str:
     """How many seeds the rows have, for a title."""
     counts = sorted({row.seeds for row in rows})
-    return f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} seeds"
+    return (
+        f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}"
+        if len(counts) == 1
+        else f"n = {counts[0]} to {counts[-1]} seeds"
+    )
 
 
 def error_figure(rows: list[Row], stem: Path) -> Path:

@@ -74,7 +74,9 @@ def beside(rows: list[Row], store: RunStore) -> list[Row]:
 def environment_rows(env: str, store: RunStore) -> list[Row]:
     """Every run that the store has of an environment."""
     found = ((run, run.config()) for run in store.runs())
-    return [Row(config, label(config), run) for run, config in found if config["env"]["name"] == env and run.seeds_done()]
+    return [
+        Row(config, label(config), run) for run, config in found if config["env"]["name"] == env and run.seeds_done()
+    ]
 
 
 def label(config: dict[str, Any]) -> str:

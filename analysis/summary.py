@@ -11,7 +11,7 @@ from analysis.load import Row, label
 
 
 def conclude(outcomes: list, console: Console) -> int:
-    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 the only job was refused."""
+    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 one job, refused."""
     rows = [Row(o.run.config(), label(o.run.config()), o.run) for o in outcomes if o.status in ("done", "skipped")]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
         _show([row for row in rows if row.config["env"]["name"] == env], env, console)

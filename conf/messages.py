@@ -22,7 +22,9 @@ def explain(error: Exception, argv: list[str]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return unknown(f"{group}={name}", error.options or [], "not found")
-    match = re.search(r"Could not (?:override|append to config\. An item is already at|delete from config\.) '?([^'\s]+)'", str(error))
+    match = re.search(
+        r"Could not (?:override|append to config\. An item is already at|delete from config\.) '?([^'\s]+)'", str(error)
+    )
     if isinstance(error, ConfigCompositionException) and match:
         key = match[1].rstrip(".")
         return unknown(key, _siblings(key, argv))

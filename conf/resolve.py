@@ -18,8 +18,8 @@ import algorithms
 import envs
 import models
 from algorithms.base import Objective
-from envs.base import Env
 from conf.messages import unknown
+from envs.base import Env
 from store.trackers import TRACKERS
 from training import optim
 from training.loop import TrainConfig

@@ -1,5 +1,6 @@
 """Tabular bandits: one context with sampled rewards, and many contexts with exact gradients."""
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,12 @@ from torch import Tensor
 
 from algorithms.base import require
 from envs.base import Env, Spec
+
+
+@functools.cache
+def paying_arms(arms: int, correct: int, device: torch.device) -> Tensor:
+    """Reward (1, 1, arms) of a bandit whose first `correct` arms pay 1 and whose others pay 0."""
+    return (torch.arange(arms, device=device) < correct).float().expand(1, 1, -1)
 
 
 def misalignment(grad: Tensor, oracle: Tensor) -> Tensor:
@@ -53,7 +60,7 @@ class SparseBandit(Env):
 
     def true_reward(self, device) -> Tensor:
         """Expected reward (1, 1, A), the same for every seed and context."""
-        return (torch.arange(self.arms, device=device) < self.correct).float().expand(1, 1, -1)
+        return paying_arms(self.arms, self.correct, device)
 
     def score(self, contexts, candidates, noise) -> Tensor:
         reward = (candidates < self.correct).float()
@@ -107,7 +114,7 @@ class ContextualBandit(Env):
 
     def true_reward(self, device) -> Tensor:
         """Expected reward (1, 1, A), the same for every seed and context."""
-        return (torch.arange(self.arms, device=device) == 0).float().expand(1, 1, -1)
+        return paying_arms(self.arms, 1, device)
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
         with torch.no_grad():

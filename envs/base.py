@@ -29,7 +29,7 @@ class Spec:
 
 
 class Env:
-    """A frozen dataclass of settings; raises ValueError naming the key on impossible ones. S seeds lead every tensor."""
+    """A frozen dataclass of settings; impossible ones raise ValueError. S seeds lead every tensor."""
 
     name: ClassVar[str]
 

@@ -22,7 +22,7 @@ class NoTracker:
 
 @dataclass(frozen=True)
 class Wandb:
-    """Mirrors seed means to Weights & Biases as they are recorded; WANDB_MODE=offline keeps them in the run's folder."""
+    """Mirrors seed means to Weights & Biases as they come; WANDB_MODE=offline keeps them in the run's folder."""
 
     name = "wandb"
 

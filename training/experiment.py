@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,7 +39,9 @@ def execute(experiment, console: Console) -> Outcome:
             missing = tuple(seed for seed in experiment.seeds if seed not in done)
             if len(missing) < len(experiment.seeds):
                 skipped = len(experiment.seeds) - len(missing)
-                console.print(f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True)
+                console.print(
+                    f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
+                )
             if not missing:
                 return outcome
             seconds = _train(experiment, missing, run, label, console)

@@ -57,13 +57,14 @@ class History:
 
 
 class Trainer:
-    """Trains the seeds of one configuration together; `step`, `policy`, `optimizer` and `history` are its whole state."""
+    """Trains the seeds of one configuration together; `state_dict` is its whole state."""
 
     def __init__(self, env: Env, policy: Policy, objective: Objective, optimizer, noise: Noise, cfg: TrainConfig):
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.sampler = SAMPLERS[env.spec.samplers[objective.sampler]]
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
+        self.eval_at = env.spec.eval_at
         self.step = 0
         self.alive = torch.ones(len(noise.seeds), dtype=torch.bool, device=noise.device)
         self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
@@ -77,12 +78,11 @@ class Trainer:
         return self.history
 
     def _train_step(self) -> None:
-        at_rollout = self.env.spec.eval_at == "rollout"
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
         rollout = self.sampler(self.env, self.policy, noise)
-        metrics = self.env.evaluate(self.policy, noise) if logged and at_rollout else {}
+        metrics = self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         for epoch in range(self.epochs):
             info = self._epoch(rollout)
             if logged and epoch == 0:
@@ -90,7 +90,7 @@ class Trainer:
             self.optimizer.step(self.alive)
         self.steps_alive += self.alive
         if logged:
-            metrics |= {} if at_rollout else self.env.evaluate(self.policy, noise)
+            metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
 
     def _epoch(self, rollout) -> dict[str, Tensor]:

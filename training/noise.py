@@ -15,7 +15,7 @@ class Noise:
     """Counter-based (Philox) noise: key (seed, stream), counter block of steps, so nothing needs saving to resume."""
 
     seeds: tuple[int, ...]
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     step: int = 0
     _cache: dict = field(default_factory=dict, compare=False, repr=False)
 

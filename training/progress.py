@@ -31,7 +31,12 @@ class Reporter:
 
     def __enter__(self) -> "Reporter":
         if self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[now]}"),
+            )
             self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console, auto_refresh=False)
             self.bar.add_task(self.title, total=None, now="")
             self.bar.start()
@@ -51,7 +56,11 @@ class Reporter:
         rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)
         text = f"{describe(trainer)}, {rate:.0f} steps/s"
         if self.bar:
-            self.bar.update(self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True)
+            self.bar.update(
+                self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True
+            )
         else:
             left = (trainer.cfg.steps - trainer.step) / rate
-            self.console.print(f"{self.title}: step {trainer.step}/{trainer.cfg.steps}, {text}, {left:.0f} s left", soft_wrap=True)
+            self.console.print(
+                f"{self.title}: step {trainer.step}/{trainer.cfg.steps}, {text}, {left:.0f} s left", soft_wrap=True
+            )

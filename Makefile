@@ -1,0 +1,33 @@
+# make run: set up and train. make test: set up, lint and test. Both work from a fresh clone.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test lint format test-slow replay clean
+
+run: .venv/installed
+	$(BIN)/python run.py algo=tpo env=sparse_bandit
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+replay: .venv/installed
+	$(BIN)/python -m reference.replay
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf .venv
