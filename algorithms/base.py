@@ -43,7 +43,8 @@ class Objective:
                     they can be listed, a sampled group elsewhere), or the "oracle" (true rewards of all actions)
     epochs          gradient steps per rollout, unless the environment or the user says otherwise
     invariances     what leaves the gradient unchanged: "shift" and "scale" (by a positive factor) of all rewards
-    zero_variance   first-epoch gradient where all scores of a group are equal: "zero" or "nonzero"
+    zero_variance   first-epoch gradient where no candidate beats its group or baseline: "zero" or "nonzero"
+    stop_gradient   true where the loss holds gradients back, so that its value does not integrate its gradient
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Objective:
     epochs: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset()
     zero_variance: ClassVar[str] = "zero"
+    stop_gradient: ClassVar[bool] = False
 
     def loss(self, logp: Tensor, batch: Batch) -> Loss:
         """Loss (*L,) to minimise and metrics {name: (*L,)}, for current log-probs `logp` (*L,B,K,T) in nats."""

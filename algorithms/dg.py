@@ -18,6 +18,7 @@ class DG(Objective):
     paper = "https://arxiv.org/abs/2603.14608"
     sampler = "single"
     epochs = 1
+    stop_gradient = True
 
     eta: float = 1.0
 

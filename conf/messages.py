@@ -22,12 +22,9 @@ def explain(error: Exception, argv: list[str]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return unknown(f"{group}={name}", error.options or [], "not found")
-    match = re.search(
-        r"Could not (?:override|append to config\. An item is already at|delete from config\.) '?([^'\s]+)'", str(error)
-    )
+    match = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
-        key = match[1].rstrip(".")
-        return unknown(key, _siblings(key, argv))
+        return unknown(match[1], _siblings(match[1], argv))
     if isinstance(error, ValueError) and "group override" in str(error):
         return f"a group (algo, env, model, optim, train, tracker) takes the name of one of its files ({error})"
     if isinstance(error, OverrideParseException):

@@ -1,0 +1,71 @@
+"""What the tests share: every configured objective, random batches, and the command line in process."""
+
+import dataclasses
+import functools
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_module
+
+import run
+from algorithms.base import Batch, Objective
+from conf.resolve import Experiment, resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def experiment(tmp_path: Path, *overrides: str) -> Experiment:
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = compose("config", [f"runs_dir={tmp_path / 'runs'}", *overrides])
+    return resolve(cfg)
+
+
+@functools.cache
+def objective(name: str) -> Objective:
+    """The objective that conf/algo/<name>.yaml configures."""
+    with tempfile.TemporaryDirectory() as folder:
+        return experiment(Path(folder), f"algo={name}").objective
+
+
+def command(monkeypatch, capsys, *args: object) -> tuple[int, str]:
+    """Exit code and output of `python run.py ARGS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, args)])
+    run.outcomes.clear()
+    code = run.main()
+    return code, capsys.readouterr().out
+
+
+def random_batch(*shape: int, seed: int = 0, dtype=torch.float64) -> tuple[torch.Tensor, Batch]:
+    """Current log-probs near, but not at, those of the rollout, and a batch of shape (*L, B, K, T)."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def normal(*s):
+        return torch.randn(*s, generator=rng, dtype=dtype)
+
+    logp_old = -normal(*shape).abs() - 0.1
+    logp = logp_old + 0.05 * normal(*shape)
+    reward = normal(*shape).abs()
+    lengths = torch.randint(1, shape[-1] + 1, shape[:-1], generator=rng)
+    mask = (torch.arange(shape[-1]) < lengths.unsqueeze(-1)).to(dtype)
+    weight = torch.ones(shape[:-1], dtype=dtype)
+    return logp, Batch(logp_old, reward, 0.5 * normal(*shape), mask, (reward * mask).sum(-1), weight)
+
+
+def change(batch: Batch, **fields) -> Batch:
+    return dataclasses.replace(batch, **fields)
+
+
+def tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    return {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+
+
+def gradient(objective: Objective, logp: torch.Tensor, batch: Batch) -> torch.Tensor:
+    logp = logp.detach().clone().requires_grad_()
+    loss, _ = objective.loss(logp, batch)
+    return torch.autograd.grad(loss.sum(), logp)[0]
