@@ -8,7 +8,7 @@ run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -27,8 +27,8 @@ def make_figure(name: str, store: RunStore, out: Path) -> int:
 
     wanted = sweep_rows(name, store)
     for row in wanted:
-        if row.seeds < row.seeds_wanted:
-            console.print(f"{name}: {row.label} has {row.seeds} of {row.seeds_wanted} seeds; run: {row.command}")
+        if row.seeds < len(row.only):
+            console.print(f"{name}: {row.label} has {row.seeds} of {len(row.only)} seeds; run: {row.command}")
     rows = [row for row in wanted if row.seeds] + beside(wanted, store)
     if not rows:
         console.print(f"{name}: no runs in {store.root}; run: python run.py paper={name}")

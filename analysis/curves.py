@@ -19,7 +19,8 @@ def curve(row: Row, metric: str) -> pd.DataFrame:
     steps, values = steps[keep], values[keep]
     values = values[:, np.isfinite(values).all(axis=0)]
     low, high = stats.interval(values)
-    columns = {"step": steps, "mean": values.mean(-1), "low": low, "high": high, "n": values.shape[-1]}
+    mean = values.mean(-1) if values.shape[-1] else np.full(len(steps), np.nan)
+    columns = {"step": steps, "mean": mean, "low": low, "high": high, "n": values.shape[-1]}
     return pd.DataFrame({"label": row.label, "metric": metric, **columns})
 
 
@@ -28,7 +29,9 @@ def draw(axis, row: Row, metric: str, log_y: bool = False) -> pd.DataFrame:
     data = curve(row, metric)
     axis.plot(data.step, data["mean"], **row.style)
     axis.fill_between(data.step, data.low, data.high, color=row.style["color"], alpha=0.2, linewidth=0)
-    axis.set(xlabel="step", ylabel=LABELS.get(metric, metric), yscale="log" if log_y else "linear")
+    axis.set(xlabel="step", ylabel=LABELS.get(metric, metric))
+    if log_y and (data["mean"] > 0).any():
+        axis.set_yscale("log")
     return data
 
 

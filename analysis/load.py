@@ -24,8 +24,8 @@ class Row:
     config: dict[str, Any]
     label: str
     run: Run
-    seeds_wanted: int | None = None
-    command: str = ""
+    only: tuple[int, ...] | None = None  # the seeds to show; None: all
+    command: str = ""  # what computes the row
 
     @property
     def style(self) -> dict[str, Any]:
@@ -34,7 +34,8 @@ class Row:
 
     @cached_property
     def _frame(self):
-        return self.run.frame()
+        frame = self.run.frame()
+        return frame if self.only is None else frame[frame.seed.isin(self.only)]
 
     @property
     def seeds(self) -> int:
@@ -53,9 +54,10 @@ def sweep_rows(name: str, store: RunStore) -> list[Row]:
         axes = [f"{key}={value}" for key, value in file.hydra.sweeper.params.items()]
         parsed = OverridesParser.create().parse_overrides(axes)
         jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+        seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
         configs = [_plain(compose("config", [f"paper={name}", *job])) for job in jobs]
     return [
-        Row(config, label(config), store.find(config), int(file.seeds), f"python run.py paper={name} {' '.join(job)}")
+        Row(config, label(config), store.find(config), seeds, f"python run.py paper={name} {' '.join(job)}")
         for config, job in zip(configs, jobs, strict=True)
     ]
 

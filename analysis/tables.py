@@ -11,17 +11,18 @@ THRESHOLDS = (0.1, 0.01)
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
-    """label, seeds, final error with its 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
+    """label, finite seeds, final error with its 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
     return pd.DataFrame([_summarise(row) for row in rows])
 
 
 def _summarise(row: Row) -> dict:
     steps, errors = row.metric("error")
-    final = errors[-1][np.isfinite(errors[-1])]
-    low, high = stats.interval(final)
-    values = {"label": row.label, "seeds": row.seeds, "error": final.mean(), "low": float(low), "high": float(high)}
+    errors = errors[:, np.isfinite(errors).all(axis=0)]  # seeds that turned non-finite have no final error
+    mean = errors.mean(axis=1) if errors.shape[1] else np.full(len(steps), np.nan)
+    low, high = stats.interval(errors[-1])
+    values = {"label": row.label, "seeds": errors.shape[1], "error": mean[-1], "low": float(low), "high": float(high)}
     for threshold in THRESHOLDS:
-        values[f"steps_to_{threshold:g}"] = stats.steps_to(steps, np.nanmean(errors, axis=1), threshold)
+        values[f"steps_to_{threshold:g}"] = stats.steps_to(steps, mean, threshold)
     values["seconds"] = sum(batch["seconds"] for batch in row.run.manifest().get("batches", []))
     return values
 

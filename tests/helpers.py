@@ -37,7 +37,10 @@ def command(monkeypatch, capsys, *args: object) -> tuple[int, str]:
     """Exit code and output of `python run.py ARGS`, in this process."""
     monkeypatch.setattr(sys, "argv", ["run.py", *map(str, args)])
     run.outcomes.clear()
-    code = run.main()
+    try:
+        code = run.main()
+    except SystemExit as stop:  # argparse: --help
+        code = stop.code
     return code, capsys.readouterr().out
 
 

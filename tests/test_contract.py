@@ -88,7 +88,7 @@ def test_invariances_are_as_declared(objective, name, scale, shift):
 
 
 def test_zero_variance_group_is_as_declared(objective):
-    logp, batch = random_batch(4, 5, 2)
+    _, batch = random_batch(4, 5, 2)
     equal = torch.full_like(batch.reward, 0.3)
     batch = change(batch, reward=equal, baseline=equal, score=torch.full_like(batch.score, 0.6))
     grad = gradient(objective, batch.logp_old, batch)

@@ -68,9 +68,9 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     trainer = build(experiment, seeds)
     if experiment.force:
         run.checkpoint.unlink(missing_ok=True)
-    if checkpoint.restore(run.checkpoint, trainer):
+    start = time.monotonic() - checkpoint.restore(run.checkpoint, trainer)
+    if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
-    start = time.monotonic()
     try:
         with experiment.tracker.open(experiment.config, run.path) as mirror, Reporter(label, console) as report:
 
@@ -78,7 +78,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
                 report(t)
                 mirror(t.history)
                 if t.step % t.cfg.checkpoint_every == 0 and t.step < t.cfg.steps:
-                    checkpoint.save(run.checkpoint, t)
+                    checkpoint.save(run.checkpoint, t, time.monotonic() - start)
 
             trainer.run(after_step)
     except KeyboardInterrupt:

@@ -1,0 +1,20 @@
+"""Hydra keeps global state, so every test that touches the command line starts and ends without it."""
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from tests.helpers import command
+
+
+@pytest.fixture(autouse=True)
+def fresh_hydra():
+    GlobalHydra.instance().clear()
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """`python run.py ARGS` in this process, with its own runs_dir: (exit code, output)."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: command(monkeypatch, capsys, *args, "runs_dir=runs")

@@ -1,0 +1,85 @@
+"""Figures and tables from the store alone."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import stats
+from analysis.__main__ import figures, main
+
+
+@pytest.fixture
+def runs(cli):
+    """A store with TPO and PG of figure 2, at paper settings but two seeds, and PPO beside them."""
+    cli("-m", "algo=tpo,pg,ppo", "env=sparse_bandit", "seeds=2")
+
+
+def test_list_names_every_figure(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in figures()) and {"fig02", "fig03"} <= set(figures())
+
+
+def test_figure_draws_what_there_is_and_says_what_is_missing(runs, tmp_path, capsys):
+    assert main(["fig02"]) == 0
+    out = capsys.readouterr().out
+    for suffix in ("png", "pdf", "csv"):
+        assert (tmp_path / "figures" / f"fig02.{suffix}").stat().st_size > 1000
+    assert "GRPO has 0 of 100 seeds; run: python run.py paper=fig02 env=sparse_bandit algo=grpo" in out
+    assert "TPO has 2 of 100 seeds" in out
+    drawn = pd.read_csv(tmp_path / "figures" / "fig02.csv")
+    assert set(drawn.label) == {"TPO", "PG", "PPO"}  # PPO is not in the paper's figure
+    assert set(drawn.metric) == {"error", "misalignment"}
+    assert (drawn.n == 2).all()
+
+
+def test_figure_without_runs_names_the_command(tmp_path, capsys):
+    assert main(["fig03", "--runs-dir", str(tmp_path)]) == 1
+    assert "python run.py paper=fig03" in capsys.readouterr().out
+
+
+def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path):
+    cli("-m", "algo=tpo", "algo.eta=1,2", "train.steps=3", "seeds=2")
+    assert main(["table", "sparse_bandit"]) == 0
+    table = pd.read_csv(tmp_path / "figures" / "table_sparse_bandit.csv")
+    assert set(table.label) == {"TPO", "TPO (eta=2.0)"}
+
+
+def test_table_of_an_unknown_environment_names_the_known(runs, capsys):
+    assert main(["table", "sparse_bandi"]) == 1
+    assert "did you mean sparse_bandit?" in capsys.readouterr().out
+
+
+def test_unknown_figure_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fig2"])
+    assert stop.value.code == 2
+    assert "did you mean fig02?" in capsys.readouterr().err
+
+
+def test_interval_covers_the_mean_and_shrinks_with_seeds():
+    rng = np.random.default_rng(0)
+    few, many = rng.exponential(size=(50, 20)), rng.exponential(size=(50, 200))
+    for values in (few, many):
+        low, high = stats.interval(values)
+        assert (low < values.mean(-1)).all() and (values.mean(-1) < high).all()
+    few_low, few_high = stats.interval(few)
+    many_low, many_high = stats.interval(many)
+    assert 2 < np.mean(few_high - few_low) / np.mean(many_high - many_low) < 5
+    covered = (few_low < 1) & (few_high > 1)
+    assert covered.mean() > 0.8
+
+
+def test_interval_of_degenerate_data():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(stats.interval(np.array([0.3]))).all()
+        assert [float(x) for x in stats.interval(np.full(5, 0.3))] == pytest.approx([0.3, 0.3])
+
+
+def test_steps_to_a_threshold():
+    steps, error = np.array([1, 10, 20, 30]), np.array([0.9, 0.1, 0.05, 0.2])
+    assert stats.steps_to(steps, error, 0.1) == 20
+    assert stats.steps_to(steps, error, 0.01) is None

@@ -1,0 +1,146 @@
+"""The command line: what works, and what is refused in one line with exit code 2 before any work."""
+
+import pytest
+
+from store.runs import RunStore
+from tests.helpers import command, names
+from training.loop import Trainer
+
+REFUSED = {
+    "algo=tpoo": ["algo=tpoo", "did you mean tpo?", "grpo_no_kl"],
+    "env=spars_bandit": ["env=spars_bandit", "did you mean sparse_bandit?", "contextual_bandit"],
+    "algo.eta=high": ["algo.eta='high'", "float"],
+    "train.steps=1.5": ["train.steps=1.5", "int"],
+    "algo.etta=2": ["algo.etta", "did you mean eta?"],
+    "+algo.etta=2": ["algo.etta", "did you mean eta?"],
+    "train.stepz=2": ["train.stepz", "did you mean steps?"],
+    "foo=1": ["foo", "seeds"],
+    "+foo=1": ["foo", "seeds"],
+    "algo.eta=0": ["algo.eta=0.0", "> 0"],
+    "algo.eta=nan": ["algo.eta=nan", "> 0"],
+    "optim.lr=-1": ["optim.lr=-1.0", "> 0"],
+    "train.epochs=0": ["train.epochs=0", "null or >= 1"],
+    "env.correct=100": ["env.correct=100", "99"],
+    "env.arms=1": ["env.arms=1", ">= 2"],
+    "env.batch=1 algo=grpo": ["algo=grpo", "set to 1", "at least 2"],
+    "seeds=0": ["seeds=0", ">= 1"],
+    "seeds=[3,7,3]": ["seeds=[3, 7, 3]", "[3] given twice"],
+    "seeds=[]": ["seeds=[]", ">= 1"],
+    "seeds=two": ["seeds=two", "list of integers"],
+    "seeds=[3,": ["seeds=[3,", "key=value"],
+    "device=tpu": ["device=tpu", "auto, cpu, cuda"],
+    "force=maybe": ["force=maybe", "true or false"],
+    "tracker=tensorboard": ["tracker=tensorboard", "wandb"],
+    "algo.color=red": ["algo.color=red", "#0072B2"],
+    "algo.name=../up": ["algo.name=../up", "letters"],
+    "paper=fig99": ["paper=fig99", "fig02"],
+    "algo=null": ["algo", "name of one of its files"],
+    "algo.objective=dgg": ["algo.objective=dgg", "did you mean dg?"],
+}
+
+
+@pytest.mark.parametrize("args", REFUSED)
+def test_bad_input_is_refused_in_one_screen(cli, tmp_path, args):
+    code, out = cli(*args.split())
+    assert code == 2
+    assert "Traceback" not in out and len(out.splitlines()) <= 3
+    for text in REFUSED[args]:
+        assert text in out
+    assert not list(RunStore(tmp_path / "runs").runs())
+
+
+def test_unwritable_run_folder_is_refused(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    code, out = command(monkeypatch, capsys, f"runs_dir={tmp_path / 'file' / 'runs'}")
+    assert code == 2
+    assert "runs_dir=" in out and "name a writable folder" in out
+
+
+def test_an_oracle_needs_an_environment_that_has_one(cli, monkeypatch):
+    from envs.bandit import SparseBandit
+    from envs.base import Spec
+
+    spec = Spec(contexts=1, actions=4, samplers={"single": "draws"}, groups={}, chance=0.75)
+    monkeypatch.setattr(SparseBandit, "spec", spec)
+    code, out = cli("algo=ce")
+    assert code == 2
+    assert "algo=ce" in out and "oracle" in out and "offers: single" in out
+
+
+def test_help_lists_what_exists(cli):
+    _, out = cli("--help")
+    for name in names("algo") + names("env"):
+        assert name in out
+
+
+def test_a_run_ends_with_a_table_and_its_paths(cli, tmp_path):
+    code, out = cli("seeds=3", "train.steps=5")
+    (run,) = RunStore(tmp_path / "runs").runs()
+    assert code == 0
+    assert "final error [95 %]" in out and "steps to 1 %" in out
+    assert str(run.path.relative_to(tmp_path)) in out
+    assert run.curve.stat().st_size > 1000 and run.curve.name in out
+    assert run.seeds_done() == [0, 1, 2]
+    assert run.manifest()["status"] == "done"
+
+
+def test_finished_seeds_are_skipped_and_new_ones_added(cli, tmp_path):
+    cli("seeds=2", "train.steps=5")
+    (run,) = RunStore(tmp_path / "runs").runs()
+    first = run.frame()
+    code, out = cli("seeds=2", "train.steps=5")
+    assert code == 0 and "2 of 2 seeds done already" in out
+    cli("seeds=5", "train.steps=5")
+    assert [batch["seeds"] for batch in run.manifest()["batches"]] == [[0, 1], [2, 3, 4]]
+    assert run.frame()[run.frame().seed < 2].reset_index(drop=True).equals(first)
+
+
+def test_force_recomputes(cli, tmp_path):
+    cli("seeds=2", "train.steps=5")
+    code, out = cli("seeds=2", "train.steps=5", "force=true")
+    (run,) = RunStore(tmp_path / "runs").runs()
+    assert code == 0 and "done already" not in out
+    assert [batch["seeds"] for batch in run.manifest()["batches"]] == [[0, 1], [0, 1]]
+    assert not run.frame().duplicated(["seed", "step", "metric"]).any()
+
+
+def test_the_table_shows_the_seeds_that_were_asked_for(cli):
+    cli("seeds=4", "train.steps=3")
+    _, out = cli("seeds=[3,1]", "train.steps=3")
+    assert "│     2 │" in out
+
+
+def test_multirun_trains_every_combination(cli, tmp_path):
+    code, out = cli("-m", "algo=tpo,grpo,dg,pg", "env=sparse_bandit", "debug=smoke")
+    assert code == 0
+    assert [run.config()["algo"]["name"] for run in RunStore(tmp_path / "runs").runs()] == ["dg", "grpo", "pg", "tpo"]
+    assert "curves.png" in out
+
+
+def test_a_sweep_file_runs_its_grid_and_gives_way_to_the_command_line(cli, tmp_path):
+    code, _ = cli("paper=fig02", "algo=tpo,pg", "debug=smoke")
+    assert code == 0
+    assert [run.config()["algo"]["name"] for run in RunStore(tmp_path / "runs").runs()] == ["pg", "tpo"]
+
+
+def test_a_failed_run_is_recorded_and_the_sweep_goes_on(cli, tmp_path, monkeypatch):
+    step = Trainer._train_step
+
+    def broken(trainer):
+        if trainer.objective.name == "grpo":
+            raise RuntimeError("out of luck")
+        step(trainer)
+
+    monkeypatch.setattr(Trainer, "_train_step", broken)
+    code, out = cli("-m", "algo=grpo,tpo", "debug=smoke")
+    grpo, tpo = RunStore(tmp_path / "runs").runs()
+    assert code == 1
+    assert "failed: GRPO on sparse_bandit: RuntimeError: out of luck" in out
+    assert grpo.manifest()["status"] == "failed" and "broken" in grpo.manifest()["traceback"]
+    assert tpo.manifest()["status"] == "done"
+
+
+def test_a_sweep_leaves_out_what_does_not_fit(cli):
+    code, out = cli("-m", "algo=grpo,tpo", "env.batch=1", "debug=smoke")
+    assert code == 0
+    assert "unfit: GRPO on sparse_bandit" in out

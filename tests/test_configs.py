@@ -1,0 +1,69 @@
+"""Every file of conf/ and sweeps/ composes, says all it configures, and runs."""
+
+import dataclasses
+
+import pytest
+from omegaconf import OmegaConf
+
+import envs
+import models
+from analysis.load import sweep_rows
+from conf.resolve import discover
+from store.runs import RunStore
+from tests.helpers import ROOT, experiment, names, objective
+from training import optim
+from training.experiment import build
+from training.loop import TrainConfig
+
+SHOWN = {"name", "objective", "task", "label", "color", "linestyle"}
+
+
+@pytest.mark.parametrize("algo", names("algo"))
+@pytest.mark.parametrize("env", names("env"))
+def test_every_algorithm_runs_on_every_environment(tmp_path, algo, env):
+    exp = experiment(tmp_path, f"algo={algo}", f"env={env}", "train.steps=2", "train.diagnostics=true")
+    history = build(exp, (0, 1)).run()
+    assert history.steps == [1, 2]
+    assert all(values.shape == (2, 2) for values in history.arrays().values())
+
+
+@pytest.mark.parametrize("algo", names("algo"))
+def test_algo_yaml_lists_every_hyperparameter(algo):
+    node = OmegaConf.load(ROOT / "conf" / "algo" / f"{algo}.yaml")
+    assert node.name == algo
+    assert set(node) - SHOWN == {field.name for field in dataclasses.fields(objective(algo))}
+
+
+@pytest.mark.parametrize("env", names("env"))
+def test_env_yaml_lists_every_setting(env):
+    node = OmegaConf.load(ROOT / "conf" / "env" / f"{env}.yaml").env
+    assert node.name == env
+    assert set(node) - SHOWN == {field.name for field in dataclasses.fields(discover(envs)[node.task])}
+
+
+@pytest.mark.parametrize(("group", "module"), [("model", models), ("optim", optim)])
+def test_other_yamls_list_every_setting(group, module):
+    for name in names(group):
+        node = OmegaConf.load(ROOT / "conf" / group / f"{name}.yaml")
+        assert node.name == name
+        assert set(node) - SHOWN == {field.name for field in dataclasses.fields(discover(module)[name])}
+
+
+def test_train_yaml_lists_every_setting():
+    node = OmegaConf.load(ROOT / "conf" / "train" / "default.yaml")
+    assert set(node) == {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+def test_labels_and_looks_are_unique():
+    nodes = [OmegaConf.load(ROOT / "conf" / "algo" / f"{name}.yaml") for name in names("algo")]
+    assert len({node.label for node in nodes}) == len(nodes)
+    assert len({(node.color, node.linestyle) for node in nodes}) == len(nodes)
+
+
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in (ROOT / "sweeps" / "paper").glob("*.yaml")))
+def test_sweep_files_compose_to_configurations_that_resolve(tmp_path, sweep):
+    rows = sweep_rows(sweep, RunStore(tmp_path))
+    assert rows
+    for row in rows:
+        overrides = [f"{s}={row.config[s]['name']}" for s in ("env", "algo")]
+        assert RunStore(tmp_path).find(experiment(tmp_path, *overrides).config) == row.run

@@ -1,0 +1,67 @@
+"""Who may import whom, and which libraries stay out of reach until they are asked for."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers import ROOT
+
+OURS = ("algorithms", "analysis", "benchmarks", "conf", "envs", "models", "reference", "store", "training")
+MAY_IMPORT = {
+    "algorithms": {"algorithms"},
+    "envs": {"algorithms.base", "envs"},
+    "models": {"algorithms.base", "models"},
+    "training": {"algorithms.base", "envs.base", "models.base", "store", "training"},
+    "store": {"store"},
+    "analysis": {"analysis", "store", "conf.messages"},
+}
+MAY_NOT_IMPORT = {
+    "algorithms": {"numpy", "pandas", "hydra", "omegaconf"},
+    "store": {"torch", "hydra", "omegaconf"},
+    "analysis": {"torch"},
+    "training": {"hydra", "omegaconf", "matplotlib"},
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+
+
+def under(name: str, parents: set[str]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_what_they_may(package):
+    for path in (ROOT / package).rglob("*.py"):
+        modules = {name for name in imports(path) if (ROOT / f"{name.replace('.', '/')}.py").exists()}
+        assert not {name for name in modules if not under(name, MAY_IMPORT[package])}, path
+        assert not any(under(name, MAY_NOT_IMPORT.get(package, set())) for name in imports(path)), path
+
+
+def test_modules_keep_to_their_budget():
+    lengths = [len(p.read_text().splitlines()) for package in OURS for p in (ROOT / package).rglob("*.py")]
+    assert max(lengths) <= 350
+    assert sorted(lengths)[len(lengths) // 2] < 120
+    assert len((ROOT / "run.py").read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("analysis.__main__", "torch"),
+        ("analysis.curves", "torch"),
+        ("store.runs", "torch"),
+        ("run", "wandb"),
+        ("run", "vllm"),
+    ],
+)
+def test_heavy_libraries_stay_out(module, absent):
+    code = f"import sys, {module}; sys.exit({absent!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

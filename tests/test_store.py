@@ -1,0 +1,117 @@
+"""The run store: atomic, addressed by content, and never brought down by a damaged file."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from store.identity import identity, run_id
+from store.runs import Run, RunBusy, RunStore, atomic_write
+from tests.helpers import experiment
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    return store.open(experiment(tmp_path).config)
+
+
+def metrics(*seeds: int, value: float = 0.5) -> pd.DataFrame:
+    rows = [{"seed": seed, "step": step, "metric": "error", "value": value} for seed in seeds for step in (1, 2)]
+    return pd.DataFrame(rows)
+
+
+def test_identity_ignores_what_does_not_change_the_numbers(tmp_path):
+    plain = run_id(experiment(tmp_path).config)
+    assert run_id(experiment(tmp_path, "seeds=3", "device=cpu", "force=true").config) == plain
+    assert run_id(experiment(tmp_path, "algo.label=Ours", "train.checkpoint_every=7").config) == plain
+    assert run_id(experiment(tmp_path, "algo.eta=1").config) == plain
+    for change in ("algo.eta=2", "env.arms=50", "optim.lr=0.2", "train.steps=7", "train.log_every=2"):
+        assert run_id(experiment(tmp_path, change).config) != plain
+
+
+def test_identity_covers_every_section(tmp_path):
+    assert set(identity(experiment(tmp_path).config)) == {"algo", "env", "model", "optim", "train"}
+
+
+def test_seeds_are_merged_and_replaced(run):
+    run.save(metrics(0, 1), {"seconds": 1})
+    run.save(metrics(1, 2, value=0.25), {"seconds": 1})
+    assert run.seeds_done() == [0, 1, 2]
+    assert run.frame().groupby("seed").value.first().tolist() == [0.5, 0.25, 0.25]
+    assert not run.frame().duplicated(["seed", "step", "metric"]).any()
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1half", b"\x00" * 200])
+def test_damaged_metrics_are_named_skipped_and_kept(run, caplog, damage):
+    run.save(metrics(0), {"seconds": 1})
+    (run.path / "metrics.parquet").write_bytes(damage)
+    assert run.seeds_done() == []
+    assert "metrics.parquet" in caplog.text
+    run.save(metrics(0), {"seconds": 1})
+    assert run.seeds_done() == [0]
+    (kept,) = run.path.glob("metrics.parquet.damaged-*")
+    assert kept.read_bytes() == damage
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[1, 2]", "\x00"])
+@pytest.mark.parametrize("name", ["manifest.json", "config.yaml"])
+def test_damaged_descriptions_are_named_and_lose_no_seed(store, run, caplog, name, damage):
+    config = run.config()
+    run.save(metrics(0), {"seconds": 1})
+    (run.path / name).write_text(damage)
+    again = store.open(config)
+    assert again.seeds_done() == [0]
+    again.save(metrics(1), {"seconds": 1})
+    assert again.seeds_done() == [0, 1]
+    assert again.config() == config and again.manifest()["seeds_done"] == [0, 1]
+    assert name in caplog.text
+    assert len(list(run.path.glob(f"{name}.damaged-*"))) == 1
+
+
+def test_a_damaged_run_does_not_hide_the_others(store, run, tmp_path, caplog):
+    other = store.open(experiment(tmp_path, "algo=dg").config)
+    (run.path / "config.yaml").write_text("{")
+    assert list(store.runs()) == [other]
+    assert str(run.path) in caplog.text
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "data"
+    path.write_text("old")
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_process_holds_a_run(run):
+    with run.claim(), pytest.raises(RunBusy), Run(run.path).claim():
+        pass
+    with Run(run.path).claim():
+        pass
+
+
+def test_a_failure_keeps_what_was_done(run):
+    run.save(metrics(0), {"seconds": 1})
+    run.fail(RuntimeError("later"))
+    assert run.manifest()["status"] == "failed" and "later" in run.manifest()["traceback"]
+    assert run.seeds_done() == [0]
+
+
+def test_the_manifest_says_where_numbers_came_from(cli, tmp_path):
+    cli("debug=smoke")
+    (run,) = RunStore(tmp_path / "runs").runs()
+    (batch,) = json.loads((run.path / "manifest.json").read_text())["batches"]
+    assert batch["seeds"] == [0, 1] and batch["seconds"] > 0
+    assert batch["versions"]["torch"] and batch["device"].startswith("cpu")
+    assert "commit" in batch and batch["frozen"] == {}

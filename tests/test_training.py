@@ -1,0 +1,90 @@
+"""The loop: seeds that train together are seeds that train alone, and a broken one harms no other."""
+
+import pytest
+import torch
+
+from tests.helpers import experiment, names
+from training.experiment import build
+from training.noise import STREAMS, Noise
+
+
+@pytest.mark.parametrize("algo", names("algo"))
+@pytest.mark.parametrize("env", names("env"))
+def test_a_seed_alone_is_the_seed_among_others(tmp_path, env, algo):
+    exp = experiment(tmp_path, f"env={env}", f"algo={algo}", "train.steps=15", "train.log_every=1", "train.epochs=2")
+    together = build(exp, (0, 3, 7, 11)).run().arrays()
+    alone = build(exp, (7,)).run().arrays()
+    for metric, values in alone.items():
+        assert together[metric][:, 2] == pytest.approx(values[:, 0], abs=1e-4, rel=1e-3)
+
+
+def test_a_non_finite_seed_is_frozen_and_recorded(tmp_path):
+    exp = experiment(tmp_path, "train.steps=10")
+    trainer, plain = build(exp, (0, 1, 2)), build(exp, (0, 1, 2))
+    before = []
+
+    def poison(t):
+        if t.step == 4:
+            with torch.no_grad():
+                t.policy.logits[1, 0, 0] = torch.inf
+            before.append(t.policy.logits[1].clone())
+
+    poisoned, expected = trainer.run(poison).arrays()["error"], plain.run().arrays()["error"]
+    assert trainer.frozen() == {1: 5}
+    assert torch.equal(trainer.policy.logits[1], before[0])
+    assert (poisoned[:, [0, 2]] == expected[:, [0, 2]]).all()
+    assert torch.tensor(poisoned[:4, 1]).isfinite().all() and torch.tensor(poisoned[5:, 1]).isnan().all()
+
+
+def test_metrics_are_recorded_as_asked(tmp_path):
+    exp = experiment(tmp_path, "train.steps=10", "train.log_every=4", "env=contextual_bandit")
+    assert build(exp, (0,)).run().steps == [1, 4, 8, 10]
+
+
+def test_epochs_default_to_the_environments_and_can_be_set(tmp_path):
+    assert build(experiment(tmp_path), (0,)).epochs == 1
+    assert build(experiment(tmp_path, "train.epochs=3"), (0,)).epochs == 3
+
+
+def test_sparsity_and_noise_can_be_set(tmp_path):
+    def errors(*overrides):
+        trainer = build(experiment(tmp_path, "train.steps=40", *overrides), tuple(range(8)))
+        return trainer.run().arrays()["error"].mean(axis=1)
+
+    plain = errors()
+    assert plain[0] == pytest.approx(0.99)
+    assert errors("env.correct=10")[0] == pytest.approx(0.9)
+    assert errors("env.arms=1000")[0] == pytest.approx(0.999)
+    assert plain[-1] < errors("env.reward_noise=1.0")[-1] < errors("env.reward_noise=5.0")[-1]
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_noise_depends_on_seed_stream_and_step_alone(stream):
+    many, one = Noise((0, 4, 9)), Noise((4,))
+    for step in (1, 2, 81, 82, 83, 500, 3):
+        assert torch.equal(many.at(step).uniform(stream, 100)[1], one.at(step).uniform(stream, 100)[0])
+    draws = many.at(5).uniform(stream, 100)
+    assert ((draws >= 0) & (draws < 1)).all()
+    assert len({tuple(row.tolist()) for row in draws}) == 3
+    assert not torch.equal(draws, many.at(6).uniform(stream, 100))
+
+
+def test_streams_differ():
+    draws = [Noise((0,)).uniform(stream, 8) for stream in STREAMS]
+    assert len({tuple(draw.flatten().tolist()) for draw in draws}) == len(STREAMS)
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_noise_has_the_moments_it_should(n):
+    noise = Noise(tuple(range(100)))
+    draws = torch.stack([noise.at(step).uniform("action", n)[:, 0] for step in range(300)])
+    assert abs(draws.mean() - 0.5) < 0.01 and abs(draws.var() - 1 / 12) < 0.003
+    assert abs(torch.corrcoef(torch.stack([draws[:-1].flatten(), draws[1:].flatten()]))[0, 1]) < 0.03
+    normal = torch.stack([noise.at(step).normal("init", n)[:, 0] for step in range(300)])
+    assert abs(normal.mean()) < 0.03 and abs(normal.std() - 1) < 0.03
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_cpu_curve(tmp_path):
+    curves = [build(experiment(tmp_path, f"device={d}"), (0, 1)).run().arrays()["error"] for d in ("cpu", "cuda")]
+    torch.testing.assert_close(*map(torch.tensor, curves), atol=1e-4, rtol=1e-3)
