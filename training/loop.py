@@ -10,7 +10,6 @@ from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import Policy
 from training.noise import Noise
-from training.optim import per_seed
 from training.sampling import SAMPLERS
 
 
@@ -84,23 +83,24 @@ class Trainer:
         rollout = self.sampler(self.env, self.policy, noise)
         metrics = self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         for epoch in range(self.epochs):
-            info = self._epoch(rollout)
+            grad_norm, info = self._epoch(rollout)
             if logged and epoch == 0:
                 metrics |= self.env.gradient_metrics(self.policy) | (info if self.cfg.diagnostics else {})
-            self.optimizer.step(self.alive)
+            self.optimizer.step(self.alive, grad_norm)
         self.steps_alive += self.alive
         if logged:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
 
-    def _epoch(self, rollout) -> dict[str, Tensor]:
+    def _epoch(self, rollout) -> tuple[Tensor, dict[str, Tensor]]:
         logp = self.policy.logp(rollout.contexts, rollout.candidates).view(rollout.batch.logp_old.shape)
         loss, info = self.objective.loss(logp, rollout.batch)
         self.optimizer.zero_grad()
         loss.sum().backward()
+        grad_norm = self.optimizer.grad_norm()
         # a non-finite seed is frozen where it is, while the others go on
-        self.alive &= (loss.detach() + sum(per_seed(p.grad) for p in self.policy.parameters())).isfinite()
-        return info
+        self.alive &= (loss.detach() + grad_norm).isfinite()
+        return grad_norm, info
 
     def frozen(self) -> dict[int, int]:
         """{seed: step at which it turned non-finite}."""

@@ -24,7 +24,7 @@ class NormalizedConfig:
 
 
 class Optimizer:
-    """Seed-stacked optimiser: `step(alive)` moves the seeds with `alive` (S,) true and leaves the others untouched."""
+    """Seed-stacked optimiser: `step` moves the seeds with `alive` (S,) true and leaves the others untouched."""
 
     def __init__(self, params: list[Tensor]):
         self.params = params
@@ -33,7 +33,11 @@ class Optimizer:
         for p in self.params:
             p.grad = None
 
-    def step(self, alive: Tensor) -> None:
+    def grad_norm(self) -> Tensor:
+        """Norm (S,) of each seed's gradient over all parameters."""
+        return torch.stack([per_seed(p.grad.square()) for p in self.params]).sum(0).sqrt()
+
+    def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -51,9 +55,8 @@ class Normalized(Optimizer):
         self.lr = lr
 
     @torch.no_grad()
-    def step(self, alive: Tensor) -> None:
-        norm = sum(per_seed(p.grad.square()) for p in self.params).sqrt()
-        scale = torch.where(alive & (norm > 0), -self.lr / norm, 0.0)
+    def step(self, alive: Tensor, grad_norm: Tensor) -> None:
+        scale = torch.where(alive & (grad_norm > 0), -self.lr / grad_norm, 0.0)
         for p in self.params:
             p.addcmul_(p.grad.nan_to_num_(), scale.view(-1, *[1] * (p.dim() - 1)))
 

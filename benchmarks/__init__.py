@@ -1,0 +1,1 @@
+"""Throughput and memory, as ratios to this machine's own limits."""

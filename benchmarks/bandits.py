@@ -1,0 +1,68 @@
+"""python -m benchmarks.bandits: steps per second of the bandits by number of seeds, and the time of figures 2 and 3."""
+
+import argparse
+import time
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from algorithms.ce import CE
+from algorithms.dg import DG
+from algorithms.grpo import GRPO
+from algorithms.pg import PG
+from algorithms.tpo import TPO
+from envs.bandit import ContextualBandit, SparseBandit
+from envs.base import Env
+from models.tabular import TabularConfig
+from training.loop import TrainConfig, Trainer
+from training.noise import Noise
+from training.optim import Normalized
+
+# environment, std of the initial logits, recorded every, steps and methods of its figure
+TASKS = {
+    "sparse_bandit (figure 2)": (SparseBandit(), 0.0, 1, 150, (TPO(), DG(), GRPO(), PG())),
+    "contextual_bandit (figure 3)": (ContextualBandit(), 1.0, 10, 1000, (CE(), TPO(), GRPO(), DG(), PG())),
+}
+SEEDS = (1, 10, 100)
+
+
+def seconds(env: Env, init_std: float, log_every: int, objective, seeds: int, steps: int) -> float:
+    """Training time alone: no imports, no store, no figure."""
+    noise = Noise(tuple(range(seeds)))
+    policy = TabularConfig(init_std).build(env.spec, noise)
+    optimizer = Normalized(list(policy.parameters()), lr=0.1)
+    trainer = Trainer(env, policy, objective, optimizer, noise, TrainConfig(steps=steps, log_every=log_every))
+    start = time.perf_counter()
+    trainer.run()
+    return time.perf_counter() - start
+
+
+def best(repeats: int, *args) -> float:
+    """The least disturbed of `repeats` timings."""
+    return min(seconds(*args) for _ in range(repeats))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.bandits", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3, help="timings of which the best counts (default: 3)")
+    repeats = parser.parse_args().repeats
+    console = Console(width=120)
+    console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; best of {repeats}")
+    for name, (env, init_std, log_every, steps, methods) in TASKS.items():
+        table = Table(title=name, title_justify="left")
+        for column in ("algorithm", *(f"{s} seeds, steps/s" for s in SEEDS), *(f"time {s} / 1" for s in SEEDS[1:])):
+            table.add_column(column, justify="right")
+        total = 0.0
+        seconds(env, init_std, log_every, methods[0], 1, 20)  # warm-up
+        for objective in methods:
+            times = [best(repeats, env, init_std, log_every, objective, s, steps) for s in SEEDS]
+            total += times[-1]
+            ratios = [f"{t / times[0]:.2f}" for t in times[1:]]
+            table.add_row(objective.name, *(f"{steps / t:.0f}" for t in times), *ratios)
+        console.print(table)
+        console.print(f"whole figure, {SEEDS[-1]} seeds x {len(methods)} algorithms x {steps} steps: {total:.2f} s\n")
+
+
+if __name__ == "__main__":
+    main()
