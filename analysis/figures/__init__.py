@@ -1,0 +1,1 @@
+"""One module per figure: `draw(rows)` for the runs of sweeps/paper/<module>.yaml."""
