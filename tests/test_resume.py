@@ -1,6 +1,7 @@
 """A run killed with -9 and started again gives the table of a quiet run, bit for bit on the CPU."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from tests.helpers import ROOT, experiment
 from training import checkpoint
 from training.experiment import build
 
-ARGS = ["env=contextual_bandit", "env.num_contexts=20", "seeds=4", "train.steps=1500", "train.checkpoint_every=100"]
+ARGS = ["env=contextual_bandit", "env.num_contexts=20", "seeds=4", "train.steps=3000", "train.checkpoint_every=100"]
 
 
 def start(folder: Path) -> subprocess.Popen:
@@ -23,19 +24,28 @@ def start(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for_checkpoint(folder: Path) -> None:
+def wait_for_checkpoint(folder: Path, newer_than: float = 0.0) -> float:
+    """Modification time of the first checkpoint that is newer."""
     deadline = time.monotonic() + 60
-    while not list(folder.glob("*/*/*/checkpoint.pt")):
-        assert time.monotonic() < deadline, "no checkpoint within a minute"
+    while time.monotonic() < deadline:
+        for path in folder.glob("*/*/*/checkpoint.pt"):
+            if path.stat().st_mtime > newer_than:
+                return path.stat().st_mtime
         time.sleep(0.01)
+    raise AssertionError("no checkpoint within a minute")
 
 
-def test_killed_and_resumed_equals_quiet(tmp_path):
+def test_killed_interrupted_and_resumed_equals_quiet(tmp_path):
     quiet = start(tmp_path / "quiet")
     killed = start(tmp_path / "killed")
-    wait_for_checkpoint(tmp_path / "killed")
+    first = wait_for_checkpoint(tmp_path / "killed")
     killed.kill()
     assert killed.wait() == -9
+    interrupted = start(tmp_path / "killed")
+    wait_for_checkpoint(tmp_path / "killed", newer_than=first)
+    interrupted.send_signal(signal.SIGINT)
+    out, _ = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130 and "the same command goes on from here" in out
     quiet_out, _ = quiet.communicate(timeout=120)
     resumed = start(tmp_path / "killed")
     resumed_out, _ = resumed.communicate(timeout=120)
