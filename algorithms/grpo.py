@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
+from algorithms.base import Batch, Loss, Objective, require, standardize, token_sum
 from algorithms.ppo import clipped
 
 
@@ -14,6 +14,7 @@ class GRPO(Objective):
         loss = -sum_i w_i [ min(e^d_i A_i, clip(e^d_i, 1 - clip_eps, 1 + clip_eps) A_i) - beta (e^-d_i + d_i - 1) ]
 
     Sum over the candidates drawn, mean over contexts; d is clamped to [-20, 20]; population std over the draws.
+    With mask_floor, only contexts whose std is above it count, in the sum and in the mean.
     The published form has one ratio per token instead. Raises ValueError for clip_eps outside (0, 1) or beta < 0.
     https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
     """
@@ -25,13 +26,19 @@ class GRPO(Objective):
 
     clip_eps: float = 0.2
     beta: float = 0.04
+    mask_floor: float | None = None
 
     def __post_init__(self):
         require(0 < self.clip_eps < 1, "clip_eps", self.clip_eps, "in (0, 1)")
         require(self.beta >= 0, "beta", self.beta, ">= 0")
+        require(self.mask_floor is None or self.mask_floor >= 0, "mask_floor", self.mask_floor, "null or >= 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
         d = token_sum(logp - batch.logp_old, batch.mask).clamp(-20, 20)
         advantage = standardize(batch.score, batch.weight, eps=1e-8)
         kl = (-d).expm1() + d
-        return group_sum(self.beta * kl - clipped(d.exp(), advantage, self.clip_eps), batch.weight), {}
+        loss = batch.weight * (self.beta * kl - clipped(d.exp(), advantage, self.clip_eps))
+        if self.mask_floor is None:
+            return loss.sum(-1).mean(-1), {}
+        counts = (standardize(batch.score, batch.weight, floor=self.mask_floor) != 0).any(-1)
+        return (counts * loss.sum(-1)).sum(-1) / counts.sum(-1).clamp_min(1), {}

@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from store.identity import SECTIONS, identity, run_id
+from store.identity import CHOICES, SECTIONS, identity, run_id
 from store.runs import Run, RunStore
 
 ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
@@ -86,12 +86,15 @@ def label(config: dict[str, Any]) -> str:
     algo, file = config["algo"], ALGOS / f"{config['algo']['name']}.yaml"
     default = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else algo
     changed = [f"{key}={value}" for key, value in algo.items() if key in default and value != default[key]]
+    changed += ["token"] * (config["sampler"] == "token_group")
+    changed += ["interaction-matched"] * (config["match"] == "interactions")
     return f"{algo['label']} ({', '.join(changed)})" if changed else algo["label"]
 
 
 def _plain(cfg) -> dict[str, Any]:
-    return {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SECTIONS}
+    sections = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SECTIONS}
+    return sections | {choice: cfg[choice] for choice in CHOICES}
 
 
 def _task(config: dict[str, Any]) -> dict[str, Any]:
-    return {section: value for section, value in identity(config).items() if section != "algo"}
+    return {section: value for section, value in identity(config).items() if section not in ("algo", *CHOICES)}

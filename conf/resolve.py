@@ -17,14 +17,15 @@ from omegaconf.errors import OmegaConfBaseException
 import algorithms
 import envs
 import models
+import training
 from algorithms.base import Objective
 from conf.messages import unknown
 from envs.base import Env
 from store.trackers import TRACKERS
-from training import optim
 from training.loop import TrainConfig
 
-TOP_LEVEL = ("algo", "env", "model", "optim", "train", "tracker", "seeds", "device", "runs_dir", "force")
+SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
+TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force")
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
     "label": (r".+", "some text"),
@@ -51,6 +52,7 @@ class Experiment:
     model: Any
     optim: Any
     train: TrainConfig
+    sampler: str
     tracker: Any
     seeds: tuple[int, ...]
     device: torch.device
@@ -60,10 +62,8 @@ class Experiment:
 
 
 def discover(package: ModuleType) -> dict[str, type]:
-    """{name: class} of the named dataclasses in a package's modules, or in a module."""
-    modules = [package]
-    for info in pkgutil.iter_modules(getattr(package, "__path__", [])):
-        modules.append(importlib.import_module(f"{package.__name__}.{info.name}"))
+    """{name: class} of the named dataclasses in a package's modules."""
+    modules = [importlib.import_module(f"{package.__name__}.{i.name}") for i in pkgutil.iter_modules(package.__path__)]
     found = [c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__]
     return {c.name: c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)}
 
@@ -71,17 +71,21 @@ def discover(package: ModuleType) -> dict[str, type]:
 def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
     for key in cfg:
-        if key not in TOP_LEVEL and not (key in ("debug", "paper") and cfg[key] is None):
+        if key not in TOP_LEVEL and not (key in ("debug", "paper") and cfg[key] is None) and key != "scales":
             raise ConfigError(unknown(str(key), TOP_LEVEL))
+    _choice("scale", cfg.scale, ("paper", "quick"))
     objective = _section(cfg, "algo", discover(algorithms), "objective", hidden=("name", "label", "color", "linestyle"))
     env = _section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
-    check_fit(objective, env, cfg.algo.name, cfg.env.name)
+    sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
+    match = _choice("match", cfg.match, ("prompts", "interactions"))
+    check_fit(objective, env, cfg.algo.name, cfg.env.name, sampler, match)
     experiment = Experiment(
         objective=objective,
         env=env,
         model=_section(cfg, "model", discover(models)),
-        optim=_section(cfg, "optim", discover(optim)),
+        optim=_section(cfg, "optim", discover(training)),
         train=_build(TrainConfig, cfg.train, "train"),
+        sampler=sampler,
         tracker=_section(cfg, "tracker", TRACKERS),
         seeds=_seeds(cfg.seeds),
         device=_device(cfg.device),
@@ -93,12 +97,31 @@ def resolve(cfg: DictConfig) -> Experiment:
     for section in config:
         typed = dataclasses.asdict(getattr(experiment, "objective" if section == "algo" else section))
         config[section] = OmegaConf.to_container(cfg[section], resolve=True) | typed
+    config |= {"sampler": sampler, "match": match}
+    if match == "interactions" and objective.sampler == "single":
+        experiment = match_interactions(experiment)
     return dataclasses.replace(experiment, config=config)
 
 
-def check_fit(objective: Objective, env: Env, algo: str, task: str) -> None:
+def match_interactions(experiment: Experiment) -> Experiment:
+    """Give a single-sample method as many rollouts as the groups have, and the larger step that the batch allows."""
+    env, optimizer, k = experiment.env, experiment.optim, experiment.env.candidates
+    env = dataclasses.replace(env, batch=env.batch * k)
+    return dataclasses.replace(experiment, env=env, optim=dataclasses.replace(optimizer, lr=optimizer.lr * k**0.5))
+
+
+def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str, match: str) -> None:
     """Raise MisfitError unless `env` offers what `objective` compares."""
     spec = env.spec
+    if match == "interactions" and not hasattr(env, "candidates"):
+        raise MisfitError(f"match=interactions: env={task} has no groups of candidates per context; use match=prompts")
+    if sampler == "token_group" and objective.sampler not in spec.token_samplers:
+        reason = (
+            "a terminal reward is known only for whole answers"
+            if getattr(env, "reward", "") == "terminal"
+            else (f"env={task} and algo={algo} compare no next tokens")
+        )
+        raise MisfitError(f"sampler=token_group: {reason}; use sampler=auto")
     if objective.sampler not in spec.samplers:
         offers = ", ".join(sorted(spec.samplers))
         raise MisfitError(f"algo={algo} needs the sampler '{objective.sampler}', env={task} offers: {offers}")
@@ -143,6 +166,12 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
         raise ConfigError(f"{key}={value!r}: must be of type {name.replace('None', 'null')}") from None
 
 
+def _choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ConfigError(unknown(f"{key}={value}", allowed, "unknown choice"))
+    return value
+
+
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
@@ -158,8 +187,7 @@ def _seeds(value: Any) -> tuple[int, ...]:
 
 
 def _device(value: Any) -> torch.device:
-    if value not in ("auto", "cpu", "cuda"):
-        raise ConfigError(unknown(f"device={value}", ("auto", "cpu", "cuda"), "unknown device"))
+    _choice("device", value, ("auto", "cpu", "cuda"))
     if value == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: this machine has no usable CUDA device; allowed here: auto, cpu")
     return torch.device("cuda" if value != "cpu" and torch.cuda.is_available() else "cpu")

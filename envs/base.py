@@ -1,6 +1,6 @@
 """What the trainer needs to know of a task."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor
@@ -14,6 +14,8 @@ class Spec:
     actions    actions per token
     samplers   {what an objective compares (Objective.sampler): the layout of `training.sampling` that serves it}
     groups     {Objective.sampler: candidates K in one group}; comparing methods need at least 2
+    horizon    tokens per candidate
+    token_samplers  the layouts of sampler=token_group, which compares next tokens instead of whole candidates
     chance     error of the uniform policy
     epochs     gradient steps per rollout, or None for the objective's own
     eval_at    "rollout": metrics of the policy that drew the batch; "update": of the policy after it
@@ -24,6 +26,8 @@ class Spec:
     samplers: dict[str, str]
     groups: dict[str, int]
     chance: float
+    horizon: int = 1
+    token_samplers: dict[str, str] = field(default_factory=dict)
     epochs: int | None = None
     eval_at: str = "rollout"
 
@@ -46,8 +50,8 @@ class Env:
         raise NotImplementedError
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
-        """Metrics {name: (S,)}; "error" is among them, and lower is better."""
-        raise NotImplementedError
+        """Metrics {name: (S,)} of the policy beyond those of its rollouts; one of both is "error"; lower is better."""
+        return {}
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
         """Metrics {name: (S,)} of the policy's first-epoch gradient, read from `.grad`."""

@@ -5,6 +5,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 
+def draw(logp: Tensor, uniforms: Tensor) -> Tensor:
+    """Tokens (...) from log-probs (..., V) by inversion of their distribution at uniforms (...)."""
+    return (uniforms.unsqueeze(-1) >= logp.exp().cumsum(-1)[..., :-1]).sum(-1)
+
+
 class Policy(nn.Module):
     """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient."""
 
@@ -17,3 +22,7 @@ class Policy(nn.Module):
     def sample(self, contexts: Tensor | None, uniforms: Tensor) -> Tensor:
         """Candidates (S,B,K) drawn with uniforms (S,B,K) in [0, 1)."""
         raise NotImplementedError
+
+    def layouts(self, split: str) -> dict[str, tuple[int, ...]]:
+        """{parameter: shape of one seed} by which an optimiser tells matrices (two dims) from the rest."""
+        return {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from rich.console import Console
 
-from reference import replay_bandits, replay_losses
+from reference import replay_bandits, replay_losses, replay_sequences
 
 GOLDEN = Path(__file__).with_name("golden")
 Check = tuple[str, np.ndarray, np.ndarray, float]  # name, ours, theirs, absolute tolerance
@@ -17,6 +17,9 @@ FILES: dict[str, Callable[[dict], Iterator[Check]]] = {
     "losses.npz": replay_losses.replay,
     "bandit_single_context.npz": replay_bandits.replay_single_context,
     "bandit_multi_context.npz": replay_bandits.replay_multi_context,
+    "transformer.npz": replay_sequences.replay_transformer,
+    "muon.npz": replay_sequences.replay_muon,
+    "updates.npz": replay_sequences.replay_updates,
 }
 
 

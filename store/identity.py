@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 SECTIONS = ("algo", "env", "model", "optim", "train")
+CHOICES = ("sampler", "match")  # how candidates are drawn
 # how a run is shown or saved does not change what it computes
 PRESENTATION = {"algo": ("label", "color", "linestyle"), "env": ("label",), "train": ("checkpoint_every",)}
 
@@ -12,7 +13,8 @@ PRESENTATION = {"algo": ("label", "color", "linestyle"), "env": ("label",), "tra
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a composed config that determines its numbers: no seeds, device, tracker, paths or labels."""
     hidden = {section: PRESENTATION.get(section, ()) for section in SECTIONS}
-    return {s: {k: _number(v) for k, v in config[s].items() if k not in hidden[s]} for s in SECTIONS}
+    sections = {s: {k: _number(v) for k, v in config[s].items() if k not in hidden[s]} for s in SECTIONS}
+    return sections | {choice: config[choice] for choice in CHOICES}
 
 
 def run_id(config: dict[str, Any]) -> str:

@@ -21,7 +21,7 @@ def copy(tmp_path):
 def test_all_golden_quantities_are_within_tolerance(capsys):
     assert main([]) == 0
     out = capsys.readouterr().out
-    assert "51 ok, 0 over" in out and "OVER" not in out
+    assert "112 ok, 0 over" in out and "OVER" not in out
 
 
 def test_a_wrong_value_is_noticed(copy, capsys):

@@ -3,17 +3,27 @@
 import pytest
 import torch
 
-from tests.helpers import experiment, names
+from tests.helpers import SMALL, experiment, fits, names
 from training.experiment import build
 from training.noise import STREAMS, Noise
 
 
-@pytest.mark.parametrize("algo", names("algo"))
-@pytest.mark.parametrize("env", names("env"))
+def double(exp, seeds):
+    """In float64, since a draw at a threshold turns a difference of one rounding into another token."""
+    trainer = build(exp, seeds)
+    trainer.policy.double()
+    trainer.optimizer = exp.optim.build(trainer.policy)
+    return trainer
+
+
+PAIRS = [(env, algo) for env in names("env") for algo in names("algo") if fits(env, algo)]
+
+
+@pytest.mark.parametrize(("env", "algo"), PAIRS)
 def test_a_seed_alone_is_the_seed_among_others(tmp_path, env, algo):
-    exp = experiment(tmp_path, f"env={env}", f"algo={algo}", "train.steps=15", "train.log_every=1", "train.epochs=2")
-    together = build(exp, (0, 3, 7, 11)).run().arrays()
-    alone = build(exp, (7,)).run().arrays()
+    overrides = (f"env={env}", f"algo={algo}", "train.steps=15", "train.log_every=1", "train.epochs=2")
+    exp = experiment(tmp_path, *overrides, *SMALL.get(env, ()))
+    together, alone = (double(exp, seeds).run().arrays() for seeds in ((0, 3, 7, 11), (7,)))
     for metric, values in alone.items():
         assert together[metric][:, 2] == pytest.approx(values[:, 0], abs=1e-4, rel=1e-3)
 

@@ -59,8 +59,8 @@ def build(experiment, seeds: tuple[int, ...]) -> Trainer:
     """A fresh trainer for `seeds`."""
     noise = Noise(seeds, experiment.device)
     policy = experiment.model.build(experiment.env.spec, noise).to(experiment.device)
-    optimizer = experiment.optim.build(list(policy.parameters()))
-    return Trainer(experiment.env, policy, experiment.objective, optimizer, noise, experiment.train)
+    optimizer = experiment.optim.build(policy)
+    return Trainer(experiment.env, policy, experiment.objective, optimizer, noise, experiment.train, experiment.sampler)
 
 
 def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Console) -> float:

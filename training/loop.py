@@ -10,6 +10,7 @@ from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import Policy
 from training.noise import Noise
+from training.optim import Optimizer
 from training.sampling import SAMPLERS
 
 
@@ -58,10 +59,20 @@ class History:
 class Trainer:
     """Trains the seeds of one configuration together; `state_dict` is its whole state."""
 
-    def __init__(self, env: Env, policy: Policy, objective: Objective, optimizer, noise: Noise, cfg: TrainConfig):
+    def __init__(
+        self,
+        env: Env,
+        policy: Policy,
+        objective: Objective,
+        optimizer: Optimizer,
+        noise: Noise,
+        cfg: TrainConfig,
+        sampler: str = "auto",
+    ):
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
-        self.sampler = SAMPLERS[env.spec.samplers[objective.sampler]]
+        layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
+        self.sampler = SAMPLERS[layouts[objective.sampler]]
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -81,7 +92,9 @@ class Trainer:
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
         rollout = self.sampler(self.env, self.policy, noise)
-        metrics = self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
+        metrics = rollout.metrics | (
+            self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
+        )
         for epoch in range(self.epochs):
             grad_norm, info = self._epoch(rollout)
             if logged and epoch == 0:
@@ -93,8 +106,7 @@ class Trainer:
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
 
     def _epoch(self, rollout) -> tuple[Tensor, dict[str, Tensor]]:
-        logp = self.policy.logp(rollout.contexts, rollout.candidates).view(rollout.batch.logp_old.shape)
-        loss, info = self.objective.loss(logp, rollout.batch)
+        loss, info = self.objective.loss(rollout.logp(self.policy), rollout.batch)
         self.optimizer.zero_grad()
         loss.sum().backward()
         grad_norm = self.optimizer.grad_norm()

@@ -6,21 +6,12 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
+from models.base import Policy
 
 
-@dataclass(frozen=True)
-class NormalizedConfig:
-    """Plain gradient steps of length lr; raises ValueError for lr <= 0."""
-
-    name = "normalized"
-
-    lr: float = 0.1
-
-    def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
-
-    def build(self, params: list[Tensor]) -> "Normalized":
-        return Normalized(params, self.lr)
+def per_seed(x: Tensor) -> Tensor:
+    """Sum over all dims but the first: (S, ...) -> (S,)."""
+    return x.sum(tuple(range(1, x.dim())))
 
 
 class Optimizer:
@@ -47,6 +38,21 @@ class Optimizer:
         pass
 
 
+@dataclass(frozen=True)
+class NormalizedConfig:
+    """Plain gradient steps of length lr; raises ValueError for lr <= 0."""
+
+    name = "normalized"
+
+    lr: float = 0.1
+
+    def __post_init__(self):
+        require(self.lr > 0, "lr", self.lr, "> 0")
+
+    def build(self, policy: Policy) -> "Normalized":
+        return Normalized(list(policy.parameters()), self.lr)
+
+
 class Normalized(Optimizer):
     """theta <- theta - lr g / |g|, one norm over all parameters of a seed; no step where g = 0."""
 
@@ -61,6 +67,30 @@ class Normalized(Optimizer):
             p.addcmul_(p.grad.nan_to_num_(), scale.view(-1, *[1] * (p.dim() - 1)))
 
 
-def per_seed(x: Tensor) -> Tensor:
-    """Sum over all dims but the first: (S, ...) -> (S,)."""
-    return x.sum(tuple(range(1, x.dim())))
+@dataclass(frozen=True)
+class SGDConfig:
+    """Plain gradient steps lr * g; raises ValueError for lr <= 0."""
+
+    name = "sgd"
+
+    lr: float = 0.1
+
+    def __post_init__(self):
+        require(self.lr > 0, "lr", self.lr, "> 0")
+
+    def build(self, policy: Policy) -> "SGD":
+        return SGD(list(policy.parameters()), self.lr)
+
+
+class SGD(Optimizer):
+    """theta <- theta - lr g."""
+
+    def __init__(self, params: list[Tensor], lr: float):
+        super().__init__(params)
+        self.lr = lr
+
+    @torch.no_grad()
+    def step(self, alive: Tensor, grad_norm: Tensor) -> None:
+        scale = -self.lr * alive
+        for p in self.params:
+            p.addcmul_(p.grad.nan_to_num_(), scale.view(-1, *[1] * (p.dim() - 1)))
