@@ -1,6 +1,7 @@
 """Learning curves: mean over seeds with a 95 % band."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,12 +28,17 @@ def curve(row: Row, metric: str) -> pd.DataFrame:
 def draw(axis, row: Row, metric: str, log_y: bool = False) -> pd.DataFrame:
     """Draw one run's curve and return what was drawn."""
     data = curve(row, metric)
-    axis.plot(data.step, data["mean"], **row.style)
-    axis.fill_between(data.step, data.low, data.high, color=row.style["color"], alpha=0.2, linewidth=0)
+    plot(axis, data, row.style)
     axis.set(xlabel="step", ylabel=LABELS.get(metric, metric))
     if log_y and (data["mean"] > 0).any():
         axis.set_yscale("log")
     return data
+
+
+def plot(axis, data: pd.DataFrame, look: dict[str, Any]) -> None:
+    """A mean and its band."""
+    axis.plot(data.step, data["mean"], **look)
+    axis.fill_between(data.step, data.low, data.high, color=look["color"], alpha=0.2, linewidth=0)
 
 
 def seeds_text(rows: list[Row]) -> str:

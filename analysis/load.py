@@ -1,7 +1,8 @@
-"""Which runs a figure shows: the rows of its sweep file, found in the store, and whatever else was run beside them."""
+"""Which runs a figure shows: the rows of its sweep files, found in the store, and what else was run beside them."""
 
+import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from analysis.labels import changed, label
 from store.identity import CHOICES, SECTIONS, identity, run_id
 from store.runs import Run, RunStore
 
-ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps" / "paper"
 
 
 @dataclass(frozen=True)
@@ -47,29 +49,30 @@ class Row:
         return wide.index.to_numpy(), wide.to_numpy()
 
 
-def sweep_rows(name: str, store: RunStore) -> list[Row]:
-    """The rows that sweeps/paper/<name>.yaml asks for, whether or not the store has them."""
+def sweep_rows(name: str, store: RunStore, scale: str = "paper") -> list[Row]:
+    """The rows that sweeps/paper/<name>.yaml asks for at a scale, whether or not the store has them."""
+    chosen = [f"paper={name}"] + [f"scale={scale}"] * (scale != "paper")
     with initialize_config_module("conf", version_base="1.3"):
-        file = compose("config", [f"paper={name}"], return_hydra_config=True)
+        file = compose("config", chosen, return_hydra_config=True)
         axes = [f"{key}={value}" for key, value in file.hydra.sweeper.params.items()]
         parsed = OverridesParser.create().parse_overrides(axes)
         jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
         seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
-        configs = [_plain(compose("config", [f"paper={name}", *job])) for job in jobs]
+        configs = _compose_all(chosen, jobs)
     return [
-        Row(config, label(config), store.find(config), seeds, f"python run.py paper={name} {' '.join(job)}")
+        Row(config, label(config), store.find(config), seeds, " ".join(["python run.py", *chosen, *job]))
         for config, job in zip(configs, jobs, strict=True)
     ]
 
 
 def beside(rows: list[Row], store: RunStore) -> list[Row]:
-    """Stored runs of other algorithms, or other settings of them, on the same tasks as `rows`."""
+    """Stored runs on the same tasks as `rows` that no sweep file asks for: other algorithms, other settings."""
     known, tasks = {run_id(row.config) for row in rows}, [_task(row.config) for row in rows]
     found = ((run, run.config()) for run in store.runs())
     return [
         Row(config, label(config), run)
         for run, config in found
-        if _task(config) in tasks and run_id(config) not in known and run.seeds_done()
+        if _task(config) in tasks and run_id(config) not in known and not _asked_for(config) and run.seeds_done()
     ]
 
 
@@ -81,14 +84,35 @@ def environment_rows(env: str, store: RunStore) -> list[Row]:
     ]
 
 
-def label(config: dict[str, Any]) -> str:
-    """The algorithm's label, with the hyperparameters in which it differs from its own yaml."""
-    algo, file = config["algo"], ALGOS / f"{config['algo']['name']}.yaml"
-    default = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else algo
-    changed = [f"{key}={value}" for key, value in algo.items() if key in default and value != default[key]]
-    changed += ["token"] * (config["sampler"] == "token_group")
-    changed += ["interaction-matched"] * (config["match"] == "interactions")
-    return f"{algo['label']} ({', '.join(changed)})" if changed else algo["label"]
+def _compose_all(chosen: list[str], jobs: list[list[str]]) -> list[dict[str, Any]]:
+    """The config of each job. Composing is slow, so jobs that choose the same groups share it."""
+
+    @cache
+    def base(*groups: str):
+        return compose("config", [*chosen, *groups])
+
+    configs = []
+    for job in jobs:
+        values = [override for override in job if "." in override.split("=")[0]]
+        cfg = copy.deepcopy(base(*(override for override in job if override not in values)))
+        cfg.merge_with_dotlist(values)
+        configs.append(_plain(cfg))
+    return configs
+
+
+def _asked_for(config: dict[str, Any]) -> bool:
+    """Whether a sweep file runs this algorithm on this environment, and changes all that is changed here."""
+    name, env, settings = config["algo"]["name"], config["env"]["name"], changed(config).keys()
+    return any(name in algos and env == task and settings <= keys for task, algos, keys in _sweeps())
+
+
+@cache
+def _sweeps() -> list[tuple[str, list[str], set[str]]]:
+    """Environment, algorithms and changed settings of every sweep file."""
+    files = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(SWEEPS.glob("*.yaml"))]
+    axes = [file["hydra"]["sweeper"]["params"] for file in files]
+    tasks = [file["defaults"][0]["override /env"] for file in files]
+    return [(t, a["algo"].split(","), {*a, *file}) for t, a, file in zip(tasks, axes, files, strict=True)]
 
 
 def _plain(cfg) -> dict[str, Any]:

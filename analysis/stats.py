@@ -34,3 +34,21 @@ def steps_to(steps: np.ndarray, mean_error: np.ndarray, threshold: float) -> int
     """First recorded step at which the seed-mean error is below `threshold`, or None."""
     below = np.flatnonzero(mean_error < threshold)
     return int(steps[below[0]]) if len(below) else None
+
+
+def arrival(steps: np.ndarray, errors: np.ndarray, threshold: float) -> tuple[float, float, float]:
+    """`steps_to` of the seed-mean of errors (steps, seeds), and its 95 % percentile bootstrap interval over seeds.
+
+    Infinite: not within the recorded steps, so an interval may end there. Seeded; NaN interval for under two seeds.
+    """
+    count = errors.shape[1]
+    arrived = steps_to(steps, errors.mean(axis=1), threshold) if count else None
+    value = np.inf if arrived is None else float(arrived)
+    if count < 2:
+        return value, np.nan, np.nan
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
+    below = errors @ weights.T < threshold
+    times = np.where(below.any(axis=0), steps[below.argmax(axis=0)], np.inf)
+    # without interpolation, which has no value between a number and infinity
+    low, high = np.quantile(times, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
+    return value, float(low), float(high)

@@ -6,9 +6,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 COLUMN = 3.4  # inches, one column of a two-column page
+PANEL = 1.8
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
 
@@ -16,6 +19,13 @@ def panels(count: int) -> tuple[Figure, list]:
     """A row of `count` panels, each one column wide."""
     figure, axes = plt.subplots(1, count, figsize=(COLUMN * count, 2.6), squeeze=False)
     return figure, list(axes[0])
+
+
+def small_multiples(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A block of panels (rows, columns) on shared axes, two to four of them in a text width."""
+    width = max(PANEL * columns, COLUMN)
+    size = (width, 1.6 * rows + 0.9)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
 
 
 def save(figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "pdf")) -> list[Path]:

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from analysis import tables
 from analysis.curves import error_figure
-from analysis.load import Row, label
+from analysis.labels import label
+from analysis.load import Row
 
 
 def conclude(outcomes: list, console: Console) -> int:

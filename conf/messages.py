@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
+from omegaconf.errors import InterpolationKeyError
 
 
 def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
@@ -25,6 +26,9 @@ def explain(error: Exception, argv: list[str]) -> str:
     match = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
         return unknown(match[1], _siblings(match[1], argv))
+    scale = re.search(r"'scales\.(\w+)", str(error))
+    if isinstance(error, InterpolationKeyError) and scale:
+        return unknown(f"scale={scale[1]}", ("paper", "quick"), "unknown choice")
     if isinstance(error, ValueError) and "group override" in str(error):
         return f"a group (algo, env, model, optim, train, tracker) takes the name of one of its files ({error})"
     if isinstance(error, OverrideParseException):

@@ -15,6 +15,7 @@ class Spec:
     samplers   {what an objective compares (Objective.sampler): the layout of `training.sampling` that serves it}
     groups     {Objective.sampler: candidates K in one group}; comparing methods need at least 2
     horizon    tokens per candidate
+    tokens     {layout: tokens that a seed passes through its policy in one rollout}, where that is what costs
     token_samplers  the layouts of sampler=token_group, which compares next tokens instead of whole candidates
     chance     error of the uniform policy
     epochs     gradient steps per rollout, or None for the objective's own
@@ -28,6 +29,7 @@ class Spec:
     chance: float
     horizon: int = 1
     token_samplers: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
     epochs: int | None = None
     eval_at: str = "rollout"
 

@@ -47,6 +47,7 @@ class TokenReversal(Env):
         correct = self.vocab**-self.horizon if self.reward == "terminal" else 1 / self.vocab
         if self.reward == "sequential":
             correct = sum(self.vocab**-t for t in range(1, self.horizon + 1)) / self.horizon
+        answers = {"single_rollout": 1, "group_rollouts": self.candidates, "token_group": 1}
         return Spec(
             contexts=self.vocab**self.horizon,
             actions=self.vocab,
@@ -55,6 +56,7 @@ class TokenReversal(Env):
             token_samplers=token_samplers,
             groups={"group": self.candidates, "set": self.candidates},
             chance=1 - correct,
+            tokens={layout: self.batch * (self.horizon + k * (self.horizon - 1)) for layout, k in answers.items()},
         )
 
     def contexts(self, noise) -> Tensor:

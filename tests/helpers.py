@@ -61,8 +61,9 @@ def random_batch(*shape: int, seed: int = 0, dtype=torch.float64) -> tuple[torch
 
 
 SMALL = {  # settings that make a sequence task fast enough for a unit test
-    name: ("env.horizon=3", "env.batch=6", "env.candidates=4", "model.d_model=8", "model.layers=1")
-    for name in ("token_reversal", "terminal_reversal", "dense_reversal")
+    name: (f"env.horizon={horizon}", "env.batch=6", "env.candidates=4", "model.d_model=8", "model.layers=1")
+    # terminal rewards stay short: where no answer of a batch is right, Muon makes whole steps of rounding noise
+    for name, horizon in {"token_reversal": 2, "terminal_reversal": 2, "dense_reversal": 3}.items()
 }
 
 

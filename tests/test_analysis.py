@@ -27,7 +27,7 @@ def test_figure_draws_what_there_is_and_says_what_is_missing(runs, tmp_path, cap
     out = capsys.readouterr().out
     for suffix in ("png", "pdf", "csv"):
         assert (tmp_path / "figures" / f"fig02.{suffix}").stat().st_size > 1000
-    assert "GRPO has 0 of 100 seeds; run: python run.py paper=fig02 env=sparse_bandit algo=grpo" in out
+    assert "GRPO has 0 of 100 seeds; run: python run.py paper=fig02 algo=grpo" in out
     assert "TPO has 2 of 100 seeds" in out
     drawn = pd.read_csv(tmp_path / "figures" / "fig02.csv")
     assert set(drawn.label) == {"TPO", "PG", "PPO"}  # PPO is not in the paper's figure

@@ -9,9 +9,7 @@ from omegaconf import OmegaConf
 import envs
 import models
 import training
-from analysis.load import sweep_rows
 from conf.resolve import MisfitError, discover
-from store.runs import RunStore
 from tests.helpers import ROOT, SMALL, experiment, fits, names, objective
 from training.experiment import build
 from training.loop import TrainConfig
@@ -65,12 +63,3 @@ def test_labels_and_looks_are_unique():
     nodes = [OmegaConf.load(ROOT / "conf" / "algo" / f"{name}.yaml") for name in names("algo")]
     assert len({node.label for node in nodes}) == len(nodes)
     assert len({(node.color, node.linestyle) for node in nodes}) == len(nodes)
-
-
-@pytest.mark.parametrize("sweep", sorted(path.stem for path in (ROOT / "sweeps" / "paper").glob("*.yaml")))
-def test_sweep_files_compose_to_configurations_that_resolve(tmp_path, sweep):
-    rows = sweep_rows(sweep, RunStore(tmp_path))
-    assert rows
-    for row in rows:
-        overrides = [f"{s}={row.config[s]['name']}" for s in ("env", "algo")]
-        assert RunStore(tmp_path).find(experiment(tmp_path, *overrides).config) == row.run

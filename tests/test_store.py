@@ -35,7 +35,7 @@ def test_identity_ignores_what_does_not_change_the_numbers(tmp_path):
 
 
 def test_identity_covers_every_section(tmp_path):
-    assert set(identity(experiment(tmp_path).config)) == {"algo", "env", "model", "optim", "train"}
+    assert set(identity(experiment(tmp_path).config)) == {"algo", "env", "model", "optim", "train", "sampler", "match"}
 
 
 def test_seeds_are_merged_and_replaced(run):

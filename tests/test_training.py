@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from rich.console import Console
 
 from tests.helpers import SMALL, experiment, fits, names
-from training.experiment import build
+from training.experiment import blocks, build, execute
 from training.noise import STREAMS, Noise
 
 
@@ -49,6 +50,23 @@ def test_a_non_finite_seed_is_frozen_and_recorded(tmp_path):
 def test_metrics_are_recorded_as_asked(tmp_path):
     exp = experiment(tmp_path, "train.steps=10", "train.log_every=4", "env=contextual_bandit")
     assert build(exp, (0,)).run().steps == [1, 4, 8, 10]
+
+
+def test_seed_blocks_give_the_same_curves_and_are_saved_one_by_one(tmp_path):
+    console = Console(quiet=True)
+    overrides = ("env=dense_reversal", *SMALL["dense_reversal"], "seeds=5", "train.steps=4", "env.reward=sequential")
+    whole = execute(experiment(tmp_path / "a", *overrides, "train.seed_block=5"), console).run
+    parts = execute(experiment(tmp_path / "b", *overrides, "train.seed_block=2"), console).run
+    assert whole.path.name == parts.path.name
+    assert [b["seeds"] for b in parts.manifest()["batches"]] == [[0, 1], [2, 3], [4]]
+    assert parts.frame().value.to_numpy() == pytest.approx(whole.frame().value.to_numpy(), abs=1e-4)
+
+
+def test_large_sequence_runs_are_split_by_default_and_bandits_are_not(tmp_path):
+    seeds = tuple(range(9))
+    assert blocks(experiment(tmp_path), seeds) == [seeds]
+    assert blocks(experiment(tmp_path, "env=terminal_reversal", "device=cpu"), seeds) == [(s,) for s in seeds]
+    assert len(blocks(experiment(tmp_path, "env=dense_reversal", "algo=dg", "device=cpu"), seeds)) == 3
 
 
 def test_epochs_default_to_the_environments_and_can_be_set(tmp_path):

@@ -22,6 +22,7 @@ class TrainConfig:
     epochs            gradient steps per rollout; null: the environment's, or else the objective's own
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
+    seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
     diagnostics       also record the objective's own metrics, at the first epoch
 
     Raises ValueError for a count below 1.
@@ -31,12 +32,20 @@ class TrainConfig:
     epochs: int | None = None
     log_every: int = 1
     checkpoint_every: int = 500
+    seed_block: int | None = None
     diagnostics: bool = False
 
     def __post_init__(self):
         for key in ("steps", "log_every", "checkpoint_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
-        require(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "null or >= 1")
+        for key in ("epochs", "seed_block"):
+            require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
+
+
+def layout(env: Env, objective: Objective, sampler: str) -> str:
+    """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
+    layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
+    return layouts[objective.sampler]
 
 
 @dataclass
@@ -71,8 +80,7 @@ class Trainer:
     ):
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
-        layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
-        self.sampler = SAMPLERS[layouts[objective.sampler]]
+        self.sampler = SAMPLERS[layout(env, objective, sampler)]
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0

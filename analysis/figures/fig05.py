@@ -1,0 +1,9 @@
+"""Figure 5: dense reward, one panel per vocabulary; TPO and GRPO compare token candidates."""
+
+from analysis.panels import error_panels
+
+SWEEPS = ("fig05", "fig05_single")
+
+
+def draw(rows):
+    return error_panels(rows, lambda config: [("", f"V = {config['env']['vocab']}")], "Dense reversal, bag of tokens")

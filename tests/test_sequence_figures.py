@@ -1,0 +1,172 @@
+"""Figures and tables of the sequence tasks: grids at both scales, panels, and ours beside the paper's numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import stats
+from analysis.__main__ import _module, _sweeps, main
+from analysis.compare import TABLES, compare, markdown
+from analysis.labels import label
+from analysis.load import SWEEPS, Row, beside, sweep_rows
+from store.runs import RunStore
+from tests.helpers import experiment
+
+FIGURES = ("fig01b", "fig05", "fig06", "fig07", "fig08")
+TINY = ("train.steps=3", "seeds=2", "env.horizon=3", "env.batch=8")
+
+
+def fill(store: RunStore, rows: list[Row], steps: int = 30) -> list[Row]:
+    """The rows after a run of two seeds whose error halves every third episode."""
+    step = np.tile(np.arange(1, steps + 1), 2)
+    seed = np.repeat([0, 1], steps)
+    frame = pd.DataFrame({"seed": seed, "step": step, "metric": "error", "value": 0.5 ** (step / 3)})
+    for row in rows:
+        store.open(row.config).save(frame, {"seconds": 0.0})
+    return rows
+
+
+def rows_of(figure: str, store: RunStore, scale: str = "quick") -> list[Row]:
+    return [row for sweep in _sweeps(figure) for row in sweep_rows(sweep, store, scale)]
+
+
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+def test_every_command_of_a_sweep_resolves_to_its_row_at_both_scales(tmp_path, sweep):
+    store = RunStore(tmp_path / "runs")
+    cost = {}
+    for scale in ("paper", "quick"):
+        rows = sweep_rows(sweep, store, scale)
+        cost[scale] = sum(len(row.only) * row.config["train"]["steps"] for row in rows)
+        assert len({row.run.path for row in rows}) == len(rows)
+        for row in {label(row.config): row for row in rows}.values():
+            resolved = experiment(tmp_path, *row.command.split()[2:])
+            assert store.find(resolved.config).path == row.run.path
+            assert resolved.seeds == row.only
+    assert cost["quick"] <= cost["paper"] / 5
+
+
+def test_scale_is_not_part_of_a_run(tmp_path):
+    quick = experiment(tmp_path, "paper=fig07", "scale=quick")
+    same = experiment(tmp_path, "paper=fig07", "train.steps=300")
+    assert not {"scale", "scales"} & set(quick.config)
+    assert RunStore(tmp_path).find(quick.config) == RunStore(tmp_path).find(same.config)
+
+
+def test_a_wrong_scale_is_refused(cli):
+    for args in (["paper=fig07", "scale=quik"], ["scale=quik"]):
+        code, out = cli(*args)
+        assert code == 2
+        assert "did you mean quick?" in out and "allowed: paper, quick" in out
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_figure_draws_every_row_in_its_panel(tmp_path, figure):
+    store = RunStore(tmp_path)
+    rows = fill(store, rows_of(figure, store))
+    picture, drawn = _module(figure).draw(rows)
+    names = [text.get_text() for text in picture.legends[0].get_texts()]
+    assert set(names) == set(drawn.label)
+    panels = drawn.drop_duplicates(["label", "row", "column"])
+    assert len(panels) >= len(rows)
+    lines = [line for axis in picture.axes for line in axis.get_lines() if not line.get_label().startswith("_")]
+    assert len(lines) == len(panels)
+    assert (drawn.n == 2).all()
+    looks = {(line.get_color(), line.get_linestyle()) for line in lines}
+    assert len(looks) == len(names)
+
+
+def test_group_methods_appear_under_both_matchings(tmp_path):
+    store = RunStore(tmp_path)
+    _, drawn = _module("fig07").draw(fill(store, rows_of("fig07", store)))
+    found = drawn.groupby(["row", "column"]).label.unique()
+    assert all(set(labels) == {"TPO", "GRPO", "GRPO (no KL)", "PPO", "DG"} for labels in found)
+    assert len(found) == 4
+
+
+def test_another_figures_runs_are_not_drawn_beside(tmp_path):
+    store = RunStore(tmp_path)
+    fill(store, rows_of("fig07", store))
+    rows = rows_of("fig08", store)
+    assert beside(rows, store) == []
+    changed = experiment(tmp_path, *rows[0].command.split()[2:], "algo.eta=2").config
+    ours = Row(changed, label(changed), store.find(changed))
+    fill(store, [ours])
+    assert [row.label for row in beside(rows, store)] == ["TPO (eta=2.0)"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_table_sets_ours_beside_the_paper(tmp_path, table):
+    store = RunStore(tmp_path)
+    rows = rows_of(TABLES[table].figure, store, "paper")
+    fill(store, [row for row in rows if row.config["algo"]["name"] != "dg"])
+    frame = compare(table, rows)
+    dg = frame.algo == "dg"
+    assert (frame[dg].shown == "not run").all()
+    if table == "table3":
+        assert frame[~dg].shown.str.fullmatch(r"0\.1 \[0\.1, 0\.1\] n=2").all()
+    else:
+        assert frame[~dg].shown.str.fullmatch(r"20 \[20, 20\] n=2").all()  # 2 ** (-19 / 3) > 0.01 > 2 ** (-20 / 3)
+    assert len(frame) == {"table1": 16, "table2": 64, "table3": 40}[table]
+    text = markdown(table, frame)
+    assert ("not run<br>paper" in text and "paper -" in text) or table == "table1"
+
+
+def test_table_knows_the_papers_cells(tmp_path):
+    rows = rows_of("fig07", RunStore(tmp_path))
+    frame = compare("table3", rows).set_index(["match", "algo", "horizon"])
+    assert frame.loc[("interactions", "tpo", 10)].paper == 19.0
+    assert frame.loc[("prompts", "ppo", 10)].paper_shown == "-"
+    assert frame.loc[("prompts", "ppo", 10)].shown == ""  # quick scale has no such horizon
+    assert frame.loc[("prompts", "ppo", 4)].shown == "not run"
+
+
+def test_missing_runs_name_the_command_of_their_own_sweep(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["table1", "--scale", "quick"]) == 1
+    out = capsys.readouterr().out
+    assert "python run.py paper=fig05 scale=quick && python run.py paper=fig05_single scale=quick" in out
+    assert "not run" in (tmp_path / "figures" / "table1_quick.md").read_text()
+    store = RunStore(tmp_path / "runs")
+    fill(store, sweep_rows("fig05", store, "quick"))
+    assert main(["fig05", "table1", "--scale", "quick"]) == 0
+    out = capsys.readouterr().out
+    assert "PPO has 0 of 3 seeds; run: python run.py paper=fig05_single scale=quick algo=ppo" in out
+    assert "TPO (token) has 2 of 3 seeds; run: python run.py paper=fig05 scale=quick" in out
+    for name in ("fig05_quick.png", "fig05_quick.pdf", "fig05_quick.csv", "table1_quick.csv", "table1_quick.md"):
+        assert (tmp_path / "figures" / name).stat().st_size > 100
+
+
+def test_a_sweep_trains_what_the_figure_draws(cli, tmp_path):
+    code, _ = cli("paper=fig07_interactions", "scale=quick", "algo=ppo", *TINY)
+    assert code == 0
+    store = RunStore(tmp_path / "runs")
+    (run,) = store.runs()
+    _, drawn = _module("fig07").draw([Row(run.config(), label(run.config()), run)])
+    assert set(drawn.label) == {"PPO"} and set(drawn.row) == {"interaction-matched"} and set(drawn.column) == {"H = 3"}
+    assert list(drawn.step) == [1, 2, 3]
+
+
+def test_arrival_of_noisy_seeds_lies_in_its_interval():
+    steps, rng = np.arange(1, 301), np.random.default_rng(0)
+    errors = np.exp(-steps[:, None] / rng.uniform(20, 40, size=12))
+    value, low, high = stats.arrival(steps, errors, 0.01)
+    assert low < value < high < np.inf
+    assert value == stats.steps_to(steps, errors.mean(1), 0.01)
+    assert stats.arrival(steps, errors, 0.01) == (value, low, high)  # seeded
+
+
+def test_arrival_is_censored_where_a_bad_seed_decides():
+    steps = np.arange(1, 101)
+    fast = np.exp(-steps / 10)
+    errors = np.stack([fast] * 9 + [np.full(100, 0.09)], axis=1)
+    value, low, high = stats.arrival(steps, errors, 0.01)  # one bad seed of ten weighs 0.009: it arrives late
+    assert np.isfinite(value) and np.isfinite(low) and high == np.inf
+    never = stats.arrival(steps, np.full((100, 5), 0.5), 0.01)
+    assert never == (np.inf, np.inf, np.inf)
+
+
+def test_arrival_without_an_interval():
+    steps = np.array([1, 2, 3])
+    value, low, high = stats.arrival(steps, np.array([[0.5], [0.005], [0.005]]), 0.01)
+    assert value == 2 and np.isnan(low) and np.isnan(high)
+    assert stats.arrival(steps, np.empty((3, 0)), 0.01)[0] == np.inf
