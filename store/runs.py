@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from store.identity import run_id
+from store.identity import identity, run_id
 
 log = logging.getLogger(__name__)
 COLUMNS = ["seed", "step", "metric", "value"]
@@ -27,8 +27,17 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value
 
 
+def _config(path: Path) -> dict[str, Any]:
+    config = _mapping(yaml.safe_load(path.read_text()))
+    try:
+        identity(config)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"is no configuration of this version: lacks {error}") from None
+    return config
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": lambda path: _mapping(yaml.safe_load(path.read_text())),
+    "config.yaml": _config,
     "manifest.json": lambda path: _mapping(json.loads(path.read_text())),
     "metrics.parquet": lambda path: pd.read_parquet(path)[COLUMNS],
 }

@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+import yaml
 
 from store.identity import identity, run_id
 from store.runs import Run, RunBusy, RunStore, atomic_write
@@ -56,6 +57,14 @@ def test_damaged_metrics_are_named_skipped_and_kept(run, caplog, damage):
     assert run.seeds_done() == [0]
     (kept,) = run.path.glob("metrics.parquet.damaged-*")
     assert kept.read_bytes() == damage
+
+
+def test_a_config_of_another_version_is_named_and_skipped(store, run, tmp_path, caplog):
+    other = store.open(experiment(tmp_path, "algo=dg").config)
+    old = {key: value for key, value in run.config().items() if key != "sampler"}
+    (run.path / "config.yaml").write_text(yaml.safe_dump(old))
+    assert list(store.runs()) == [other]
+    assert "lacks 'sampler'" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1, 2]", "\x00"])

@@ -31,6 +31,12 @@ class Optimizer:
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         raise NotImplementedError
 
+    @torch.no_grad()
+    def descend(self, scale: Tensor) -> None:
+        """theta <- theta - scale g, scale (S,); a gradient that is not finite counts as 0."""
+        for p in self.params:
+            p.addcmul_(p.grad.nan_to_num_(), -scale.view(-1, *[1] * (p.dim() - 1)))
+
     def state_dict(self) -> dict[str, Tensor]:
         return {}
 
@@ -60,11 +66,8 @@ class Normalized(Optimizer):
         super().__init__(params)
         self.lr = lr
 
-    @torch.no_grad()
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
-        scale = torch.where(alive & (grad_norm > 0), -self.lr / grad_norm, 0.0)
-        for p in self.params:
-            p.addcmul_(p.grad.nan_to_num_(), scale.view(-1, *[1] * (p.dim() - 1)))
+        self.descend(torch.where(alive & (grad_norm > 0), self.lr / grad_norm, 0.0))
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,5 @@ class SGD(Optimizer):
         super().__init__(params)
         self.lr = lr
 
-    @torch.no_grad()
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
-        scale = -self.lr * alive
-        for p in self.params:
-            p.addcmul_(p.grad.nan_to_num_(), scale.view(-1, *[1] * (p.dim() - 1)))
+        self.descend(self.lr * alive)
