@@ -11,7 +11,7 @@ from envs.base import Env
 from models.base import Policy
 from training.noise import Noise
 from training.optim import Optimizer
-from training.sampling import SAMPLERS
+from training.sampling import SAMPLERS, Rollout
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class TrainConfig:
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
-    diagnostics       also record the objective's own metrics, at the first epoch
+    diagnostics       also record, at the first epoch, the gradient norm, the share of groups whose scores are all
+                      equal, and the objective's own metrics
 
     Raises ValueError for a count below 1.
     """
@@ -46,6 +47,13 @@ def layout(env: Env, objective: Objective, sampler: str) -> str:
     """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
     layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
     return layouts[objective.sampler]
+
+
+def diagnostics(rollout: Rollout, grad_norm: Tensor) -> dict[str, Tensor]:
+    """{name: (S,)}: norm of the gradient over all parameters, and share of groups whose scores are all equal."""
+    score = rollout.batch.score
+    equal = (score.amax(-1) == score.amin(-1)).float().mean(-1)
+    return {"grad_norm": grad_norm, "zero_variance_share": equal.expand(grad_norm.shape)}
 
 
 @dataclass
@@ -106,7 +114,9 @@ class Trainer:
         for epoch in range(self.epochs):
             grad_norm, info = self._epoch(rollout)
             if logged and epoch == 0:
-                metrics |= self.env.gradient_metrics(self.policy) | (info if self.cfg.diagnostics else {})
+                metrics |= self.env.gradient_metrics(self.policy) | (
+                    diagnostics(rollout, grad_norm) | info if self.cfg.diagnostics else {}
+                )
             self.optimizer.step(self.alive, grad_norm)
         self.steps_alive += self.alive
         if logged:
