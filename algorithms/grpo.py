@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.base import Batch, Loss, Objective, require, standardize, token_sum
+from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
 from algorithms.ppo import clipped
 
 
@@ -37,8 +37,8 @@ class GRPO(Objective):
         d = token_sum(logp - batch.logp_old, batch.mask).clamp(-20, 20)
         advantage = standardize(batch.score, batch.weight, eps=1e-8)
         kl = (-d).expm1() + d
-        loss = batch.weight * (self.beta * kl - clipped(d.exp(), advantage, self.clip_eps))
+        loss = self.beta * kl - clipped(d.exp(), advantage, self.clip_eps)
         if self.mask_floor is None:
-            return loss.sum(-1).mean(-1), {}
+            return group_sum(loss, batch.weight), {}
         counts = (standardize(batch.score, batch.weight, floor=self.mask_floor) != 0).any(-1)
-        return (counts * loss.sum(-1)).sum(-1) / counts.sum(-1).clamp_min(1), {}
+        return (counts * (batch.weight * loss).sum(-1)).sum(-1) / counts.sum(-1).clamp_min(1), {}
