@@ -43,7 +43,9 @@ class Objective:
                     they can be listed, a sampled group elsewhere), or the "oracle" (true rewards of all actions)
     epochs          gradient steps per rollout, unless the environment or the user says otherwise
     invariances     what leaves the gradient unchanged: "shift" and "scale" (by a positive factor) of all rewards
-    zero_variance   first-epoch gradient where no candidate beats its group or baseline: "zero" or "nonzero"
+    flat            when a context in which no candidate beats its group, or its baseline where there is none, has no
+                    gradient: "always", in the "first" epoch (at the rollout policy), or "never"
+    relative        true where only differences of log-probs within a group matter: equal candidates have no gradient
     stop_gradient   true where the loss holds gradients back, so that its value does not integrate its gradient
     """
 
@@ -52,7 +54,8 @@ class Objective:
     sampler: ClassVar[str]
     epochs: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset()
-    zero_variance: ClassVar[str] = "zero"
+    flat: ClassVar[str] = "always"
+    relative: ClassVar[bool] = False
     stop_gradient: ClassVar[bool] = False
 
     def loss(self, logp: Tensor, batch: Batch) -> Loss:

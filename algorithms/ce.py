@@ -19,7 +19,8 @@ class CE(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "oracle"
     invariances = frozenset({"scale"})
-    zero_variance = "nonzero"
+    flat = "never"
+    relative = True
 
     def loss(self, logp, batch: Batch) -> Loss:
         q = batch.score / batch.score.sum(-1, keepdim=True).clamp_min(1e-12)

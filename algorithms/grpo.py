@@ -33,6 +33,10 @@ class GRPO(Objective):
         require(self.beta >= 0, "beta", self.beta, ">= 0")
         require(self.mask_floor is None or self.mask_floor >= 0, "mask_floor", self.mask_floor, "null or >= 0")
 
+    @property
+    def flat(self) -> str:
+        return "first" if self.beta > 0 and self.mask_floor is None else "always"
+
     def loss(self, logp, batch: Batch) -> Loss:
         d = token_sum(logp - batch.logp_old, batch.mask).clamp(-20, 20)
         advantage = standardize(batch.score, batch.weight, eps=1e-8)

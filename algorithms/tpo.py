@@ -21,6 +21,7 @@ class TPO(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "set"
     invariances = frozenset({"shift", "scale"})
+    relative = True
 
     eta: float = 1.0
     anchor: bool = True
@@ -31,8 +32,8 @@ class TPO(Objective):
         require(self.std_floor >= 0, "std_floor", self.std_floor, ">= 0")
 
     @property
-    def zero_variance(self) -> str:
-        return "zero" if self.anchor else "nonzero"
+    def flat(self) -> str:
+        return "first" if self.anchor else "never"
 
     def loss(self, logp, batch: Batch) -> Loss:
         u = standardize(batch.score, floor=self.std_floor)

@@ -87,12 +87,19 @@ def test_invariances_are_as_declared(objective, name, scale, shift):
     assert same == (name in objective.invariances)
 
 
-def test_zero_variance_group_is_as_declared(objective):
-    _, batch = random_batch(4, 5, 2)
+def test_flat_contexts_are_as_declared(objective):
+    logp, batch = random_batch(4, 5, 2)
     equal = torch.full_like(batch.reward, 0.3)
     batch = change(batch, reward=equal, baseline=equal, score=torch.full_like(batch.score, 0.6))
-    grad = gradient(objective, batch.logp_old, batch)
-    assert (grad.abs().max() < 1e-12) == (objective.zero_variance == "zero")
+    first, later = (gradient(objective, x, batch).abs().max() < 1e-12 for x in (batch.logp_old, logp))
+    assert (first, later) == {"always": (True, True), "first": (True, False), "never": (False, False)}[objective.flat]
+
+
+def test_relative_is_as_declared(objective):
+    logp, batch = random_batch(4, 5, 1)
+    batch = change(batch, weight=torch.linspace(0.5, 2, 20, dtype=logp.dtype).view(4, 5))
+    of_group = gradient(objective, logp, batch).sum((-1, -2))
+    assert (of_group.abs().max() < 1e-12) == objective.relative
 
 
 def test_masked_positions_change_nothing(objective):

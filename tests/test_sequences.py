@@ -1,5 +1,7 @@
 """Sequence tasks: rewards, candidate layouts, the transformer's shortcuts against its plain forward, the optimiser."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -8,7 +10,7 @@ from conf.resolve import MisfitError
 from envs.sequence import TokenReversal
 from models.distinct import can_code, distinct, take
 from models.transformer import Transformer, TransformerConfig, initial, shapes
-from tests.helpers import SMALL, experiment
+from tests.helpers import SMALL, experiment, fits, names, objective
 from training.experiment import build
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
 from training.noise import Noise
@@ -239,3 +241,36 @@ def test_a_checkpoint_of_a_sequence_task_continues_the_same_curve(tmp_path):
 
 def test_muon_defaults_are_the_papers():
     assert (MuonConfig().lr, MuonConfig().momentum, MuonConfig().split) == (1e-3, 0.95, "flax")
+
+
+COMPARING = [algo for algo in names("algo") if objective(algo).sampler in ("group", "set")]
+SAMPLED = [("auto", algo) for algo in names("algo") if fits("token_reversal", algo)]
+
+
+@pytest.mark.parametrize(("sampler", "algo"), SAMPLED + [("token_group", algo) for algo in COMPARING])
+def test_what_has_no_gradient_is_not_computed_and_not_missed(tmp_path, algo, sampler):
+    """Flat contexts and groups of equal candidates: the gradient of every epoch is that of the plain forward."""
+    settings = ("env=dense_reversal", *SMALL["dense_reversal"], "env.horizon=2", "env.batch=12")
+    if sampler == "auto":
+        settings += ("env.reward=terminal",)
+    exp = experiment(tmp_path, *settings, f"algo={algo}", f"sampler={sampler}")
+    trainer = build(exp, (0, 1, 2))
+    policy = trainer.policy.double()
+    rollout = trainer.sampler(exp.env, policy, trainer.noise)
+    asked = []
+    spied = dataclasses.replace(
+        rollout, logp=lambda policy, rows=None: asked.append(rows) or rollout.logp(policy, rows)
+    )
+    for first in (True, False):
+        params = list(policy.parameters())
+        grads = [
+            torch.autograd.grad(exp.objective.loss(logp, rollout.batch)[0].sum(), params)
+            for logp in (spied.logp_where_it_matters(policy, exp.objective, first), rollout.logp(policy))
+        ]
+        for quick, plain in zip(*grads, strict=True):
+            assert_close(quick, plain, atol=1e-12, rtol=1e-9)
+        with torch.no_grad():
+            for p in params:
+                p += 0.01 * p.abs().mean() * torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view(p.shape)
+    if exp.objective.flat == "always" and sampler == "auto" and exp.objective.sampler != "single":
+        assert all(rows.shape[1] < 12 for rows in asked)

@@ -112,7 +112,7 @@ class Trainer:
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
         for epoch in range(self.epochs):
-            grad_norm, info = self._epoch(rollout)
+            grad_norm, info = self._epoch(rollout, epoch == 0)
             if logged and epoch == 0:
                 metrics |= self.env.gradient_metrics(self.policy) | (
                     diagnostics(rollout, grad_norm) | info if self.cfg.diagnostics else {}
@@ -123,8 +123,9 @@ class Trainer:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
 
-    def _epoch(self, rollout) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, info = self.objective.loss(rollout.logp(self.policy), rollout.batch)
+    def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        logp = rollout.logp_where_it_matters(self.policy, self.objective, first)
+        loss, info = self.objective.loss(logp, rollout.batch)
         self.optimizer.zero_grad()
         loss.sum().backward()
         grad_norm = self.optimizer.grad_norm()

@@ -1,4 +1,4 @@
-"""Rollouts: how candidates are laid out before an objective sees them."""
+"""Rollouts: how candidates are laid out before an objective sees them, and which of them it needs to see again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,21 +6,53 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from algorithms.base import Batch
+from algorithms.base import Batch, Objective
 from envs.base import Env
 from models.base import Policy, draw
+from models.distinct import take
 
 
 @dataclass(frozen=True)
 class Rollout:
     """What an objective compares, and how to ask a policy again, in every epoch, for its log-probs (*L,B,K,T).
 
-    `metrics` {name: (S,)} are those of the drawn candidates themselves.
+    `metrics` {name: (S,)} are those of the drawn candidates themselves. Where a forward pass is what costs, `equal`
+    (S,P) marks the prompts whose candidates are all the same, and `logp` takes the rows (S,n) of prompts to ask for.
     """
 
     batch: Batch
-    logp: Callable[[Policy], Tensor]
+    logp: Callable[..., Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    equal: Tensor | None = None
+
+    def logp_where_it_matters(self, policy: Policy, objective: Objective, first: bool) -> Tensor:
+        """`logp`, with logp_old in place of what has no gradient: the loss has the same one, exactly."""
+        if self.equal is None:
+            return self.logp(policy)
+        matters = ~self._idle(objective, first)
+        if matters.all():
+            return self.logp(policy)
+        rows = matters.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(matters.sum(1).max()))]
+        old = self.batch.logp_old
+        per_prompt = old.reshape(*self.equal.shape, -1)
+        asked = self.logp(policy, rows).reshape(*rows.shape, -1)
+        asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_prompt, rows))
+        return per_prompt.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
+
+    def _idle(self, objective: Objective, first: bool) -> Tensor:
+        """Prompts (S,P) that this objective draws no gradient from."""
+        idle = self.equal & objective.relative
+        if objective.flat == "always" or (objective.flat == "first" and first):
+            flat = flat_contexts(objective, self.batch)
+            idle = idle | flat.view(*idle.shape, -1).all(-1)
+        return idle
+
+
+def flat_contexts(objective: Objective, batch: Batch) -> Tensor:
+    """Contexts (S,B) in which no candidate beats its group, or its baseline where there is no group."""
+    if objective.sampler == "single":
+        return (batch.advantage == 0).flatten(-2).all(-1)
+    return batch.score.amax(-1) == batch.score.amin(-1)
 
 
 def draws(env: Env, policy: Policy, noise) -> Rollout:
@@ -84,7 +116,12 @@ def answers_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: 
     """Whole answers (S,B,K,H) with their rewards; the baseline is the batch mean at the same position."""
     score, one = reward.mean(-1), torch.ones((), device=reward.device)
     batch = Batch(logp_old, reward, reward.mean((1, 2), keepdim=True), one, score, one.expand(score.shape))
-    return Rollout(batch, lambda policy: policy.logp(prompts, answers), {"error": 1 - score.mean((1, 2))})
+    equal = (answers == answers[:, :, :1]).flatten(2).all(-1)
+
+    def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
+        return policy.logp(*_rows(rows, prompts, answers))
+
+    return Rollout(batch, logp, {"error": 1 - score.mean((1, 2))}, equal)
 
 
 def token_group(env: Env, policy: Policy, noise) -> Rollout:
@@ -100,14 +137,20 @@ def token_group(env: Env, policy: Policy, noise) -> Rollout:
 def token_groups(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
     """States as contexts: next tokens (S,B,H,K), the first of which make the behaviour, with their rewards."""
 
-    def logp(policy: Policy) -> Tensor:
-        table = policy.table(prompts, tokens[..., 0].unsqueeze(2)).squeeze(2)
-        return table.gather(-1, tokens).flatten(1, 2).unsqueeze(-1)
+    def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
+        given, drawn = _rows(rows, prompts, tokens)
+        table = policy.table(given, drawn[..., 0].unsqueeze(2)).squeeze(2)
+        return table.gather(-1, drawn).flatten(1, 2).unsqueeze(-1)
 
     score, one = reward.flatten(1, 2), torch.ones((), device=reward.device)
     old = logp_old.flatten(1, 2).unsqueeze(-1)
     batch = Batch(old, score.unsqueeze(-1), 0 * one, one, score, one.expand(score.shape))
-    return Rollout(batch, logp, {"error": 1 - reward[..., 0].mean((1, 2))})
+    equal = (tokens == tokens[..., :1]).flatten(2).all(-1)
+    return Rollout(batch, logp, {"error": 1 - reward[..., 0].mean((1, 2))}, equal)
+
+
+def _rows(rows: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return tensors if rows is None else tuple(take(x, rows) for x in tensors)
 
 
 SAMPLERS = {
