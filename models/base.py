@@ -2,12 +2,20 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 
 def draw(logp: Tensor, uniforms: Tensor) -> Tensor:
     """Tokens (...) from log-probs (..., V) by inversion of their distribution at uniforms (...)."""
     return (uniforms.unsqueeze(-1) >= logp.exp().cumsum(-1)[..., :-1]).sum(-1)
+
+
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """x (S,N,...) at rows (S,M): (S,M,...)."""
+    s, n = x.shape[:2]
+    offsets = torch.arange(s, device=x.device).unsqueeze(1) * n
+    return x.flatten(0, 1).index_select(0, (rows + offsets).flatten()).view(*rows.shape, *x.shape[2:])
 
 
 class Policy(nn.Module):

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import Policy, draw
-from models.distinct import can_code, distinct, groups_of, take
+from models.base import Policy, draw, take
+from models.trie import Moves, Trie, trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
-Cache = list[tuple[Tensor, Tensor]]  # keys and values (S,N,T,heads,head_dim) of each layer
+Cache = list[tuple[Tensor, Tensor]]  # keys and values (S,P,heads,T,head_dim) of each layer
 
 
 @dataclass(frozen=True)
@@ -106,63 +106,55 @@ class Transformer(Policy):
 
     def table(self, prompts: Tensor, answers: Tensor) -> Tensor:
         """Log-probs (S,B,K,H,V) of every next token after each prefix of answers (S,B,K,H) to prompts (S,B,H)."""
-        s, b, k, horizon = answers.shape
         weights = self._weights()
         first, cache = self._prompt(weights, prompts)
-        first = first.unsqueeze(2).expand(-1, -1, k, -1).unsqueeze(3)
-        if horizon == 1:
+        first = first.unsqueeze(2).expand(-1, -1, answers.shape[2], -1).unsqueeze(3)
+        if answers.shape[3] == 1:
             return first
-        strings, group = answers[..., :-1].flatten(1, 2), groups_of(answers)
-        rows, places = self._distinct(group, strings)
-        cache = [tuple(take(x, take(group, rows)) for x in kv) for kv in cache]
-        rest, _ = self._complete(weights, take(strings, rows), horizon, cache)
-        return torch.cat([first, take(rest, places).view(s, b, k, horizon - 1, -1)], dim=3)
+        rest, _ = self._complete(weights, trie(answers[..., :-1]), cache)
+        return torch.cat([first, rest], dim=3)
 
     @torch.no_grad()
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Answers (S,B,K,H) drawn with uniforms (S,B,K,H), and their `table`."""
-        s, b, k, horizon = uniforms.shape
+        k, horizon = uniforms.shape[2:]
         weights = self._weights()
         first, cache = self._prompt(weights, prompts)
         tables, answers = [first.unsqueeze(2).expand(-1, -1, k, -1)], []
-        places = group = groups_of(uniforms)
         for t in range(horizon):
             answers.append(draw(tables[-1], uniforms[..., t]))
             if t + 1 < horizon:
-                parents = places
-                rows, places = self._distinct(group, torch.stack(answers, dim=-1).flatten(1, 2))
-                cache = [tuple(take(x, take(parents, rows)) for x in kv) for kv in cache]
-                tokens = take(answers[-1].flatten(1), rows).unsqueeze(-1)
-                table, cache = self._complete(weights, tokens, horizon + t, cache)
-                tables.append(take(table.squeeze(2), places).view(s, b, k, -1))
+                table, cache = self._complete(weights, trie(torch.stack(answers, dim=-1), start=t), cache)
+                tables.append(table.squeeze(3))
         return torch.stack(answers, dim=-1), torch.stack(tables, dim=3)
-
-    def _distinct(self, group: Tensor, strings: Tensor) -> tuple[Tensor, Tensor]:
-        """`distinct` over strings (S,N,T) within their groups (S,N)."""
-        vocab, length = self.p("embed").shape[1], strings.shape[-1]
-        if not can_code(int(group[0, -1]) + 1, vocab, length):
-            every = torch.arange(group.shape[1], device=group.device).expand_as(group)
-            return every, every
-        digits = vocab ** torch.arange(length, device=strings.device)
-        return distinct(group * vocab**length + (strings * digits).sum(-1))
 
     def p(self, name: str) -> Tensor:
         return self.params[name.replace(".", "/")]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Log-probs (S,N,T,V) of the next token after each prefix of tokens (S,N,T)."""
-        weights = self._weights()
-        return self._head(self._blocks(weights, tokens, 0, None)[0], weights)
+        weights, nodes = self._weights(), trie(tokens.unsqueeze(2))
+        return self._table(weights, nodes, self._blocks(weights, nodes, 0, None)[0]).squeeze(2)
 
     def _prompt(self, weights: Weights, prompts: Tensor) -> tuple[Tensor, Cache]:
         """Log-probs (S,P,V) of the first token after prompts (S,P,H), and the keys and values of each layer."""
-        hidden, cache = self._blocks(weights, prompts, 0, None, last_only=True)
-        return self._head(hidden, weights).squeeze(2), cache
-
-    def _complete(self, weights: Weights, tokens: Tensor, start: int, cache: Cache) -> tuple[Tensor, Cache]:
-        """Log-probs (S,N,T,V) after each of tokens (S,N,T) at positions from `start`, and the grown keys and values."""
-        hidden, cache = self._blocks(weights, tokens, start, cache)
+        vocab, (_, p, length) = self.p("embed").shape[1], prompts.shape
+        # where prompts must share many prefixes they are one trie, as if they were the answers to a single prompt
+        shared = sum(min(p, vocab**depth) for depth in range(1, length + 1)) < 0.7 * p * length
+        nodes = trie(prompts.unsqueeze(1 if shared else 2))
+        hidden, cache = self._blocks(weights, nodes, 0, None, only=nodes.places[..., -1].flatten(1))
+        if shared:
+            cache = [tuple(_along(x.squeeze(1), nodes.slots, nodes.places.squeeze(1)) for x in kv) for kv in cache]
         return self._head(hidden, weights), cache
+
+    def _complete(self, weights: Weights, nodes: Trie, cache: Cache) -> tuple[Tensor, Cache]:
+        """Log-probs (S,P,K,T,V) after each prefix that the nodes stand for, and the keys and values grown by them."""
+        hidden, cache = self._blocks(weights, nodes, self.flax_shapes["position"][0] // 2, cache)
+        return self._table(weights, nodes, hidden), cache
+
+    def _table(self, weights: Weights, nodes: Trie, hidden: Tensor) -> Tensor:
+        table, index = self._head(hidden, weights), nodes.places.flatten(1).unsqueeze(-1)
+        return table.gather(1, index.expand(-1, -1, table.shape[-1])).view(*nodes.places.shape, -1)
 
     def _weights(self) -> Weights:
         """Matrices and biases as they multiply: queries, keys and values in one, norms folded into what follows them.
@@ -186,44 +178,57 @@ class Transformer(Policy):
                 found[f"{i}.{part}"] = self.p(f"{i}.{part}.kernel"), self.p(f"{i}.{part}.bias")
         return found
 
-    def _blocks(self, weights: Weights, tokens: Tensor, start: int, cache: Cache | None, last_only: bool = False):
-        """Hidden states (S,N,T,d), of the last token alone with `last_only`, and keys and values (S,N,start+T,h,hd)."""
-        s, n, t = tokens.shape
-        offsets = torch.arange(s, device=tokens.device).view(-1, 1) * self.p("embed").shape[1]
-        x = F.embedding(tokens.flatten(1) + offsets, self.p("embed").flatten(0, 1)).view(s, n, t, -1)
-        x = x + self.p("position")[:, None, start : start + t]
+    def _blocks(self, weights: Weights, nodes: Trie, start: int, cache: Cache | None, only: Tensor | None = None):
+        """Hidden states (S,U,d) of nodes whose depth counts from position `start`, and the grown keys and values.
+
+        Each node attends to all that is in the cache before the trie began, and to what it sees of the trie. With
+        `only` (S,N), hidden states (S,N,d) of these rows.
+        """
+        positions = self.p("position").shape[1]
+        table = (self.p("embed").unsqueeze(2) + self.p("position").unsqueeze(1)).flatten(1, 2)
+        rows = nodes.tokens * positions + start + nodes.depths
+        offsets = torch.arange(len(rows), device=rows.device).view(-1, 1) * table.shape[1]
+        x = F.embedding(rows + offsets, table.flatten(0, 1))
+        mask, moves = self._mask(nodes.sees, start), Moves(nodes, self.cfg.heads)
         grown = []
         for i in range(self.cfg.layers):
-            short = last_only and i == self.cfg.layers - 1
-            y, kv = self._attend(i, weights, x, cache[i] if cache else None, short)
-            x = x[:, :, -1:] if short else x
-            grown.append(kv)
+            q, *kv = moves.to_tiles(_dense(_normal(x), weights[f"{i}.qkv"])).unbind(0)
+            k, v = kv if cache is None else (torch.cat(pair, dim=3) for pair in zip(cache[i], kv, strict=True))
+            grown.append((k, v))
+            y = moves.to_rows(attention(q, k, v, mask))
+            if only is not None and i == self.cfg.layers - 1:
+                x, y = take(x, only), take(y, only)
             x = _add(x, y, weights[f"{i}.out"])
             y = F.gelu(_dense(_normal(x), weights[f"{i}.up"]), approximate="tanh")
             x = _add(x, y, weights[f"{i}.down"])
         return x, grown
 
-    def _attend(self, i: int, weights: Weights, x: Tensor, past, last_only: bool):
-        s, n, t, _ = x.shape
-        q, k, v = _dense(_normal(x), weights[f"{i}.qkv"]).view(s, n, t, 3, self.cfg.heads, -1).unbind(3)
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
-        q = q[:, :, -1:] if last_only else q
-        future = torch.full((q.shape[2], k.shape[2]), -torch.inf, device=x.device, dtype=x.dtype)
-        future = future.triu(1 + k.shape[2] - q.shape[2])
-        # heads first and contiguous: for strings this short, plain products beat the fused kernel
-        heads = (z.transpose(2, 3).reshape(-1, z.shape[2], z.shape[4]) for z in (q, k, v))
-        mixed = attention(*heads, future).view(s, n, self.cfg.heads, q.shape[2], -1)
-        return mixed.transpose(2, 3).reshape(s, n, q.shape[2], -1), (k, v)
+    def _mask(self, sees: Tensor, before: int) -> Tensor:
+        """0 where a node attends, -inf elsewhere: (S*P*heads,M,before+L) for sees (S,P,M,L) and all `before` it."""
+        sees = F.pad(sees, (before, 0), value=True).unsqueeze(2).expand(-1, -1, self.cfg.heads, -1, -1)
+        return torch.zeros((), device=sees.device, dtype=self.p("embed").dtype).where(sees.flatten(0, 2), -torch.inf)
 
     def _head(self, x: Tensor, weights: Weights) -> Tensor:
         return _dense(_normal(x), weights["head"]).log_softmax(-1)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(d) + mask) v for q (N,T,d), k and v (N,T',d), mask (T,T')."""
-    scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
-    return torch.bmm(scores.softmax(-1), v)
+    """softmax(q k^T / sqrt(hd) + mask) v for q (...,T,hd), k and v (...,L,hd), mask (N,T,L) with N the product of ...
+
+    Plain products: for strings this short they beat the fused kernel.
+    """
+    flat = (x.flatten(0, -3) for x in (q, k, v))
+    q, k, v, shape = *flat, q.shape
+    scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=shape[-1] ** -0.5)
+    return torch.bmm(scores.softmax(-1), v).view(shape)
+
+
+def _along(x: Tensor, slots: Tensor, places: Tensor) -> Tensor:
+    """Keys or values (S,P,heads,T,hd) along the paths `places` (S,P,T), from those of one trie (S,heads,M,hd)."""
+    s, heads, m, hd = x.shape
+    path = slots.gather(1, places.flatten(1)).view(s, -1, 1, places.shape[2])
+    row = (torch.arange(s * heads, device=x.device) * m).view(s, 1, heads, 1) + path
+    return x.reshape(-1, hd).index_select(0, row.flatten()).view(*row.shape, hd)
 
 
 def _normal(x: Tensor) -> Tensor:
@@ -231,10 +236,10 @@ def _normal(x: Tensor) -> Tensor:
 
 
 def _dense(x: Tensor, weight: tuple[Tensor, Tensor]) -> Tensor:
-    """x (S,N,T,in) by a matrix (S,in,out) and a bias (S,1,out)."""
-    return torch.baddbmm(weight[1], x.flatten(1, 2), weight[0]).view(*x.shape[:3], -1)
+    """x (S,N,in) by a matrix (S,in,out) and a bias (S,1,out)."""
+    return torch.baddbmm(weight[1], x, weight[0])
 
 
 def _add(x: Tensor, y: Tensor, weight: tuple[Tensor, Tensor]) -> Tensor:
-    """x (S,N,T,out) + `_dense` of y."""
-    return (torch.baddbmm(x.flatten(1, 2), y.flatten(1, 2), weight[0]) + weight[1]).view(x.shape)
+    """x (S,N,out) + `_dense` of y."""
+    return torch.baddbmm(x, y, weight[0]) + weight[1]

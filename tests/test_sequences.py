@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from conf.resolve import MisfitError
 from envs.sequence import TokenReversal
-from models.distinct import can_code, distinct, take
 from models.transformer import Transformer, TransformerConfig, initial, shapes
+from models.trie import Moves, trie
 from tests.helpers import SMALL, experiment, fits, names, objective
 from training.experiment import build
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
@@ -54,11 +54,11 @@ def drawn(model, env, noise):
     return model.generate(env.contexts(noise), uniforms.view(-1, env.batch, env.candidates, env.horizon))
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4])
-def test_shortcuts_equal_the_plain_forward(heads):
-    """Shared prompts, cached keys, and equal strings computed once: log-probs and gradients of the plain forward."""
+@pytest.mark.parametrize(("heads", "batch"), [(1, 5), (2, 5), (4, 5), (2, 60)])
+def test_shortcuts_equal_the_plain_forward(heads, batch):
+    """Shared prompts, cached keys, and equal prefixes computed once: log-probs and gradients of the plain forward."""
     model, noise = policy(heads=heads), Noise((0, 1))
-    env = TokenReversal(horizon=4, vocab=3, batch=5, candidates=6)
+    env = TokenReversal(horizon=4, vocab=3, batch=batch, candidates=6)
     prompts = env.contexts(noise)
     answers, table = drawn(model, env, noise)
     strings = torch.cat([prompts.unsqueeze(2).expand_as(answers), answers], dim=-1)
@@ -80,20 +80,40 @@ def test_draws_follow_the_table():
     assert_close(answers.float().mean(2)[..., 0], table[:, :, 0, 0, 1].exp(), atol=0.03, rtol=0)
 
 
-def test_distinct_finds_each_code_once():
-    codes = torch.tensor([[5, 3, 5, 9, 3], [1, 1, 1, 1, 1]])
-    rows, places = distinct(codes)
-    assert rows.shape == (2, 3)
-    assert torch.equal(take(take(codes, rows), places), codes)
-    assert sorted(codes[0][rows[0]].tolist()) == [3, 5, 9]
+def test_a_trie_holds_each_prefix_once():
+    answers = torch.tensor([[[[0, 1, 1], [0, 1, 0], [0, 1, 1]], [[2, 0, 0], [1, 0, 0], [0, 2, 2]]]])
+    nodes = trie(answers)
+    assert nodes.tokens.shape == (1, 4 + 9) and nodes.sees.shape == (1, 2, 9, 9)
+    assert torch.equal(nodes.tokens.gather(1, nodes.places.flatten(1)), answers.flatten(1))
+    assert torch.equal(nodes.depths.gather(1, nodes.places.flatten(1)).view(answers.shape)[0, 1, 2], torch.arange(3))
+    assert torch.equal(nodes.places[0, 0, 0], nodes.places[0, 0, 2])
+    assert torch.equal(nodes.places[0, 0, 1, :2], nodes.places[0, 0, 0, :2])
+    assert nodes.places[0, 0, 1, 2] != nodes.places[0, 0, 0, 2]
+    in_tiles = nodes.slots[0][nodes.places]
+    for prompt in range(2):
+        for places in in_tiles[0, prompt] - 9 * prompt:
+            for depth in range(3):
+                seen = nodes.sees[0, prompt, places[depth]].nonzero().flatten()
+                assert seen.tolist() == places[: depth + 1].tolist()
+    below = trie(answers, start=1)
+    assert torch.equal(below.tokens.gather(1, below.places.flatten(1)), answers[..., 1:].flatten(1))
+    assert below.sees.shape == (1, 2, 6, 9)
 
 
-def test_strings_too_long_to_code_are_all_computed():
-    assert can_code(100, 2, 20) and not can_code(100, 16, 20)
-    model, noise = policy(vocab=16, horizon=20), Noise((0, 1))
-    env = TokenReversal(horizon=20, vocab=16, batch=2, candidates=3)
-    answers, table = drawn(model, env, noise)
-    assert_close(model.table(env.contexts(noise), answers), table, atol=1e-5, rtol=0)
+def test_rows_and_tiles_are_each_others_inverse_and_gradient():
+    answers = torch.randint(0, 2, (3, 4, 5, 3), generator=torch.Generator().manual_seed(0))
+    nodes, heads, width = trie(answers), 2, 3
+    moves = Moves(nodes, heads)
+    x = torch.randn(3, nodes.tokens.shape[1], 3 * heads * width, dtype=torch.float64, requires_grad=True)
+    parts = x.view(*x.shape[:2], 3, -1)
+    for part in range(3):
+        assert torch.equal(moves.to_rows(moves.to_tiles(x)[part]), parts[:, :, part])
+
+    def read(x):  # through the tiles, by what the answers point to
+        rows = moves.to_rows(moves.to_tiles(x).sin().prod(0))
+        return rows.gather(1, nodes.places.flatten(1).unsqueeze(-1).expand(-1, -1, heads * width))
+
+    assert torch.autograd.gradcheck(read, x)
 
 
 def test_initialisation_is_flax_like():
@@ -226,7 +246,8 @@ def test_bad_settings_are_refused(cli, override, text):
 def test_learns_to_copy_two_tokens(tmp_path, algo):
     overrides = ("env=dense_reversal", "env.horizon=2", "env.batch=32", "env.candidates=4", "model.d_model=16")
     exp = experiment(tmp_path, *overrides, f"algo={algo}", "train.steps=120", "optim.lr=3e-3")
-    assert (build(exp, (0, 1)).run().arrays()["error"][-1] < 0.2).all()
+    errors = build(exp, (0, 1, 2, 3)).run().arrays()["error"][-20:].mean(axis=0)
+    assert (errors < 0.1).sum() >= 3  # one may sit at a half-right answer
 
 
 def test_a_checkpoint_of_a_sequence_task_continues_the_same_curve(tmp_path):

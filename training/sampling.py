@@ -8,8 +8,7 @@ from torch import Tensor
 
 from algorithms.base import Batch, Objective
 from envs.base import Env
-from models.base import Policy, draw
-from models.distinct import take
+from models.base import Policy, draw, take
 
 
 @dataclass(frozen=True)
