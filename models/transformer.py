@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from algorithms.base import require
 from models.base import Policy, draw, take
-from models.trie import Moves, Trie, trie
+from models.trie import Moves, Trie, shared, trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
 Cache = list[tuple[Tensor, Tensor]]  # keys and values (S,P,heads,T,head_dim) of each layer
@@ -138,13 +138,8 @@ class Transformer(Policy):
 
     def _prompt(self, weights: Weights, prompts: Tensor) -> tuple[Tensor, Cache]:
         """Log-probs (S,P,V) of the first token after prompts (S,P,H), and the keys and values of each layer."""
-        vocab, (_, p, length) = self.p("embed").shape[1], prompts.shape
-        # where prompts must share many prefixes they are one trie, as if they were the answers to a single prompt
-        shared = sum(min(p, vocab**depth) for depth in range(1, length + 1)) < 0.7 * p * length
-        nodes = trie(prompts.unsqueeze(1 if shared else 2))
-        hidden, cache = self._blocks(weights, nodes, 0, None, only=nodes.places[..., -1].flatten(1))
-        if shared:
-            cache = [tuple(_along(x.squeeze(1), nodes.slots, nodes.places.squeeze(1)) for x in kv) for kv in cache]
+        nodes = shared(prompts, self.p("embed").shape[1])
+        hidden, cache = self._blocks(weights, nodes, 0, None, only=nodes.places[..., 0, -1])
         return self._head(hidden, weights), cache
 
     def _complete(self, weights: Weights, nodes: Trie, cache: Cache) -> tuple[Tensor, Cache]:
@@ -221,14 +216,6 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     q, k, v, shape = *flat, q.shape
     scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=shape[-1] ** -0.5)
     return torch.bmm(scores.softmax(-1), v).view(shape)
-
-
-def _along(x: Tensor, slots: Tensor, places: Tensor) -> Tensor:
-    """Keys or values (S,P,heads,T,hd) along the paths `places` (S,P,T), from those of one trie (S,heads,M,hd)."""
-    s, heads, m, hd = x.shape
-    path = slots.gather(1, places.flatten(1)).view(s, -1, 1, places.shape[2])
-    row = (torch.arange(s * heads, device=x.device) * m).view(s, 1, heads, 1) + path
-    return x.reshape(-1, hd).index_select(0, row.flatten()).view(*row.shape, hd)
 
 
 def _normal(x: Tensor) -> Tensor:

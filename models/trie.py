@@ -1,6 +1,6 @@
-"""Answers of one prompt share prefixes: a forward pass over their trie computes each prefix once, gradients exact."""
+"""Strings share prefixes: a forward pass over their trie computes each prefix once, and gradients stay exact."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,13 +11,15 @@ class Trie:
     """Distinct prefixes of the answers (S,P,K,T) to each prompt, as nodes in order of depth.
 
     Layers that look at one token at a time run over `rows`: the nodes of all prompts, U of them, in one line. Attention
-    runs over `tiles`: one of M nodes per prompt, with gaps where a prompt has fewer. Nothing reads a gap.
+    runs over `tiles`: one of M nodes per prompt. Nothing reads what attention writes to a gap, where a prompt has fewer
+    nodes, or to the copy of a row that several prompts share.
 
     tokens  (S,U)      last token of each node
     depths  (S,U)      length of a node's prefix, less 1
-    slots   (S,U)      the place of each row among the P*M of the tiles, all different
+    slots   (S,U)      the place of each row among the P*M of the tiles
     rows    (S,P*M)    the row in each place of the tiles, any row in a gap
-    real    (S,P*M)    false in a gap
+    real    (S,P*M)    false in a gap and in a copy
+    copies  bool       whether a row may be in several places
     places  (S,P,K,T)  the row of each prefix of each answer
     sees    (S,P,M,L)  whether a node attends to each of the L nodes of the whole trie of its prompt
     """
@@ -29,10 +31,11 @@ class Trie:
     real: Tensor
     places: Tensor
     sees: Tensor
+    copies: bool = False
 
 
 class Moves:
-    """Between rows and tiles, where each of the heads attends on its own; gradients as exact, and as fast."""
+    """Between rows and tiles, where each of the heads attends on its own."""
 
     def __init__(self, nodes: Trie, heads: int):
         (s, u), (p, m), device = nodes.slots.shape, nodes.sees.shape[1:3], nodes.slots.device
@@ -41,6 +44,7 @@ class Moves:
         tile = (seed.view(-1, 1) * p + nodes.slots // m).view(s, u, 1) * heads + head  # among the S*P*heads
         slot = tile * m + (nodes.slots % m).unsqueeze(-1)
         self.shape, self.heads, self.real = (s, p, heads, m, -1), heads, nodes.real.view(s, p, 1, m, 1)
+        self.copies = nodes.copies
         self.to_tile = row * heads + head.view(-1, 1)
         self.to_row = slot
         self.parts_to_tile = (row * 3 + part.view(-1, 1, 1, 1, 1)) * heads + head.view(-1, 1)
@@ -49,6 +53,8 @@ class Moves:
     def to_tiles(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values (3,S,P,heads,M,hd) from rows (S,U,3*heads*hd); a gap holds no meaning."""
         x = qkv.view(-1, qkv.shape[-1] // (3 * self.heads))
+        if self.copies:
+            return x.index_select(0, self.parts_to_tile.flatten()).view(3, *self.shape)
         return _Move.apply(x, self.parts_to_tile, self.parts_to_row, None).view(3, *self.shape)
 
     def to_rows(self, x: Tensor) -> Tensor:
@@ -106,3 +112,36 @@ def trie(answers: Tensor, start: int = 0) -> Trie:
         places=rows.gather(1, in_tiles).view(s, p, k, -1),
         sees=sees[:, :, first:],
     )
+
+
+def shared(strings: Tensor, vocab: int) -> Trie:
+    """The `Trie` of strings (S,P,T) as the only answers to their prompts, which share the rows of equal prefixes."""
+    nodes, length = trie(strings.unsqueeze(2)), strings.shape[2]
+    if vocab**length * length >= 2**62:  # prefixes no longer fit into one integer
+        return nodes
+    depth = torch.arange(length, device=strings.device)
+    codes = (strings * vocab ** (length - 1 - depth)).cumsum(-1) * length + depth
+    first, rank = _distinct(codes.flatten(1))
+    return replace(
+        nodes,
+        tokens=nodes.tokens.gather(1, first),
+        depths=nodes.depths.gather(1, first),
+        slots=first,
+        rows=rank,
+        real=torch.zeros_like(nodes.real).scatter_(1, first, True),
+        places=rank.view(nodes.places.shape),
+        copies=True,
+    )
+
+
+def _distinct(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """For codes (S,N): where (S,U) each distinct code is first, and which (S,N) of them each code is.
+
+    U is the largest count of any seed; seeds with fewer repeat a place whose number no code has.
+    """
+    ordered, order = codes.sort(dim=1)
+    rank = torch.zeros_like(codes)
+    rank[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).cumsum(1)
+    places = torch.empty_like(codes).scatter_(1, order, rank)
+    first = torch.zeros_like(codes[:, : int(rank.max()) + 1])
+    return first.scatter_reduce_(1, rank, order, "amin", include_self=False), places

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from conf.resolve import MisfitError
 from envs.sequence import TokenReversal
 from models.transformer import Transformer, TransformerConfig, initial, shapes
-from models.trie import Moves, trie
+from models.trie import Moves, shared, trie
 from tests.helpers import SMALL, experiment, fits, names, objective
 from training.experiment import build
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
@@ -114,6 +114,15 @@ def test_rows_and_tiles_are_each_others_inverse_and_gradient():
         return rows.gather(1, nodes.places.flatten(1).unsqueeze(-1).expand(-1, -1, heads * width))
 
     assert torch.autograd.gradcheck(read, x)
+
+
+def test_prompts_share_the_rows_of_equal_prefixes():
+    strings = torch.tensor([[[0, 1, 1], [0, 1, 0], [0, 1, 1]], [[2, 0, 0], [1, 0, 0], [0, 2, 2]]])
+    nodes = shared(strings, vocab=3)
+    assert nodes.tokens.shape == (2, 9)
+    assert torch.equal(nodes.tokens.gather(1, nodes.places.flatten(1)), strings.flatten(1))
+    assert nodes.places[0].unique().numel() == 4 and nodes.places[1].unique().numel() == 9
+    assert shared(strings, vocab=3**20).tokens.shape == (2, 9)
 
 
 def test_initialisation_is_flax_like():
@@ -246,8 +255,8 @@ def test_bad_settings_are_refused(cli, override, text):
 def test_learns_to_copy_two_tokens(tmp_path, algo):
     overrides = ("env=dense_reversal", "env.horizon=2", "env.batch=32", "env.candidates=4", "model.d_model=16")
     exp = experiment(tmp_path, *overrides, f"algo={algo}", "train.steps=120", "optim.lr=3e-3")
-    errors = build(exp, (0, 1, 2, 3)).run().arrays()["error"][-20:].mean(axis=0)
-    assert (errors < 0.1).sum() >= 3  # one may sit at a half-right answer
+    errors = build(exp, (0, 1, 2, 3)).run().arrays()["error"]
+    assert errors[0].mean() > 0.4 and errors[-20:].mean() < 0.2  # a seed may sit at a half-right answer
 
 
 def test_a_checkpoint_of_a_sequence_task_continues_the_same_curve(tmp_path):
