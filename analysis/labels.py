@@ -7,7 +7,6 @@ from omegaconf import OmegaConf
 
 ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
 MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
-GROUPED = ("tpo", "grpo", "group_pg")  # objectives that draw groups: both matchings are one and the same run
 
 
 def changed(config: dict[str, Any]) -> dict[str, Any]:
@@ -29,5 +28,5 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = ()) -> str:
 
 
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:
-    """The matchings under which a run counts."""
-    return tuple(MATCHINGS) if config["algo"]["objective"] in GROUPED else (config["match"],)
+    """The matchings under which a run counts: both are one and the same for a method that draws groups."""
+    return tuple(MATCHINGS) if config["compares"] in ("group", "set") else (config["match"],)

@@ -59,10 +59,8 @@ def sweep_rows(name: str, store: RunStore, scale: str = "paper") -> list[Row]:
         jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
         seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
         configs = _compose_all(chosen, jobs)
-    return [
-        Row(config, label(config), store.find(config), seeds, " ".join(["python run.py", *chosen, *job]))
-        for config, job in zip(configs, jobs, strict=True)
-    ]
+    commands = [" ".join(["python run.py", *chosen, *job]) for job in jobs]
+    return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
 
 
 def beside(rows: list[Row], store: RunStore) -> list[Row]:
@@ -98,6 +96,12 @@ def _compose_all(chosen: list[str], jobs: list[list[str]]) -> list[dict[str, Any
         cfg.merge_with_dotlist(values)
         configs.append(_plain(cfg))
     return configs
+
+
+def _row(config: dict[str, Any], store: RunStore, seeds: tuple[int, ...], command: str) -> Row:
+    """A row with the look of today's yaml, and of its stored run what only the objective's class knows."""
+    run = store.find(config)
+    return Row(config | {"compares": run.config().get("compares")}, label(config), run, seeds, command)
 
 
 def _asked_for(config: dict[str, Any]) -> bool:

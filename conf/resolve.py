@@ -70,8 +70,9 @@ def discover(package: ModuleType) -> dict[str, type]:
 
 def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
-    for key in cfg:
-        if key not in TOP_LEVEL and not (key in ("debug", "paper") and cfg[key] is None) and key != "scales":
+    for key, value in cfg.items():
+        of_file = key == "scales" and OmegaConf.is_dict(value)
+        if key not in TOP_LEVEL and not of_file and not (key in ("debug", "paper") and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     _choice("scale", cfg.scale, ("paper", "quick"))
     objective = _section(cfg, "algo", discover(algorithms), "objective", hidden=("name", "label", "color", "linestyle"))
@@ -97,7 +98,7 @@ def resolve(cfg: DictConfig) -> Experiment:
     for section in config:
         typed = dataclasses.asdict(getattr(experiment, "objective" if section == "algo" else section))
         config[section] = OmegaConf.to_container(cfg[section], resolve=True) | typed
-    config |= {"sampler": sampler, "match": match}
+    config |= {"sampler": sampler, "match": match, "compares": objective.sampler}
     if match == "interactions" and objective.sampler == "single":
         experiment = match_interactions(experiment)
     return dataclasses.replace(experiment, config=config)

@@ -59,13 +59,14 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """runs/<env>/<algo>/<run_id>/: config.yaml, manifest.json, metrics.parquet and the newest checkpoint."""
+    """runs/<env>/<algo>/<run_id>/: config.yaml, manifest.json, metrics.parquet and the newest checkpoints."""
 
     path: Path
 
     @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoint.pt"
+    def checkpoints(self) -> tuple[Path, Path]:
+        """The newest checkpoint and the one before it."""
+        return self.path / "checkpoint.pt", self.path / "checkpoint.before.pt"
 
     @property
     def curve(self) -> Path:
@@ -100,10 +101,14 @@ class Run:
         merged = pd.concat([kept[~kept.seed.isin(frame.seed.unique())], frame]) if len(kept) else frame
         merged = merged.sort_values(["seed", "metric", "step"], ignore_index=True)
         self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
-        self.checkpoint.unlink(missing_ok=True)
+        self.drop_checkpoints()
         seeds = sorted(int(seed) for seed in merged.seed.unique())
         batches = [*self.manifest().get("batches", []), batch]
         self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
+
+    def drop_checkpoints(self) -> None:
+        for path in self.checkpoints:
+            path.unlink(missing_ok=True)
 
     def fail(self, error: BaseException) -> None:
         self.update(status="failed", traceback="".join(traceback.format_exception(error)))

@@ -16,6 +16,7 @@ REFUSED = {
     "train.stepz=2": ["train.stepz", "did you mean steps?"],
     "foo=1": ["foo", "seeds"],
     "+foo=1": ["foo", "seeds"],
+    "+scales=1": ["scales", "seeds"],
     "algo.eta=0": ["algo.eta=0.0", "> 0"],
     "algo.eta=nan": ["algo.eta=nan", "> 0"],
     "optim.lr=-1": ["optim.lr=-1.0", "> 0"],
@@ -47,6 +48,12 @@ def test_bad_input_is_refused_in_one_screen(cli, tmp_path, args):
     for text in REFUSED[args]:
         assert text in out
     assert not list(RunStore(tmp_path / "runs").runs())
+
+
+def test_out_of_memory_names_what_to_lower(cli):
+    code, out = cli("env=terminal_reversal", "env.batch=1000000000000", "seeds=2", "train.steps=1")
+    assert code == 1 and "Traceback" not in out
+    assert "out of memory" in out and "env.batch (now 1000000000000)" in out and "env.candidates (now 8)" in out
 
 
 def test_unwritable_run_folder_is_refused(monkeypatch, capsys, tmp_path):

@@ -15,11 +15,13 @@ from tests.helpers import ROOT, experiment
 from training import checkpoint
 from training.experiment import build
 
-ARGS = ["env=contextual_bandit", "env.num_contexts=20", "seeds=4", "train.steps=3000", "train.checkpoint_every=100"]
+BANDIT = ("env=contextual_bandit", "env.num_contexts=20", "train.steps=3000", "train.checkpoint_every=100")
+SEQUENCE = ("env=terminal_reversal", "env.horizon=3", "env.batch=8", "model.d_model=8", "model.layers=1")
+SEQUENCE += ("train.steps=300", "train.checkpoint_every=15", "train.seed_block=2")
 
 
-def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "run.py"), *ARGS, f"runs_dir={folder}"]
+def start(folder: Path, args: tuple[str, ...]) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "run.py"), "seeds=4", *args, f"runs_dir={folder}"]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -35,60 +37,77 @@ def wait_for_checkpoint(folder: Path, newer_than: float = 0.0) -> float:
     raise AssertionError("no checkpoint within a minute")
 
 
-def test_killed_interrupted_and_resumed_equals_quiet(tmp_path):
-    quiet = start(tmp_path / "quiet")
-    killed = start(tmp_path / "killed")
+@pytest.mark.parametrize("args", [BANDIT, SEQUENCE], ids=["bandit", "sequence"])
+def test_killed_interrupted_and_resumed_equals_quiet(tmp_path, args):
+    quiet = start(tmp_path / "quiet", args)
+    killed = start(tmp_path / "killed", args)
     first = wait_for_checkpoint(tmp_path / "killed")
     killed.kill()
     assert killed.wait() == -9
-    interrupted = start(tmp_path / "killed")
+    interrupted = start(tmp_path / "killed", args)
     wait_for_checkpoint(tmp_path / "killed", newer_than=first)
     interrupted.send_signal(signal.SIGINT)
     out, _ = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130 and "the same command goes on from here" in out
     quiet_out, _ = quiet.communicate(timeout=120)
-    resumed = start(tmp_path / "killed")
+    resumed = start(tmp_path / "killed", args)
     resumed_out, _ = resumed.communicate(timeout=120)
     assert quiet.returncode == resumed.returncode == 0, quiet_out + resumed_out
     assert "resumed at step" in resumed_out
     (a,), (b,) = RunStore(tmp_path / "quiet").runs(), RunStore(tmp_path / "killed").runs()
     assert a.frame().equals(b.frame())
-    assert not b.checkpoint.exists()
+    assert not any(path.exists() for path in b.checkpoints)
 
 
 @pytest.fixture
 def half_done(tmp_path):
-    """An experiment, and the checkpoint of its first half."""
+    """An experiment, its metrics, and a run with checkpoints at steps 5 and 10 of 20."""
     exp = experiment(tmp_path, "env=contextual_bandit", "seeds=3", "train.steps=20", "train.log_every=3")
-    trainer = build(exp, exp.seeds)
+    trainer, run = build(exp, exp.seeds), RunStore(exp.runs_dir).open(exp.config)
 
     def save(t):
-        if t.step == 10:
-            checkpoint.save(tmp_path / "checkpoint.pt", t, seconds=1.5)
+        if t.step in (5, 10):
+            checkpoint.save(run, t, seconds=t.step / 2)
 
-    return exp, trainer.run(save).arrays(), tmp_path / "checkpoint.pt"
+    return exp, trainer.run(save).arrays(), run
 
 
 def test_a_checkpoint_continues_the_same_curve(half_done):
-    exp, expected, path = half_done
+    exp, expected, run = half_done
     trainer = build(exp, exp.seeds)
-    assert checkpoint.restore(path, trainer) == 1.5
+    assert checkpoint.restore(run, trainer) == 5
     assert trainer.step == 10
     assert {k: v.tolist() for k, v in trainer.run().arrays().items()} == {k: v.tolist() for k, v in expected.items()}
 
 
 def test_a_checkpoint_of_other_seeds_is_left_alone(half_done):
-    exp, _, path = half_done
+    exp, _, run = half_done
     trainer = build(exp, (5, 6, 7))
-    assert checkpoint.restore(path, trainer) == 0
+    assert checkpoint.restore(run, trainer) == 0
     assert trainer.step == 0
 
 
+def test_a_checkpoint_of_another_configuration_is_named(half_done, tmp_path, caplog):
+    exp, _, run = half_done
+    other = experiment(tmp_path, "env=contextual_bandit", "seeds=3", "train.steps=20", "algo=dg")
+    theirs = RunStore(exp.runs_dir).open(other.config)
+    theirs.checkpoints[0].write_bytes(run.checkpoints[0].read_bytes())
+    trainer = build(other, other.seeds)
+    assert checkpoint.restore(theirs, trainer) == trainer.step == 0
+    assert f"another configuration, run {run.path.name}" in caplog.text
+
+
 @pytest.mark.parametrize("size", [0, 10, 1000])
-def test_a_truncated_checkpoint_starts_over_and_says_so(half_done, caplog, size):
-    exp, _, path = half_done
-    path.write_bytes(path.read_bytes()[:size])
+def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(half_done, caplog, size):
+    exp, expected, run = half_done
+    newest, before = run.checkpoints
+    newest.write_bytes(newest.read_bytes()[:size])
     trainer = build(exp, exp.seeds)
-    assert checkpoint.restore(path, trainer) == 0
-    assert trainer.step == 0 and torch.equal(trainer.policy.logits, build(exp, exp.seeds).policy.logits)
-    assert "checkpoint.pt" in caplog.text
+    assert checkpoint.restore(run, trainer) == 2.5
+    assert trainer.step == 5 and str(newest) in caplog.text
+    assert {k: v.tolist() for k, v in trainer.run().arrays().items()} == {k: v.tolist() for k, v in expected.items()}
+    before.write_bytes(before.read_bytes()[:size])
+    trainer = build(exp, exp.seeds)
+    assert checkpoint.restore(run, trainer) == trainer.step == 0
+    assert torch.equal(trainer.policy.logits, build(exp, exp.seeds).policy.logits)
+    assert str(before) in caplog.text

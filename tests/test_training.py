@@ -65,7 +65,7 @@ def test_seed_blocks_give_the_same_curves_and_are_saved_one_by_one(tmp_path):
 def test_large_sequence_runs_are_split_by_default_and_bandits_are_not(tmp_path):
     seeds = tuple(range(9))
     assert blocks(experiment(tmp_path), seeds) == [seeds]
-    assert blocks(experiment(tmp_path, "env=terminal_reversal", "device=cpu"), seeds) [0] == (0, 1)
+    assert blocks(experiment(tmp_path, "env=terminal_reversal", "device=cpu"), seeds)[0] == (0, 1)
     assert len(blocks(experiment(tmp_path, "env=dense_reversal", "algo=dg", "device=cpu"), seeds)) == 2
 
 

@@ -1,32 +1,46 @@
-"""The newest state of an unfinished run."""
+"""The newest state of an unfinished run, and the one before it in case that the newest is damaged."""
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from store.runs import atomic_write
+from store.runs import Run, atomic_write
 from training.loop import Trainer
 
 log = logging.getLogger(__name__)
 
 
-def save(path: Path, trainer: Trainer, seconds: float) -> None:
-    """Replace the checkpoint at `path` atomically; `seconds` is the training time so far."""
-    state = {"seeds": list(trainer.noise.seeds), "seconds": seconds, "trainer": trainer.state_dict()}
-    atomic_write(path, lambda p: torch.save(state, p))
+def save(run: Run, trainer: Trainer, seconds: float) -> None:
+    """Write the newest checkpoint atomically and keep the one before; `seconds` is the training time so far."""
+    state = {"run": run.path.name, "seeds": list(trainer.noise.seeds), "seconds": seconds}
+    state["trainer"] = trainer.state_dict()
+    newest, before = run.checkpoints
+    if newest.exists():
+        os.replace(newest, before)
+    atomic_write(newest, lambda p: torch.save(state, p))
 
 
-def restore(path: Path, trainer: Trainer) -> float:
-    """Load the checkpoint at `path` if it holds exactly the trainer's seeds; the training seconds it took, or 0."""
-    if not path.exists():
-        return 0.0
+def restore(run: Run, trainer: Trainer) -> float:
+    """Load the newest checkpoint that is whole and of this run and its seeds; the training seconds it took, or 0."""
+    for path in run.checkpoints:
+        state = _read(path, trainer.noise.device) if path.exists() else None
+        if state is None:
+            continue
+        if state["run"] != run.path.name:
+            log.warning("skipped checkpoint %s: it is of another configuration, run %s", path, state["run"])
+        elif state["seeds"] == list(trainer.noise.seeds):
+            trainer.load_state_dict(state["trainer"])
+            return state["seconds"]
+    return 0.0
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
     try:
-        state = torch.load(path, map_location=trainer.noise.device, weights_only=True)
-        if state["seeds"] != list(trainer.noise.seeds):
-            return 0.0
-        trainer.load_state_dict(state["trainer"])
-        return state["seconds"]
+        state = torch.load(path, map_location=device, weights_only=True)
+        return {key: state[key] for key in ("run", "seeds", "seconds", "trainer")}
     except Exception as error:  # torch raises many kinds on a damaged file
-        log.warning("skipped damaged checkpoint %s (%s); starting over", path, type(error).__name__)
-        return 0.0
+        log.warning("skipped damaged checkpoint %s (%s)", path, type(error).__name__)
+        return None

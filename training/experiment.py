@@ -52,9 +52,24 @@ def execute(experiment, console: Console) -> Outcome:
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
+        error = explain_memory(error, experiment)
         run.fail(error)
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
         return Outcome(label, "failed", run, experiment.seeds, message=f"{type(error).__name__}: {error}")
+
+
+def explain_memory(error: Exception, experiment) -> Exception:
+    """The error itself, or, where memory ran out, one that names the settings to lower."""
+    # torch's allocator for the CPU raises a bare RuntimeError
+    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+        return error
+    sizes = {"train.seed_block": len(blocks(experiment, experiment.seeds)[0])}
+    sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in ("candidates", "batch")}
+    sizes |= {"model.d_model": getattr(experiment.model, "d_model", 1)}
+    lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
+    explained = MemoryError(f"out of memory on {experiment.device}: lower {lower}")
+    explained.__cause__ = error
+    return explained
 
 
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
@@ -78,8 +93,8 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     run.update(status="running", traceback=None)
     trainer = build(experiment, seeds)
     if experiment.force:
-        run.checkpoint.unlink(missing_ok=True)
-    start = time.monotonic() - checkpoint.restore(run.checkpoint, trainer)
+        run.drop_checkpoints()
+    start = time.monotonic() - checkpoint.restore(run, trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:
@@ -90,7 +105,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
                 report(t)
                 mirror(t.history)
                 if t.step % t.cfg.checkpoint_every == 0 and t.step < t.cfg.steps:
-                    checkpoint.save(run.checkpoint, t, time.monotonic() - start)
+                    checkpoint.save(run, t, time.monotonic() - start)
 
             trainer.run(after_step)
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ from torch import Tensor
 from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import Policy
+from training import diagnostics
 from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
@@ -23,8 +24,7 @@ class TrainConfig:
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
-    diagnostics       also record, at the first epoch, the gradient norm, the share of groups whose scores are all
-                      equal, and the objective's own metrics
+    diagnostics       also record what `training.diagnostics` computes, and the objective's own metrics
 
     Raises ValueError for a count below 1.
     """
@@ -47,13 +47,6 @@ def layout(env: Env, objective: Objective, sampler: str) -> str:
     """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
     layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
     return layouts[objective.sampler]
-
-
-def diagnostics(rollout: Rollout, grad_norm: Tensor) -> dict[str, Tensor]:
-    """{name: (S,)}: norm of the gradient over all parameters, and share of groups whose scores are all equal."""
-    score = rollout.batch.score
-    equal = (score.amax(-1) == score.amin(-1)).float().mean(-1)
-    return {"grad_norm": grad_norm, "zero_variance_share": equal.expand(grad_norm.shape)}
 
 
 @dataclass
@@ -114,21 +107,27 @@ class Trainer:
         for epoch in range(self.epochs):
             grad_norm, info = self._epoch(rollout, epoch == 0)
             if logged and epoch == 0:
-                metrics |= self.env.gradient_metrics(self.policy) | (
-                    diagnostics(rollout, grad_norm) | info if self.cfg.diagnostics else {}
-                )
+                metrics |= self.env.gradient_metrics(self.policy) | info
             self.optimizer.step(self.alive, grad_norm)
         self.steps_alive += self.alive
+        if logged and self.cfg.diagnostics:
+            with torch.no_grad():
+                metrics |= diagnostics.of_update(rollout, rollout.logp(self.policy))
         if logged:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
 
     def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
+        observed = first and self.cfg.diagnostics
         logp = rollout.logp_where_it_matters(self.policy, self.objective, first)
+        if observed:
+            logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
         self.optimizer.zero_grad()
         loss.sum().backward()
         grad_norm = self.optimizer.grad_norm()
+        info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
         return grad_norm, info

@@ -15,14 +15,16 @@ from models.base import Policy, draw, take
 class Rollout:
     """What an objective compares, and how to ask a policy again, in every epoch, for its log-probs (*L,B,K,T).
 
-    `metrics` {name: (S,)} are those of the drawn candidates themselves. Where a forward pass is what costs, `equal`
-    (S,P) marks the prompts whose candidates are all the same, and `logp` takes the rows (S,n) of prompts to ask for.
+    `metrics` {name: (S,)} are those of the drawn candidates themselves, `success` (S,B,K) says which of them are right
+    where a task knows it. Where a forward pass is what costs, `equal` (S,P) marks the prompts whose candidates are all
+    the same, and `logp` takes the rows (S,n) of prompts to ask for.
     """
 
     batch: Batch
     logp: Callable[..., Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
     equal: Tensor | None = None
+    success: Tensor | None = None
 
     def logp_where_it_matters(self, policy: Policy, objective: Objective, first: bool) -> Tensor:
         """`logp`, with logp_old in place of what has no gradient: the loss has the same one, exactly."""
@@ -120,7 +122,7 @@ def answers_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: 
     def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
         return policy.logp(*_rows(rows, prompts, answers))
 
-    return Rollout(batch, logp, {"error": 1 - score.mean((1, 2))}, equal)
+    return Rollout(batch, logp, {"error": 1 - score.mean((1, 2))}, equal, score == 1)
 
 
 def token_group(env: Env, policy: Policy, noise) -> Rollout:
@@ -145,7 +147,7 @@ def token_groups(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tens
     old = logp_old.flatten(1, 2).unsqueeze(-1)
     batch = Batch(old, score.unsqueeze(-1), 0 * one, one, score, one.expand(score.shape))
     equal = (tokens == tokens[..., :1]).flatten(2).all(-1)
-    return Rollout(batch, logp, {"error": 1 - reward[..., 0].mean((1, 2))}, equal)
+    return Rollout(batch, logp, {"error": 1 - reward[..., 0].mean((1, 2))}, equal, score == 1)
 
 
 def _rows(rows: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
