@@ -1,12 +1,17 @@
 """python -m benchmarks.sequences: seconds per seed-episode of the sequence tasks, and the share of this machine's peak.
 
-Useful FLOPs count each prompt once and each drawn token once, forward 1 and backward 2; equal strings that were
-computed once still count as often as they were drawn. The peak is a large matrix product timed in the same process.
+Useful FLOPs count each prompt once and each drawn token once, forward 1 and backward 2, in every epoch; what is shared
+or left out still counts as often as the method asks for it. The peak is a large matrix product timed in the same
+process. With several workers, each is a process with its share of the cores and trains its own seeds, all at once.
 """
 
 import argparse
+import multiprocessing
+import os
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 
 import torch
 from rich.console import Console
@@ -23,103 +28,171 @@ from training.loop import TrainConfig, Trainer, layout
 from training.muon import MuonConfig
 from training.noise import Noise
 
-TERMINAL = TokenReversal(horizon=8)
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+MODEL = TransformerConfig()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row; `seeds` train together (None: what the cache holds), `theirs` is the author's seconds."""
+
+    name: str
+    env: TokenReversal
+    objective: Objective
+    sampler: str = "auto"
+    model: TransformerConfig = MODEL
+    seeds: int | None = None
+    theirs: float | None = None
+
+    @property
+    def layout(self) -> str:
+        return layout(self.env, self.objective, self.sampler)
+
+    @property
+    def together(self) -> int:
+        return self.seeds or max(1, CACHED_TOKENS // self.env.spec.tokens[self.layout])
+
+    def flops(self) -> float:
+        """Useful FLOPs of the matrix products of one seed-episode: a forward rollout, then forward and backward."""
+        k = self.env.candidates if self.layout == "group_rollouts" else 1
+        tokens = self.env.batch * (self.env.horizon + k * (self.env.horizon - 1))
+        per_token = 2 * self.model.layers * self.model.d_model**2 * (4 + 2 * self.model.mlp_ratio)
+        return tokens * per_token * (1 + 3 * self.objective.epochs)
+
+
+TERMINAL = Case("TPO, terminal", TokenReversal(horizon=8), TPO(), theirs=0.82)
 DENSE = TokenReversal(reward="bag_of_tokens", horizon=10)
-CASES: dict[str, tuple[TokenReversal, Objective, str, float]] = {  # and the author's seconds per seed-episode
-    "TPO, terminal": (TERMINAL, TPO(), "auto", 0.82),
-    "TPO_token, dense": (DENSE, TPO(), "token_group", 0.78),
-    "DG, dense": (DENSE, DG(), "auto", 0.062),
-    "PPO, dense": (DENSE, PPO(), "auto", 0.114),
-}
+PAPER = (
+    TERMINAL,
+    Case("TPO_token, dense", DENSE, TPO(), "token_group", theirs=0.78),
+    Case("DG, dense", DENSE, DG(), theirs=0.062),
+    Case("PPO, dense", DENSE, PPO(), theirs=0.114),
+)
 
 
-def peak(device: torch.device) -> float:
+def growing() -> list[Case]:
+    """The terminal task of the paper with one size changed at a time."""
+    env, found = TERMINAL.env, [replace(TERMINAL, name=f"S {s}", seeds=s) for s in (1, 2, 4, 20)]
+    found += [replace(TERMINAL, name=f"K {k}", env=replace(env, candidates=k)) for k in (4, 16, 32)]
+    found += [replace(TERMINAL, name=f"B {b}", env=replace(env, batch=b)) for b in (50, 256)]
+    found += [replace(TERMINAL, name=f"H {h}", env=replace(env, horizon=h)) for h in (4, 6, 10)]
+    found += [replace(TERMINAL, name=f"d {d}", model=TransformerConfig(d_model=d)) for d in (32, 128)]
+    return [case if case.seeds else replace(case, seeds=1) for case in found]
+
+
+def peak() -> float:
     """FLOP/s of a large float32 matrix product."""
-    x = torch.randn(2048, 2048, device=device)
-    times = []
+    x, times = torch.randn(2048, 2048, device=DEVICE), []
     for _ in range(8):
         start = time.perf_counter()
         x @ x
-        synchronize(device)
+        synchronize()
         times.append(time.perf_counter() - start)
     return 2 * 2048**3 / min(times)
 
 
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
+def synchronize() -> None:
+    if DEVICE.type == "cuda":
         torch.cuda.synchronize()
-
-
-def flops(env: TokenReversal, cfg: TransformerConfig, k: int, epochs: int) -> float:
-    """FLOPs of the matrix products of one seed-episode: forward for the rollout, forward and backward per epoch."""
-    tokens = env.batch * (env.horizon + k * (env.horizon - 1))
-    per_token = 2 * cfg.layers * cfg.d_model**2 * (4 + 2 * cfg.mlp_ratio)
-    return tokens * per_token * (1 + 3 * epochs)
 
 
 class Clock:
     """Adds up the time of one method of an object."""
 
-    def __init__(self, owner: object, name: str, device: torch.device):
+    def __init__(self, owner: object, name: str):
         self.seconds, method = 0.0, getattr(owner, name)
 
         def timed(*args):
             start = time.perf_counter()
             result = method(*args)
-            synchronize(device)
+            synchronize()
             self.seconds += time.perf_counter() - start
             return result
 
         setattr(owner, name, timed)
 
 
-def measure(case: str, seeds: int, episodes: int, device: torch.device) -> tuple[float, float, float, float]:
-    """Seconds per seed-episode: all, rollout, loss with its backward pass, optimiser."""
-    env, objective, sampler, _ = CASES[case]
-    noise = Noise(tuple(range(seeds)), device)
-    policy = TransformerConfig().build(env.spec, noise).to(device)
+def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[str, float]:
+    """Seconds per seed-episode of training (in all, rollout, loss with its backward pass, optimiser), peak, memory."""
+    torch.set_num_threads(threads)
+    limit, seeds = peak(), case.together
+    noise = Noise(tuple(range(first_seed, first_seed + seeds)), DEVICE)
+    policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = MuonConfig().build(policy)
-    trainer = Trainer(env, policy, objective, optimizer, noise, TrainConfig(steps=episodes + 1), sampler)
-    clocks = [Clock(trainer, "sampler", device), Clock(trainer, "_epoch", device), Clock(optimizer, "step", device)]
-    times: list[float] = []
-    trainer.run(lambda _: times.append(time.perf_counter()))  # the first episode warms up
-    parts = [clock.seconds / (episodes + 1) / seeds for clock in clocks]
-    return (times[-1] - times[0]) / episodes / seeds, *parts
+    trainer = Trainer(case.env, policy, case.objective, optimizer, noise, TrainConfig(steps=episodes + 1), case.sampler)
+    trainer._train_step()  # warms up
+    clocks = {
+        "rollout": Clock(trainer, "sampler"),
+        "loss": Clock(trainer, "_epoch"),
+        "optimiser": Clock(optimizer, "step"),
+    }
+    start = time.perf_counter()
+    trainer.run()
+    synchronize()
+    seconds = {"all": time.perf_counter() - start} | {name: clock.seconds for name, clock in clocks.items()}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+    if DEVICE.type == "cuda":
+        memory = torch.cuda.max_memory_allocated()
+    return {k: v / episodes / seeds for k, v in seconds.items()} | {"peak": limit, "memory": memory}
+
+
+def measured(case: Case, episodes: int, workers: int) -> dict[str, float]:
+    """`measure` in as many processes at once; the seconds of a seed-episode are those of one over their number."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        jobs = [pool.submit(measure, case, episodes, threads, 100 * worker) for worker in range(workers)]
+        results = [job.result() for job in jobs]
+    mean = {key: sum(result[key] for result in results) / workers for key in results[0]}
+    times = {key: mean[key] / workers for key in ("all", "rollout", "loss", "optimiser")}
+    return times | {"peak": mean["peak"] * workers, "memory": mean["memory"]}
+
+
+COLUMNS = (
+    "case",
+    "seeds",
+    "s / seed-episode",
+    "rollout",
+    "loss",
+    "optimiser",
+    "of peak",
+    "GiB",
+    "author's s",
+    "faster",
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.sequences", description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, help="seeds trained together (default: what the cache holds)")
-    parser.add_argument("--episodes", type=int, default=5, help="timed episodes from the start (default: 5)")
+    parser.add_argument(
+        "--episodes", type=int, default=8, help="timed episodes from the start of training (default: 8)"
+    )
+    parser.add_argument("--workers", type=int, help="processes at once (default: one per core; 1 on a GPU)")
+    parser.add_argument(
+        "--grow", action="store_true", help="instead, the terminal task with one size changed at a time"
+    )
+    parser.add_argument("--case", default="", help="only the rows whose name contains this")
     args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    console, limit = Console(width=130), peak(device)
-    title = f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads; peak {limit / 1e9:.0f} GFLOP/s"
-    table = Table(title=f"{title}; first {args.episodes} episodes", title_justify="left")
-    for column in (
-        "case",
-        "seeds",
-        "s / seed-episode",
-        "rollout",
-        "loss",
-        "optimiser",
-        "of peak",
-        "author's s",
-        "times faster",
-    ):
+    if args.episodes < 1 or (args.workers is not None and args.workers < 1):
+        parser.error("--episodes and --workers must be >= 1")
+    cases = [case for case in (growing() if args.grow else PAPER) if args.case in case.name]
+    if not cases:
+        parser.error(f"--case {args.case!r} is in no name; there are: {', '.join(c.name for c in PAPER)}")
+    workers = args.workers or (1 if DEVICE.type == "cuda" else os.cpu_count() or 1)
+
+    table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes")
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "case" else "right")
-    for case, (env, objective, sampler, theirs) in CASES.items():
-        name = layout(env, objective, sampler)
-        seeds = args.seeds or max(1, CACHED_TOKENS // env.spec.tokens[name])
-        total, *parts = measure(case, seeds, args.episodes, device)
-        k = env.candidates if name == "group_rollouts" else 1
-        share = flops(env, TransformerConfig(), k, objective.epochs) / total / limit
-        faster = f"{theirs / total:.1f}"
-        table.add_row(
-            case, f"{seeds}", f"{total:.3f}", *(f"{x:.4f}" for x in parts), f"{share:.0%}", f"{theirs}", faster
-        )
+    for case in cases:
+        found = measured(case, args.episodes, workers)
+        times = [f"{found[key]:.4f}" for key in ("all", "rollout", "loss", "optimiser")]
+        share, memory = case.flops() / found["all"] / found["peak"], found["memory"] / 2**30
+        versus = [f"{case.theirs}", f"{case.theirs / found['all']:.1f}x"] if case.theirs else ["", ""]
+        table.add_row(case.name, f"{case.together}", *times, f"{share:.0%}", f"{memory:.2f}", *versus)
+        limit = found["peak"]
+    console = Console(width=120)
     console.print(table)
-    console.print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    console.print(f"peak {limit / 1e9:.0f} GFLOP/s; GiB: of one worker, with torch itself")
 
 
 if __name__ == "__main__":
