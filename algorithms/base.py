@@ -45,6 +45,7 @@ class Objective:
     invariances     what leaves the gradient unchanged: "shift" and "scale" (by a positive factor) of all rewards
     flat            when a context in which no candidate beats its group, or its baseline where there is none, has no
                     gradient: "always", in the "first" epoch (at the rollout policy), or "never"
+                    (what has no gradient is not computed)
     relative        true where only differences of log-probs within a group matter: equal candidates have no gradient
     stop_gradient   true where the loss holds gradients back, so that its value does not integrate its gradient
     """
@@ -54,7 +55,7 @@ class Objective:
     sampler: ClassVar[str]
     epochs: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset()
-    flat: ClassVar[str] = "always"
+    flat: ClassVar[str] = "never"
     relative: ClassVar[bool] = False
     stop_gradient: ClassVar[bool] = False
 

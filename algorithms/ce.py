@@ -19,7 +19,6 @@ class CE(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "oracle"
     invariances = frozenset({"scale"})
-    flat = "never"
     relative = True
 
     def loss(self, logp, batch: Batch) -> Loss:

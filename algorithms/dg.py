@@ -17,6 +17,7 @@ class DG(Objective):
     name = "dg"
     paper = "https://arxiv.org/abs/2603.14608"
     sampler = "single"
+    flat = "always"
     epochs = 1
     stop_gradient = True
 

@@ -19,6 +19,7 @@ class GroupPG(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "set"
     invariances = frozenset({"shift", "scale"})
+    flat = "always"
 
     eta: float = 1.0
     std_floor: float = 1e-6

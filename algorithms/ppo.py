@@ -25,6 +25,7 @@ class PPO(Objective):
     name = "ppo"
     paper = "https://arxiv.org/abs/1707.06347"
     sampler = "single"
+    flat = "always"
 
     clip_eps: float = 0.2
 
