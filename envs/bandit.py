@@ -58,8 +58,7 @@ class SparseBandit(Env):
     def contexts(self, noise) -> None:
         return None
 
-    def true_reward(self, device) -> Tensor:
-        """Expected reward (1, 1, A), the same for every seed and context."""
+    def true_reward(self, contexts, device) -> Tensor:
         return paying_arms(self.arms, self.correct, device)
 
     def score(self, contexts, candidates, noise) -> Tensor:
@@ -74,7 +73,7 @@ class SparseBandit(Env):
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
         with torch.no_grad():
-            pi, reward = policy.table().exp(), self.true_reward(policy.logits.device)
+            pi, reward = policy.table().exp(), self.true_reward(None, policy.logits.device)
             oracle = pi * (reward - (pi * reward).sum(-1, keepdim=True))
             return {"misalignment": misalignment(-policy.logits.grad, oracle)}
 
@@ -88,7 +87,6 @@ class ContextualBandit(Env):
     """
 
     name = "contextual_bandit"
-    baseline = 0.0
 
     num_contexts: int = 100
     arms: int = 10
@@ -112,8 +110,7 @@ class ContextualBandit(Env):
     def contexts(self, noise) -> None:
         return None
 
-    def true_reward(self, device) -> Tensor:
-        """Expected reward (1, 1, A), the same for every seed and context."""
+    def true_reward(self, contexts, device) -> Tensor:
         return paying_arms(self.arms, 1, device)
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
@@ -122,5 +119,5 @@ class ContextualBandit(Env):
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
         with torch.no_grad():
-            oracle = self.true_reward(policy.logits.device) - policy.table().exp()
+            oracle = self.true_reward(None, policy.logits.device) - policy.table().exp()
             return {"misalignment": misalignment(-policy.logits.grad, oracle)}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 
@@ -14,6 +15,7 @@ class Spec:
     actions    actions per token
     samplers   {what an objective compares (Objective.sampler): the layout of `training.sampling` that serves it}
     groups     {Objective.sampler: candidates K in one group}; comparing methods need at least 2
+    inputs     features (N,F) of each context, for policies that read them
     horizon    tokens per candidate
     tokens     {layout: tokens that a seed passes through its policy in one rollout}, where that is what costs
     token_samplers  the layouts of sampler=token_group, which compares next tokens instead of whole candidates
@@ -27,6 +29,7 @@ class Spec:
     samplers: dict[str, str]
     groups: dict[str, int]
     chance: float
+    inputs: Tensor | None = None
     horizon: int = 1
     token_samplers: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
@@ -38,6 +41,7 @@ class Env:
     """A frozen dataclass of settings; impossible ones raise ValueError. S seeds lead every tensor."""
 
     name: ClassVar[str]
+    baseline: ClassVar[float] = 0.0
 
     @property
     def spec(self) -> Spec:
@@ -49,6 +53,14 @@ class Env:
 
     def score(self, contexts: Tensor | None, candidates: Tensor, noise) -> Tensor:
         """Rewards (S,B,K,T) of candidates (S,B,K)."""
+        raise NotImplementedError
+
+    def baseline_of(self, logp: Tensor) -> Tensor:
+        """Baseline of contexts whose actions have log-probs (S,C,A): (S,C,1), or () for one number."""
+        return torch.tensor(self.baseline, device=logp.device)
+
+    def true_reward(self, contexts: Tensor | None, device: torch.device) -> Tensor:
+        """Expected reward (S,C,A), or broadcast, of every action."""
         raise NotImplementedError
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:

@@ -1,9 +1,12 @@
 """What the trainer and the samplers need of a policy."""
 
+import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from algorithms.base import log_softmax
 
 
 def draw(logp: Tensor, uniforms: Tensor) -> Tensor:
@@ -16,6 +19,13 @@ def take(x: Tensor, rows: Tensor) -> Tensor:
     s, n = x.shape[:2]
     offsets = torch.arange(s, device=x.device).unsqueeze(1) * n
     return x.flatten(0, 1).index_select(0, (rows + offsets).flatten()).view(*rows.shape, *x.shape[2:])
+
+
+def lecun_normal(uniform: Tensor, fan_in: int) -> Tensor:
+    """Normal numbers of variance 1 / fan_in, truncated at two std (before it is restored), from uniform ones."""
+    edge = math.erf(2 / math.sqrt(2))  # probability mass within two std
+    normal = torch.erfinv((2 * uniform.double() - 1) * edge) * math.sqrt(2)
+    return (normal / 0.87962566103423978 / math.sqrt(fan_in)).float()
 
 
 class Policy(nn.Module):
@@ -34,3 +44,33 @@ class Policy(nn.Module):
     def layouts(self, split: str) -> dict[str, tuple[int, ...]]:
         """{parameter: shape of one seed} by which an optimiser tells matrices (two dims) from the rest."""
         return {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}
+
+
+class Listed(Policy):
+    """pi(a|x) = softmax(logits(x))_a over a list of actions; computed once between two updates."""
+
+    def __init__(self):
+        super().__init__()
+        self._cache = None, None, None
+
+    def _logits(self, contexts: Tensor | None) -> Tensor:
+        """Logits (S,C,A) of contexts (S,C), or of all of them."""
+        raise NotImplementedError
+
+    def table(self, contexts: Tensor | None = None) -> Tensor:
+        """log pi (S,C,A) with its graph."""
+        version = [p._version for p in self.parameters()]
+        if self._cache[0] != version or self._cache[1] is not contexts:
+            with torch.enable_grad():
+                self._cache = version, contexts, log_softmax(self._logits(contexts))
+        return self._cache[2]
+
+    def logp(self, contexts, candidates) -> Tensor:
+        table = self.table(contexts)
+        return (table if candidates is None else table.gather(2, candidates)).unsqueeze(-1)
+
+    def sample(self, contexts, uniforms) -> Tensor:
+        with torch.no_grad():
+            cdf = self.table(contexts).exp().cumsum(-1)
+            # rounding leaves the last entry a little off 1
+            return torch.searchsorted(cdf / cdf[..., -1:], uniforms, right=True).clamp_max(cdf.shape[-1] - 1)

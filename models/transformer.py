@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import Policy, draw, take
+from models.base import Policy, draw, lecun_normal, take
 from models.trie import Moves, Trie, shared, trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
@@ -67,9 +67,7 @@ def _initial(name: str, shape: tuple[int, ...], uniform: Tensor) -> Tensor:
         return torch.zeros(full, device=uniform.device)
     if name.endswith("kernel"):
         fan_in = math.prod(shape[:-1]) if ".out." in name else shape[0]
-        edge = math.erf(2 / math.sqrt(2))  # probability mass within two std
-        normal = torch.erfinv((2 * uniform.double() - 1) * edge) * math.sqrt(2)
-        return (normal / 0.87962566103423978 / math.sqrt(fan_in)).float().view(full)
+        return lecun_normal(uniform, fan_in).view(full)
     std = 0.02 if name == "position" else shape[-1] ** -0.5
     return (torch.special.ndtri(uniform.double().clamp(1e-9, 1 - 1e-9)) * std).float().view(full)
 

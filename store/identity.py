@@ -7,7 +7,11 @@ from typing import Any
 SECTIONS = ("algo", "env", "model", "optim", "train")
 CHOICES = ("sampler", "match")  # how candidates are drawn
 # how a run is shown or saved does not change what it computes
-PRESENTATION = {"algo": ("label", "color", "linestyle"), "env": ("label",), "train": ("checkpoint_every", "seed_block")}
+PRESENTATION = {
+    "algo": ("label", "color", "linestyle"),
+    "env": ("label", "data_dir"),
+    "train": ("checkpoint_every", "seed_block"),
+}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

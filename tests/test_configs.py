@@ -10,7 +10,7 @@ import envs
 import models
 import training
 from conf.resolve import MisfitError, discover
-from tests.helpers import ROOT, SMALL, experiment, fits, names, objective
+from tests.helpers import ROOT, SEQUENCES, SMALL, experiment, fits, names, objective
 from training.experiment import build
 from training.loop import TrainConfig
 
@@ -28,7 +28,7 @@ def test_every_algorithm_runs_where_it_fits_and_is_refused_elsewhere(tmp_path, a
     history = build(experiment(tmp_path, *overrides), (0, 1)).run()
     assert history.steps == [1, 2]
     expected = {"error", "grad_norm", "zero_variance_share", "entropy", "kl"}
-    if env in SMALL:
+    if env in SEQUENCES:
         expected |= {"all_fail_share", "success_share", "weight_success", "weight_failure"}
     assert expected <= history.values.keys()
     assert all(values.shape == (2, 2) for values in history.arrays().values())

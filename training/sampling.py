@@ -57,13 +57,20 @@ def flat_contexts(objective: Objective, batch: Batch) -> Tensor:
 
 
 def draws(env: Env, policy: Policy, noise) -> Rollout:
-    """Sampled actions: each context's draws are one group, and together they weigh 1."""
+    """Sampled actions: the draws of all contexts are one group, and together they weigh 1."""
     contexts, arms, reward = _draw(env, policy, noise)
-    logp = policy.logp(contexts, arms).detach()
+
+    def group(x: Tensor) -> Tensor:  # (S,C,n,1) -> (S,1,C*n,1)
+        return x.flatten(1, 2).unsqueeze(1)
+
+    def logp(policy: Policy) -> Tensor:
+        return group(policy.logp(contexts, arms))
+
+    baseline = _baseline(env, policy, contexts).unsqueeze(-1).expand(reward.shape)
     one = torch.ones((), device=reward.device)
-    baseline, weight = env.baseline * one, (one / arms.shape[-1]).expand(arms.shape)
-    batch = Batch(logp, reward, baseline, one, reward.sum(-1), weight)
-    return Rollout(batch, lambda policy: policy.logp(contexts, arms))
+    score = group(reward).squeeze(-1)
+    weight = (one / score.shape[-1]).expand(score.shape)
+    return Rollout(Batch(logp(policy).detach(), group(reward), group(baseline), one, score, weight), logp)
 
 
 def all_actions(env: Env, policy: Policy, noise) -> Rollout:
@@ -71,28 +78,33 @@ def all_actions(env: Env, policy: Policy, noise) -> Rollout:
     contexts, arms, reward = _draw(env, policy, noise)
     logp = policy.logp(contexts, None).detach()
     share = torch.full(arms.shape, 1 / arms.shape[-1], device=arms.device)
-    zero = torch.zeros(logp.shape[:-1], device=arms.device)
-    score = zero.scatter_add(-1, arms, (reward.squeeze(-1) - env.baseline) * share)
-    one = torch.ones((), device=arms.device)
-    batch = Batch(logp, score.unsqueeze(-1), 0 * one, one, score, zero.scatter_add(-1, arms, share))
+    zero, one = torch.zeros_like(logp).squeeze(-1), torch.ones((), device=arms.device)
+    advantage = reward.squeeze(-1) - _baseline(env, policy, contexts)
+    score, drawn = (zero.scatter_add(-1, arms, x.to(zero.dtype)) for x in (advantage * share, share))
+    batch = Batch(logp, score.unsqueeze(-1), 0 * one, one, score, drawn)
     return Rollout(batch, lambda policy: policy.logp(contexts, None))
 
 
 def exact(env: Env, policy: Policy, noise) -> Rollout:
-    """All actions with their true rewards, weighted by the rollout policy: population gradients, no sampling."""
+    """All actions with their true rewards, weighted by the rollout policy: no sampling of actions."""
     contexts = env.contexts(noise)
     logp = policy.logp(contexts, None).detach()
-    reward, one = env.true_reward(logp.device), torch.ones((), device=logp.device)
+    reward, one = env.true_reward(contexts, logp.device), torch.ones((), device=logp.device)
     batch = Batch(logp, reward.unsqueeze(-1), env.baseline * one, one, reward, logp.squeeze(-1).exp())
     return Rollout(batch, lambda policy: policy.logp(contexts, None))
 
 
 def _draw(env: Env, policy: Policy, noise) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Contexts, drawn actions (S,C,n) and their rewards: `batch` contexts with one action each, or all with `batch`."""
     contexts = env.contexts(noise)
-    groups = env.spec.contexts if contexts is None else contexts.shape[1]
-    uniforms = noise.uniform("action", groups * env.batch).view(-1, groups, env.batch)
+    groups, n = (env.spec.contexts, env.batch) if contexts is None else (contexts.shape[1], 1)
+    uniforms = noise.uniform("action", groups * n).view(-1, groups, n)
     arms = policy.sample(contexts, uniforms)
     return contexts, arms, env.score(contexts, arms, noise)
+
+
+def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
+    return env.baseline_of(policy.logp(contexts, None).detach().squeeze(-1))
 
 
 def single_rollout(env: Env, policy: Policy, noise) -> Rollout:

@@ -1,0 +1,94 @@
+"""Labelled images: MNIST from a folder or the public hub, and scikit-learn's digits, which need no download."""
+
+import functools
+import gzip
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from algorithms.base import require
+
+HUB = "ylecun/mnist"
+FILES = {  # name without .gz: magic number, shape
+    "train-images-idx3-ubyte": (2051, (60000, 28, 28)),
+    "train-labels-idx1-ubyte": (2049, (60000,)),
+    "t10k-images-idx3-ubyte": (2051, (10000, 28, 28)),
+    "t10k-labels-idx1-ubyte": (2049, (10000,)),
+}
+TEST_DIGITS = 360
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pixels (N,F) in [0, 1] and labels (N,), to train on and to test on."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+
+
+@functools.cache
+def load(dataset: str, data_dir: str | None) -> Images:
+    """The images of "mnist" or "digits"; raises ValueError naming what was found and what was expected."""
+    if dataset == "digits":
+        return _digits()
+    return _idx(Path(data_dir).expanduser()) if data_dir else _hub()
+
+
+def _digits() -> Images:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    pixels = torch.from_numpy(pixels).float()[order] / 16
+    labels = torch.from_numpy(labels).long()[order]
+    return Images(pixels[TEST_DIGITS:], labels[TEST_DIGITS:], pixels[:TEST_DIGITS], labels[:TEST_DIGITS])
+
+
+def _idx(folder: Path) -> Images:
+    train, train_labels, test, test_labels = (_file(folder, name) for name in FILES)
+    return Images(
+        train.flatten(1).float() / 255, train_labels.long(), test.flatten(1).float() / 255, test_labels.long()
+    )
+
+
+def _file(folder: Path, name: str) -> Tensor:
+    """One IDX file, gzip or not: magic number, one size per dimension (all big-endian), bytes."""
+    magic, shape = FILES[name]
+    found = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
+    require(bool(found), "data_dir", folder, f"a folder that holds {name} or {name}.gz")
+    try:
+        data = gzip.decompress(found[0].read_bytes()) if found[0].suffix == ".gz" else found[0].read_bytes()
+    except (OSError, EOFError, gzip.zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"data_dir={folder}: cannot read {found[0].name} ({reason})") from None
+    header = [int.from_bytes(data[i : i + 4], "big") for i in range(0, 4 + 4 * len(shape), 4)]
+    expected = [magic, *shape]
+    if header != expected or len(data) != 4 * len(expected) + math.prod(shape):
+        raise ValueError(
+            f"data_dir={folder}: {found[0].name} must have the header {expected} and {math.prod(shape)} bytes of data, "
+            f"found {header} and {max(0, len(data) - 4 * len(expected))}"
+        )
+    return torch.frombuffer(bytearray(data[4 * len(expected) :]), dtype=torch.uint8).view(shape)
+
+
+def _hub() -> Images:
+    ways = "set env.data_dir to a folder with the four IDX files, or use env=digits, which needs no download"
+    try:
+        from datasets import load_dataset
+
+        splits = load_dataset(HUB)  # cached, with a progress bar
+    except ImportError:
+        raise ValueError(f"data_dir=null: loading {HUB} needs 'pip install datasets'; or {ways}") from None
+    except Exception as error:  # no network, no disk space, a moved repository: each library raises its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"data_dir=null: cannot load {HUB} ({reason}); {ways}") from None
+    found = []
+    for split in ("train", "test"):
+        columns = splits[split].with_format("torch")[:]
+        found += [columns["image"].flatten(1).float() / 255, columns["label"].long()]
+    return Images(*found)

@@ -1,0 +1,73 @@
+"""Image classification as a contextual bandit: name the class, and hear only whether it was right."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms.base import require
+from envs.base import Env, Spec
+from envs.datasets import Images, load
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class ImageBandit(Env):
+    """`batch` training images drawn with replacement, one class drawn for each; reward 1 if it is right, else 0.
+
+    dataset   mnist or digits (scikit-learn's 8x8)
+    data_dir  folder with MNIST's four IDX files; null: the public hub
+    Baseline: sum_a pi(a)^2, the chance that two draws agree. Error: share of test images whose most likely class is
+    wrong, after the update. https://arxiv.org/abs/2604.06159 (figure 4)
+    """
+
+    name = "image_bandit"
+
+    dataset: str = "mnist"
+    data_dir: str | None = None
+    batch: int = 100
+
+    def __post_init__(self):
+        require(self.dataset in ("mnist", "digits"), "dataset", self.dataset, "mnist or digits")
+        require(self.batch >= 1, "batch", self.batch, ">= 1")
+        self.images  # noqa: B018  what cannot be loaded is refused before any work
+
+    @property
+    def images(self) -> Images:
+        return load(self.dataset, self.data_dir)
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(
+            contexts=len(self.images.train),
+            inputs=self.images.train,
+            actions=CLASSES,
+            samplers={"single": "draws", "group": "draws", "set": "all_actions", "oracle": "exact"},
+            groups={"group": self.batch, "set": CLASSES},
+            chance=1 - 1 / CLASSES,
+            epochs=1,
+            eval_at="update",
+        )
+
+    def contexts(self, noise) -> Tensor:
+        count = len(self.images.train)
+        return (noise.uniform("context", self.batch) * count).long().clamp_max(count - 1)
+
+    def baseline_of(self, logp) -> Tensor:
+        return logp.exp().square().sum(-1, keepdim=True)
+
+    def true_reward(self, contexts, device) -> Tensor:
+        return torch.nn.functional.one_hot(self._labels(contexts), CLASSES).float()
+
+    def score(self, contexts, candidates, noise) -> Tensor:
+        return (candidates == self._labels(contexts).unsqueeze(-1)).float().unsqueeze(-1)
+
+    def evaluate(self, policy, noise) -> dict[str, Tensor]:
+        with torch.no_grad():
+            test = self.images.test.to(next(policy.parameters()))
+            classes = policy.logits(test).argmax(-1)
+            return {"error": (classes != self.images.test_labels.to(test.device)).float().mean(-1)}
+
+    def _labels(self, contexts: Tensor) -> Tensor:
+        return self.images.train_labels.to(contexts.device)[contexts]

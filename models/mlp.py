@@ -1,0 +1,56 @@
+"""A ReLU network over the features of contexts, one set of parameters per seed."""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.base import require
+from models.base import Listed, lecun_normal
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """`layers` hidden layers of `width` units; kernels LeCun normal, biases 0; raises ValueError for a size below 1."""
+
+    name = "mlp"
+
+    width: int = 50
+    layers: int = 2
+
+    def __post_init__(self):
+        for key in ("width", "layers"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
+
+    def build(self, spec, noise) -> "MLP":
+        sizes = [spec.inputs.shape[1], *[self.width] * self.layers, spec.actions]
+        shapes = list(itertools.pairwise(sizes))
+        uniform = noise.uniform("init", sum(math.prod(s) for s in shapes)).split([math.prod(s) for s in shapes], dim=1)
+        return MLP(spec.inputs, [lecun_normal(u, s[0]).view(-1, *s) for u, s in zip(uniform, shapes, strict=True)])
+
+
+class MLP(Listed):
+    """Logits (S,C,A) of contexts (S,C), which are row numbers of `inputs` (N,F)."""
+
+    def __init__(self, inputs: Tensor, kernels: list[Tensor]):
+        super().__init__()
+        self.register_buffer("inputs", inputs, persistent=False)
+        self.kernels = nn.ParameterList(kernels)
+        self.biases = nn.ParameterList([torch.zeros(k.shape[0], 1, k.shape[2]) for k in kernels])
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (S,C,A) of features x, (S,C,F) or (C,F) for all seeds alike."""
+        if x.dim() == 2:
+            # one wide product for all seeds
+            s, f, width = self.kernels[0].shape
+            x = (x @ self.kernels[0].transpose(0, 1).reshape(f, -1)).view(-1, s, width).transpose(0, 1) + self.biases[0]
+        else:
+            x = torch.baddbmm(self.biases[0], x, self.kernels[0])
+        for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
+            x = torch.baddbmm(bias, x.relu(), kernel)
+        return x
+
+    def _logits(self, contexts) -> Tensor:
+        return self.logits(self.inputs[contexts])
