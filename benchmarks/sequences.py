@@ -183,14 +183,15 @@ def main() -> None:
     table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes")
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "case" else "right")
-    for case in cases:
+    console = Console(width=120)
+    for i, case in enumerate(cases, start=1):
+        console.print(f"{i}/{len(cases)}: {case.name}", highlight=False)
         found = measured(case, args.episodes, workers)
         times = [f"{found[key]:.4f}" for key in ("all", "rollout", "loss", "optimiser")]
         share, memory = case.flops() / found["all"] / found["peak"], found["memory"] / 2**30
         versus = [f"{case.theirs}", f"{case.theirs / found['all']:.1f}x"] if case.theirs else ["", ""]
         table.add_row(case.name, f"{case.together}", *times, f"{share:.0%}", f"{memory:.2f}", *versus)
         limit = found["peak"]
-    console = Console(width=120)
     console.print(table)
     console.print(f"peak {limit / 1e9:.0f} GFLOP/s; GiB: of one worker, with torch itself")
 
