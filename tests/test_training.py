@@ -17,7 +17,8 @@ def double(exp, seeds):
     return trainer
 
 
-PAIRS = [(env, algo) for env in names("env") for algo in names("algo") if fits(env, algo)]
+TASKS = [env for env in names("env") if env != "mnist"]  # digits runs its code
+PAIRS = [(env, algo) for env in TASKS for algo in names("algo") if fits(env, algo)]
 
 
 @pytest.mark.parametrize(("env", "algo"), PAIRS)
