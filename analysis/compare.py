@@ -53,6 +53,8 @@ TABLES = {
     "table3": PaperTable(
         "fig07", f"Table 3: terminal reward, {FINAL}", ("match", "algo", "horizon"), final_percent, decimals=1
     ),
+    "table5": PaperTable("fig16", f"Table 5: eta, {ARRIVAL}", ("algo", "eta"), episodes_to_one_percent),
+    "table5_final": PaperTable("fig16", "Table 5: eta, final error in %", ("algo", "eta"), final_percent, decimals=1),
 }
 
 
@@ -103,8 +105,7 @@ def markdown(name: str, frame: pd.DataFrame) -> str:
 def _ours(table: PaperTable, row: Row) -> dict[str, Any]:
     if not row.seeds:
         return {"shown": "not run", "n": 0}
-    steps, errors = row.metric("error")
-    errors = errors[:, np.isfinite(errors).all(axis=0)]  # as in analysis.tables
+    steps, errors = row.finite("error")
     value, low, high = table.measure(steps, errors)
     text = _number(value, table)
     if np.isfinite(low):
@@ -125,7 +126,7 @@ def _paper_text(value: float | None, table: PaperTable) -> str:
 def _cells(table: PaperTable, config: dict[str, Any]) -> Iterator[tuple]:
     """The cells that a run fills: two where it is the same run under both matchings."""
     for match in matchings(config) if "match" in table.keys else (config["match"],):
-        named = config["env"] | {"algo": config["algo"]["name"], "match": match}
+        named = config["algo"] | config["env"] | {"algo": config["algo"]["name"], "match": match}
         yield tuple(named[key] for key in table.keys)
 
 
@@ -152,5 +153,5 @@ def _matching(key: tuple) -> int:
 def _title(key: str, value: Any) -> str:
     if key == "algo":
         return yaml.safe_load((ALGOS / f"{value}.yaml").read_text())["label"]
-    symbol = {"vocab": "V ", "horizon": "H "}.get(key, "")
+    symbol = {"vocab": "V ", "horizon": "H ", "eta": "eta "}.get(key, "")
     return symbol + str(value).replace("_", " ")

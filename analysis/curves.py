@@ -15,10 +15,9 @@ LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
 def curve(row: Row, metric: str) -> pd.DataFrame:
     """label, metric, step, mean, low, high and n (seeds) at up to 200 steps of a run."""
-    steps, values = row.metric(metric)
+    steps, values = row.finite(metric)
     keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), POINTS)).round().astype(int))
     steps, values = steps[keep], values[keep]
-    values = values[:, np.isfinite(values).all(axis=0)]
     low, high = stats.interval(values)
     mean = values.mean(-1) if values.shape[-1] else np.full(len(steps), np.nan)
     columns = {"step": steps, "mean": mean, "low": low, "high": high, "n": values.shape[-1]}

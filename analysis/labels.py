@@ -14,6 +14,8 @@ def changed(config: dict[str, Any]) -> dict[str, Any]:
     algo, file = config["algo"], ALGOS / f"{config['algo']['name']}.yaml"
     default = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else algo
     found = {f"algo.{key}": value for key, value in algo.items() if key in default and value != default[key]}
+    epochs = config["train"]["epochs"]
+    found |= {} if epochs is None else {"train.epochs": f"{epochs} epoch{'s' if epochs > 1 else ''}"}
     found |= {"sampler": "token"} if config["sampler"] == "token_group" else {}
     return found | ({"match": MATCHINGS["interactions"]} if config["match"] == "interactions" else {})
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_module
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from analysis.labels import changed, label
+from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, identity, run_id
 from store.runs import Run, RunStore
 
@@ -43,6 +42,14 @@ class Row:
     def seeds(self) -> int:
         return self._frame.seed.nunique()
 
+    def has(self, name: str) -> bool:
+        return name in set(self._frame.metric)
+
+    def finite(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """`metric` without the seeds that turned non-finite."""
+        steps, values = self.metric(name)
+        return steps, values[:, np.isfinite(values).all(axis=0)]
+
     def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Recorded steps (n,) and values (n, seeds)."""
         wide = self._frame[self._frame.metric == name].pivot(index="step", columns="seed", values="value")
@@ -54,12 +61,10 @@ def sweep_rows(name: str, store: RunStore, scale: str = "paper") -> list[Row]:
     chosen = [f"paper={name}"] + [f"scale={scale}"] * (scale != "paper")
     with initialize_config_module("conf", version_base="1.3"):
         file = compose("config", chosen, return_hydra_config=True)
-        axes = [f"{key}={value}" for key, value in file.hydra.sweeper.params.items()]
-        parsed = OverridesParser.create().parse_overrides(axes)
-        jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+        asked = jobs(file.hydra.sweeper.params)
         seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
-        configs = _compose_all(chosen, jobs)
-    commands = [" ".join(["python run.py", *chosen, *job]) for job in jobs]
+        configs = _compose_all(chosen, asked)
+    commands = [" ".join(["python run.py", *chosen, *job]) for job in asked]
     return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
 
 
@@ -82,7 +87,7 @@ def environment_rows(env: str, store: RunStore) -> list[Row]:
     ]
 
 
-def _compose_all(chosen: list[str], jobs: list[list[str]]) -> list[dict[str, Any]]:
+def _compose_all(chosen: list[str], asked: list[list[str]]) -> list[dict[str, Any]]:
     """The config of each job. Composing is slow, so jobs that choose the same groups share it."""
 
     @cache
@@ -90,7 +95,7 @@ def _compose_all(chosen: list[str], jobs: list[list[str]]) -> list[dict[str, Any
         return compose("config", [*chosen, *groups])
 
     configs = []
-    for job in jobs:
+    for job in asked:
         values = [override for override in job if "." in override.split("=")[0]]
         cfg = copy.deepcopy(base(*(override for override in job if override not in values)))
         cfg.merge_with_dotlist(values)

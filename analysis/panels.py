@@ -1,12 +1,13 @@
-"""Small multiples: error curves of many configurations, one panel per setting, under one legend."""
+"""Small multiples: curves of many configurations, one panel per setting or metric, under one legend."""
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from analysis import curves, style
+from analysis import curves, stats, style
 from analysis.labels import label
 from analysis.load import Row
 
@@ -14,6 +15,66 @@ Config = dict[str, Any]
 Place = tuple[str, str]  # titles of a panel's row and column
 GOAL = 0.01  # the tables' threshold, as a line
 FLOOR = 1e-3  # a rollout batch resolves little below
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric of the rows that `shows` accepts."""
+
+    title: str
+    metric: str
+    ylabel: str
+    log: bool = False
+    xlabel: str = "episode"
+    shows: Callable[[Config], bool] = lambda config: True
+
+
+def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
+    """A row of panels, each with its own axes, of the metrics that training recorded."""
+    figure, axes = style.panels(len(panels), style.PANEL * 1.3)
+    looks, drawn = _looks([(row.label, row) for row in rows]), []
+    for axis, panel in zip(axes, panels, strict=True):
+        axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
+        for row in rows:
+            if not panel.shows(row.config) or not row.has(panel.metric):
+                continue
+            data = curves.curve(row, panel.metric)
+            curves.plot(axis, data, looks[row.label])
+            drawn.append(data.assign(panel=panel.title))
+        if panel.log:
+            axis.set_yscale("log")
+    _legend(figure, axes, list(looks))
+    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def final_errors(
+    rows: list[Row], setting: str, xlabel: str, title: str, hide: tuple[str, ...] = ()
+) -> tuple[style.Figure, pd.DataFrame]:
+    """Final error in % over a setting such as "env.candidates" on a log axis, one line per label, with 95 % bars."""
+    section, key = setting.split(".")
+    names = {row.run.path: label(row.config, hide) for row in rows}
+    drawn = pd.DataFrame([_final(row, names[row.run.path], row.config[section][key]) for row in rows])
+    figure, (axis,) = style.panels(1)
+    looks = _looks([(names[row.run.path], row) for row in rows])
+    for name, line in drawn.sort_values("setting").groupby("label", sort=False):
+        bars = abs(line[["low", "high"]].sub(line["mean"], axis=0)).fillna(0).to_numpy().T
+        axis.errorbar(line.setting, line["mean"], bars, marker="o", markersize=3, capsize=2, **looks[name])
+    ticks = sorted(drawn.setting.unique())
+    axis.set(xscale="log", xlabel=xlabel, ylabel="final error, %")
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axis.set_xticks([], minor=True)
+    axis.set_yscale("symlog", linthresh=1)
+    axis.set_ylim(bottom=0)
+    axis.legend()
+    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
+    return figure, drawn
+
+
+def _final(row: Row, name: str, setting: float) -> dict[str, Any]:
+    final = 100 * row.finite("error")[1][-1]
+    low, high = stats.interval(final)
+    return {"label": name, "setting": setting, "mean": final.mean(), "low": low, "high": high, "n": len(final)}
 
 
 def error_panels(
@@ -35,12 +96,17 @@ def error_panels(
             curves.plot(axes[across.index(line), down.index(column)], data, looks[name])
             drawn.append(data.assign(row=line, column=column))
     _dress(axes, across, down)
-    handles = [axis.get_legend_handles_labels() for axis in axes.flat]
-    unique = {name: line for lines, names in handles for line, name in zip(lines, names, strict=True)}
-    shown = [name for name in looks if name in unique]
-    figure.legend([unique[n] for n in shown], shown, loc="outside lower center", ncols=_legend_columns(shown, figure))
+    _legend(figure, axes.flat, list(looks))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _legend(figure: style.Figure, axes, order: list[str]) -> None:
+    """One legend below all panels."""
+    handles = [axis.get_legend_handles_labels() for axis in axes]
+    unique = {name: line for lines, names in handles for line, name in zip(lines, names, strict=True)}
+    shown = [name for name in order if name in unique]
+    figure.legend([unique[n] for n in shown], shown, loc="outside lower center", ncols=_legend_columns(shown, figure))
 
 
 def _dress(axes, across: list[str], down: list[str]) -> None:

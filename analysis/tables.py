@@ -16,8 +16,7 @@ def summary(rows: list[Row]) -> pd.DataFrame:
 
 
 def _summarise(row: Row) -> dict:
-    steps, errors = row.metric("error")
-    errors = errors[:, np.isfinite(errors).all(axis=0)]  # seeds that turned non-finite have no final error
+    steps, errors = row.finite("error")
     mean = errors.mean(axis=1) if errors.shape[1] else np.full(len(steps), np.nan)
     low, high = stats.interval(errors[-1])
     values = {"label": row.label, "seeds": errors.shape[1], "error": mean[-1], "low": float(low), "high": float(high)}

@@ -94,6 +94,9 @@ def resolve(cfg: DictConfig) -> Experiment:
         force=_bool("force", cfg.force),
         config={},
     )
+    if experiment.train.micro_batch is not None and not env.spec.tokens:
+        typed = f"train.micro_batch={experiment.train.micro_batch}"
+        raise MisfitError(f"{typed}: env={cfg.env.name} has no prompts to split; use null")
     config = {"algo": {}, "env": {}, "model": {}, "optim": {}, "train": {}}
     for section in config:
         typed = dataclasses.asdict(getattr(experiment, "objective" if section == "algo" else section))

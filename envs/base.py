@@ -67,6 +67,10 @@ class Env:
         """Metrics {name: (S,)} of the policy beyond those of its rollouts; one of both is "error"; lower is better."""
         return {}
 
+    def labelled(self) -> tuple[Tensor, Tensor] | None:
+        """Features (N,F) and right actions (N,) of held-out contexts, where a task has them."""
+        return None
+
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
         """Metrics {name: (S,)} of the policy's first-epoch gradient, read from `.grad`."""
         return {}

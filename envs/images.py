@@ -63,6 +63,9 @@ class ImageBandit(Env):
     def score(self, contexts, candidates, noise) -> Tensor:
         return (candidates == self._labels(contexts).unsqueeze(-1)).float().unsqueeze(-1)
 
+    def labelled(self) -> tuple[Tensor, Tensor]:
+        return self.images.test, self.images.test_labels
+
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
         with torch.no_grad():
             test = self.images.test.to(next(policy.parameters()))

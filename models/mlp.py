@@ -53,4 +53,4 @@ class MLP(Listed):
         return x
 
     def _logits(self, contexts) -> Tensor:
-        return self.logits(self.inputs[contexts])
+        return self.logits(self.inputs.index_select(0, contexts.flatten()).view(*contexts.shape, -1))

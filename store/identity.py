@@ -10,7 +10,7 @@ CHOICES = ("sampler", "match")  # how candidates are drawn
 PRESENTATION = {
     "algo": ("label", "color", "linestyle"),
     "env": ("label", "data_dir"),
-    "train": ("checkpoint_every", "seed_block"),
+    "train": ("checkpoint_every", "seed_block", "micro_batch"),
 }
 
 

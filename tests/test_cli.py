@@ -24,6 +24,8 @@ REFUSED = {
     "env.correct=100": ["env.correct=100", "99"],
     "env.arms=1": ["env.arms=1", ">= 2"],
     "env.batch=1 algo=grpo": ["algo=grpo", "set to 1", "at least 2"],
+    "train.micro_batch=0 env=terminal_reversal": ["train.micro_batch=0", "null or >= 1"],
+    "train.micro_batch=8 env=digits": ["train.micro_batch=8", "env=digits", "null"],
     "seeds=0": ["seeds=0", ">= 1"],
     "seeds=[3,7,3]": ["seeds=[3, 7, 3]", "[3] given twice"],
     "seeds=[]": ["seeds=[]", ">= 1"],
@@ -54,6 +56,7 @@ def test_out_of_memory_names_what_to_lower(cli):
     code, out = cli("env=terminal_reversal", "env.batch=1000000000000", "seeds=2", "train.steps=1")
     assert code == 1 and "Traceback" not in out
     assert "out of memory" in out and "env.batch (now 1000000000000)" in out and "env.candidates (now 8)" in out
+    assert "train.micro_batch (now null)" in out
 
 
 def test_unwritable_run_folder_is_refused(monkeypatch, capsys, tmp_path):

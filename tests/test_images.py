@@ -104,15 +104,17 @@ def test_learns_digits_on_every_seed(tmp_path, algo):
     assert (history.arrays()["error"][0] > 0.7).all() and (history.arrays()["error"][-1] < 0.15).all()
 
 
-def test_adam_is_torchs(tmp_path):
-    exp = experiment(tmp_path, "env=digits", "model.width=8", "optim.lr=0.01")
-    trainer = build(exp, (0,))
-    params = [torch.nn.Parameter(p.detach().clone()) for p in trainer.policy.parameters()]
-    theirs = torch.optim.Adam(params, lr=0.01)
-    for _ in range(5):
-        trainer._train_step()
-        for p, ours in zip(params, trainer.policy.parameters(), strict=True):
-            p.grad = ours.grad.clone()
-        theirs.step()
-    for p, ours in zip(params, trainer.policy.parameters(), strict=True):
-        assert_close(p, ours, atol=1e-6, rtol=1e-5)
+def test_adam_freezes_a_broken_seed_and_moves_the_others(tmp_path):
+    exp = experiment(tmp_path, "env=digits", "model.width=8", "train.steps=6")
+    broken, whole = build(exp, (0, 1, 2)), build(exp, (0, 1, 2))
+
+    def poison(trainer):
+        if trainer.step == 2:
+            with torch.no_grad():
+                trainer.policy.biases[0][1] = torch.inf
+
+    broken.run(poison)
+    whole.run()
+    assert broken.frozen() == {1: 3}
+    for ours, theirs in zip(broken.policy.parameters(), whole.policy.parameters(), strict=True):
+        assert torch.equal(ours[[0, 2]], theirs[[0, 2]]) and not ours[1].isnan().any()

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "models": {"algorithms.base", "models"},
     "training": {"algorithms.base", "envs.base", "models.base", "store", "training"},
     "store": {"store"},
-    "analysis": {"analysis", "store", "conf.messages"},
+    "analysis": {"analysis", "store", "conf.messages", "conf.sweep"},
 }
 MAY_NOT_IMPORT = {
     "algorithms": {"numpy", "pandas", "hydra", "omegaconf"},

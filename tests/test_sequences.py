@@ -12,8 +12,10 @@ from models.transformer import Transformer, TransformerConfig, initial, shapes
 from models.trie import Moves, shared, trie
 from tests.helpers import SMALL, experiment, fits, names, objective
 from training.experiment import build
+from training.loop import TrainConfig, Trainer
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
 from training.noise import Noise
+from training.optim import SGDConfig
 from training.sampling import group_rollouts, single_rollout, token_group
 
 PROMPT = torch.tensor([[[0, 1, 2]]])
@@ -269,6 +271,21 @@ def test_a_checkpoint_of_a_sequence_task_continues_the_same_curve(tmp_path):
     assert (second.run().arrays()["error"] == expected).all()
 
 
+@pytest.mark.parametrize(("sampler", "algo"), [("auto", "tpo"), ("auto", "ppo"), ("token_group", "grpo")])
+def test_micro_batches_change_no_curve(tmp_path, sampler, algo):
+    settings = ("env=dense_reversal", *SMALL["dense_reversal"], f"sampler={sampler}", f"algo={algo}", "train.steps=6")
+    curves = []
+    for size in ("null", "1", "4", "100"):
+        exp = experiment(tmp_path, *settings, f"train.micro_batch={size}", "train.diagnostics=true")
+        trainer = build(exp, (0, 1))
+        trainer.policy.double()
+        trainer.optimizer = exp.optim.build(trainer.policy)
+        curves.append(trainer.run().arrays())
+    for found in curves[1:]:
+        for metric, values in curves[0].items():
+            assert found[metric] == pytest.approx(values, abs=1e-6)
+
+
 def test_muon_defaults_are_the_papers():
     assert (MuonConfig().lr, MuonConfig().momentum, MuonConfig().split) == (1e-3, 0.95, "flax")
 
@@ -279,7 +296,7 @@ SAMPLED = [("auto", algo) for algo in names("algo") if fits("token_reversal", al
 
 @pytest.mark.parametrize(("sampler", "algo"), SAMPLED + [("token_group", algo) for algo in COMPARING])
 def test_what_has_no_gradient_is_not_computed_and_not_missed(tmp_path, algo, sampler):
-    """Flat contexts and groups of equal candidates: the gradient of every epoch is that of the plain forward."""
+    """Flat contexts, groups of equal candidates, micro-batches: each epoch's gradient is that of the plain way."""
     settings = ("env=dense_reversal", *SMALL["dense_reversal"], "env.horizon=2", "env.batch=12")
     if sampler == "auto":
         settings += ("env.reward=terminal",)
@@ -287,18 +304,23 @@ def test_what_has_no_gradient_is_not_computed_and_not_missed(tmp_path, algo, sam
     trainer = build(exp, (0, 1, 2))
     policy = trainer.policy.double()
     rollout = trainer.sampler(exp.env, policy, trainer.noise)
+    in_parts = Trainer(
+        exp.env, policy, exp.objective, SGDConfig().build(policy), trainer.noise, TrainConfig(micro_batch=5), sampler
+    )
     asked = []
     spied = dataclasses.replace(
         rollout, logp=lambda policy, rows=None: asked.append(rows) or rollout.logp(policy, rows)
     )
     for first in (True, False):
-        params = list(policy.parameters())
-        grads = [
+        params, matters = list(policy.parameters()), rollout.matters(exp.objective, first)
+        quick, plain = (
             torch.autograd.grad(exp.objective.loss(logp, rollout.batch)[0].sum(), params)
-            for logp in (spied.logp_where_it_matters(policy, exp.objective, first), rollout.logp(policy))
-        ]
-        for quick, plain in zip(*grads, strict=True):
-            assert_close(quick, plain, atol=1e-12, rtol=1e-9)
+            for logp in (spied.logp_where(matters, policy), rollout.logp(policy))
+        )
+        in_parts._epoch(rollout, first)
+        for p, *others in zip(params, quick, plain, strict=True):
+            for found in (others[0], p.grad):
+                assert_close(found, others[1], atol=1e-12, rtol=1e-9)
         with torch.no_grad():
             for p in params:
                 p += 0.01 * p.abs().mean() * torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view(p.shape)

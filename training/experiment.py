@@ -67,6 +67,8 @@ def explain_memory(error: Exception, experiment) -> Exception:
     sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in ("candidates", "batch")}
     sizes |= {"model.d_model": getattr(experiment.model, "d_model", 1)}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
+    if experiment.env.spec.tokens:
+        lower += f", or set train.micro_batch (now {experiment.train.micro_batch or 'null'})"
     explained = MemoryError(f"out of memory on {experiment.device}: lower {lower}")
     explained.__cause__ = error
     return explained

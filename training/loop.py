@@ -8,8 +8,8 @@ from torch import Tensor
 
 from algorithms.base import Objective, require
 from envs.base import Env
-from models.base import Policy
-from training import diagnostics
+from models.base import MicroBatches, Policy
+from training import diagnostics, surplus
 from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
@@ -24,6 +24,8 @@ class TrainConfig:
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
+    micro_batch       prompts of each seed that pass through the policy at once; null: the whole batch. It changes
+                      memory, not results
     diagnostics       also record what `training.diagnostics` computes, and the objective's own metrics
 
     Raises ValueError for a count below 1.
@@ -34,12 +36,13 @@ class TrainConfig:
     log_every: int = 1
     checkpoint_every: int = 500
     seed_block: int | None = None
+    micro_batch: int | None = None
     diagnostics: bool = False
 
     def __post_init__(self):
         for key in ("steps", "log_every", "checkpoint_every"):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
-        for key in ("epochs", "seed_block"):
+        for key in ("epochs", "seed_block", "micro_batch"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
 
 
@@ -81,7 +84,9 @@ class Trainer:
     ):
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
-        self.sampler = SAMPLERS[layout(env, objective, sampler)]
+        self.layout = layout(env, objective, sampler)
+        self.sampler = SAMPLERS[self.layout]
+        self.in_parts = policy if cfg.micro_batch is None else MicroBatches(policy, cfg.micro_batch)
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -100,7 +105,7 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        rollout = self.sampler(self.env, self.policy, noise)
+        rollout = self.sampler(self.env, self.in_parts, noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
@@ -112,25 +117,50 @@ class Trainer:
         self.steps_alive += self.alive
         if logged and self.cfg.diagnostics:
             with torch.no_grad():
-                metrics |= diagnostics.of_update(rollout, rollout.logp(self.policy))
+                metrics |= diagnostics.of_update(rollout, rollout.logp(self.in_parts))
         if logged:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
+            metrics |= self._surplus()
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
 
     def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
-        observed = first and self.cfg.diagnostics
-        logp = rollout.logp_where_it_matters(self.policy, self.objective, first)
-        if observed:
-            logp.retain_grad()
+        observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
+        matters = None if rollout.equal is None else rollout.matters(self.objective, first)
+        logp = self._logp(rollout, matters, first)
+        logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
         self.optimizer.zero_grad()
         loss.sum().backward()
+        if size is not None:
+            # a loss couples the candidates of a group, so it cannot be split; its gradient on their log-probs can
+            rollout.backward(matters, self.policy, logp.grad, size)
         grad_norm = self.optimizer.grad_norm()
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
         return grad_norm, info
+
+    def _logp(self, rollout: Rollout, matters: Tensor | None, first: bool) -> Tensor:
+        """Log-probs that need a gradient; with micro-batches they are a leaf, off the graph of the policy."""
+        if matters is None:
+            return rollout.logp(self.policy)
+        if self.cfg.micro_batch is None:
+            return rollout.logp_where(matters, self.policy)
+        if first:
+            return rollout.batch.logp_old.clone().requires_grad_()
+        with torch.no_grad():
+            return rollout.logp_where(matters, self.in_parts).requires_grad_()
+
+    def _surplus(self) -> dict[str, Tensor]:
+        """`surplus.by_concentration` where a task knows what is right and the objective learns from single draws."""
+        labelled = self.env.labelled() if self.cfg.diagnostics and self.objective.sampler in ("single", "set") else None
+        if labelled is None:
+            return {}
+        features, labels = (x.to(self.noise.device) for x in labelled)
+        with torch.no_grad():
+            logits = self.policy.logits(features)
+        return surplus.by_concentration(self.objective, self.layout, logits, labels)
 
     def frozen(self) -> dict[int, int]:
         """{seed: step at which it turned non-finite}."""

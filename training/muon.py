@@ -69,21 +69,6 @@ class AdamWConfig:
         return MuonAdamW([(p, ()) for p in policy.parameters()], self.lr, 0.0)
 
 
-@dataclass(frozen=True)
-class AdamConfig:
-    """Adam on all parameters; raises ValueError for lr <= 0. https://arxiv.org/abs/1412.6980"""
-
-    name = "adam"
-
-    lr: float = 1e-3
-
-    def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
-
-    def build(self, policy: Policy) -> "MuonAdamW":
-        return MuonAdamW([(p, ()) for p in policy.parameters()], self.lr, 0.0, nesterov=False)
-
-
 class MuonAdamW(Optimizer):
     """Parameters come with the shape of one seed that decides: two dims, Muon; otherwise AdamW.
 
@@ -94,9 +79,9 @@ class MuonAdamW(Optimizer):
 
     BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
-    def __init__(self, shaped: list[tuple[Tensor, tuple[int, ...]]], lr: float, momentum: float, nesterov: bool = True):
+    def __init__(self, shaped: list[tuple[Tensor, tuple[int, ...]]], lr: float, momentum: float):
         super().__init__([p for p, _ in shaped])
-        self.lr, self.momentum, self.nesterov, self.t = lr, momentum, nesterov, 0
+        self.lr, self.momentum, self.t = lr, momentum, 0
         self.matrices: dict[tuple[int, int], list[Tensor]] = {}
         for p, shape in shaped:
             if len(shape) == 2:
@@ -123,11 +108,7 @@ class MuonAdamW(Optimizer):
         g = self._flat([p.grad for p in self.vectors]).nan_to_num_()
         m, v = self.adam
         v.lerp_(g.square(), 1 - self.BETA2)
-        if self.nesterov:
-            ahead = self._nesterov(m, g, self.BETA1)
-        else:
-            ahead = m.lerp_(g, 1 - self.BETA1) / (1 - self.BETA1**self.t)
-        update = ahead / ((v / (1 - self.BETA2**self.t)).sqrt() + self.EPS)
+        update = self._nesterov(m, g, self.BETA1) / ((v / (1 - self.BETA2**self.t)).sqrt() + self.EPS)
         update *= scale.unsqueeze(1)
         for p, u in zip(self.vectors, update.split([p[0].numel() for p in self.vectors], dim=1), strict=True):
             p += u.reshape(p.shape)

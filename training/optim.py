@@ -9,11 +9,6 @@ from algorithms.base import require
 from models.base import Policy
 
 
-def per_seed(x: Tensor) -> Tensor:
-    """Sum over all dims but the first: (S, ...) -> (S,)."""
-    return x.sum(tuple(range(1, x.dim())))
-
-
 class Optimizer:
     """Seed-stacked optimiser: `step` moves the seeds with `alive` (S,) true and leaves the others untouched."""
 
@@ -26,7 +21,7 @@ class Optimizer:
 
     def grad_norm(self) -> Tensor:
         """Norm (S,) of each seed's gradient over all parameters."""
-        return torch.stack([per_seed(p.grad.square()) for p in self.params]).sum(0).sqrt()
+        return torch.stack([torch.linalg.vector_norm(p.grad.flatten(1), dim=1) for p in self.params]).norm(dim=0)
 
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         raise NotImplementedError
@@ -94,3 +89,39 @@ class SGD(Optimizer):
 
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         self.descend(self.lr * alive)
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam on all parameters; raises ValueError for lr <= 0. https://arxiv.org/abs/1412.6980"""
+
+    name = "adam"
+
+    lr: float = 1e-3
+
+    def __post_init__(self):
+        require(self.lr > 0, "lr", self.lr, "> 0")
+
+    def build(self, policy: Policy) -> "Adam":
+        return Adam(list(policy.parameters()), self.lr)
+
+
+class Adam(Optimizer):
+    """torch's own, in one pass over each parameter: it works element by element, so stacked seeds stay apart."""
+
+    def __init__(self, params: list[Tensor], lr: float):
+        super().__init__(params)
+        self.inner = torch.optim.Adam(params, lr, fused=True)
+
+    @torch.no_grad()
+    def step(self, alive: Tensor, grad_norm: Tensor) -> None:
+        frozen = [] if alive.all() else [p[~alive] for p in self.params]
+        self.inner.step()
+        for p, values in zip(self.params, frozen, strict=False):
+            p[~alive] = values
+
+    def state_dict(self) -> dict:
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        self.inner.load_state_dict(state)

@@ -26,27 +26,34 @@ class Rollout:
     equal: Tensor | None = None
     success: Tensor | None = None
 
-    def logp_where_it_matters(self, policy: Policy, objective: Objective, first: bool) -> Tensor:
-        """`logp`, with logp_old in place of what has no gradient: the loss has the same one, exactly."""
-        if self.equal is None:
-            return self.logp(policy)
-        matters = ~self._idle(objective, first)
-        if matters.all():
-            return self.logp(policy)
-        rows = matters.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(matters.sum(1).max()))]
-        old = self.batch.logp_old
-        per_prompt = old.reshape(*self.equal.shape, -1)
-        asked = self.logp(policy, rows).reshape(*rows.shape, -1)
-        asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_prompt, rows))
-        return per_prompt.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
-
-    def _idle(self, objective: Objective, first: bool) -> Tensor:
-        """Prompts (S,P) that this objective draws no gradient from."""
+    def matters(self, objective: Objective, first: bool) -> Tensor:
+        """Which prompts (S,P) this objective draws a gradient from."""
         idle = self.equal & objective.relative
         if objective.flat == "always" or (objective.flat == "first" and first):
             flat = flat_contexts(objective, self.batch)
             idle = idle | flat.view(*idle.shape, -1).all(-1)
-        return idle
+        return ~idle
+
+    def logp_where(self, matters: Tensor, policy: Policy) -> Tensor:
+        """`logp` of the prompts that matter (S,P), and logp_old elsewhere."""
+        if matters.all():
+            return self.logp(policy)
+        old, rows = self.batch.logp_old, _first(matters)
+        per_prompt = old.reshape(*matters.shape, -1)
+        asked = self.logp(policy, rows).reshape(*rows.shape, -1)
+        asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_prompt, rows))
+        return per_prompt.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
+
+    def backward(self, matters: Tensor, policy: Policy, grad: Tensor, size: int) -> None:
+        """Add d(logp) / d(theta) times grad (*L,B,K,T) to the gradients of the policy, `size` prompts at a time."""
+        grad = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1)
+        for rows in _first(matters).split(size, dim=1):
+            (self.logp(policy, rows).reshape(*rows.shape, -1) * take(grad, rows)).sum().backward()
+
+
+def _first(matters: Tensor) -> Tensor:
+    """Numbers (S,n) of the prompts that matter, where n is the most that any seed has; other seeds add idle ones."""
+    return matters.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(matters.sum(1).max()))]
 
 
 def flat_contexts(objective: Objective, batch: Batch) -> Tensor:
@@ -57,32 +64,39 @@ def flat_contexts(objective: Objective, batch: Batch) -> Tensor:
 
 
 def draws(env: Env, policy: Policy, noise) -> Rollout:
-    """Sampled actions: the draws of all contexts are one group, and together they weigh 1."""
+    """Sampled actions, as `drawn` lays them out."""
     contexts, arms, reward = _draw(env, policy, noise)
+    batch = drawn(policy.logp(contexts, arms).detach(), reward, _baseline(env, policy, contexts))
+    return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, arms)))
 
-    def group(x: Tensor) -> Tensor:  # (S,C,n,1) -> (S,1,C*n,1)
-        return x.flatten(1, 2).unsqueeze(1)
 
-    def logp(policy: Policy) -> Tensor:
-        return group(policy.logp(contexts, arms))
-
-    baseline = _baseline(env, policy, contexts).unsqueeze(-1).expand(reward.shape)
-    one = torch.ones((), device=reward.device)
-    score = group(reward).squeeze(-1)
+def drawn(logp: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
+    """Draws (S,C,n,1) with baselines (S,C,1): those of all contexts are one group, and together they weigh 1."""
+    baseline, one = baseline.unsqueeze(-1).expand(reward.shape), torch.ones((), device=reward.device)
+    score = _one_group(reward).squeeze(-1)
     weight = (one / score.shape[-1]).expand(score.shape)
-    return Rollout(Batch(logp(policy).detach(), group(reward), group(baseline), one, score, weight), logp)
+    return Batch(_one_group(logp), _one_group(reward), _one_group(baseline), one, score, weight)
+
+
+def _one_group(x: Tensor) -> Tensor:
+    """(S,C,n,1) -> (S,1,C*n,1)."""
+    return x.flatten(1, 2).unsqueeze(1)
 
 
 def all_actions(env: Env, policy: Policy, noise) -> Rollout:
-    """All actions, each scored by the mean over the context's draws of (reward - baseline) 1[it was drawn]."""
+    """All actions, as `listed` scores them by what was drawn."""
     contexts, arms, reward = _draw(env, policy, noise)
-    logp = policy.logp(contexts, None).detach()
+    batch = listed(policy.logp(contexts, None).detach(), arms, reward, _baseline(env, policy, contexts))
+    return Rollout(batch, lambda policy: policy.logp(contexts, None))
+
+
+def listed(logp: Tensor, arms: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
+    """All actions (S,C,A,1), each scored by the mean over the draws (S,C,n) of (reward - baseline) 1[it was drawn]."""
     share = torch.full(arms.shape, 1 / arms.shape[-1], device=arms.device)
     zero, one = torch.zeros_like(logp).squeeze(-1), torch.ones((), device=arms.device)
-    advantage = reward.squeeze(-1) - _baseline(env, policy, contexts)
-    score, drawn = (zero.scatter_add(-1, arms, x.to(zero.dtype)) for x in (advantage * share, share))
-    batch = Batch(logp, score.unsqueeze(-1), 0 * one, one, score, drawn)
-    return Rollout(batch, lambda policy: policy.logp(contexts, None))
+    advantage = reward.squeeze(-1) - baseline
+    score, draws = (zero.scatter_add(-1, arms, x.to(zero.dtype)) for x in (advantage * share, share))
+    return Batch(logp, score.unsqueeze(-1), 0 * one, one, score, draws)
 
 
 def exact(env: Env, policy: Policy, noise) -> Rollout:

@@ -1,0 +1,13 @@
+"""Figure 1: MNIST contextual bandit, and terminal reward at horizon 10."""
+
+from analysis.panels import Panel, metric_panels
+
+SWEEPS = ("fig04", "fig01b")
+PANELS = (
+    Panel("(a) MNIST", "error", "test error", log=True, xlabel="step", shows=lambda c: c["env"]["name"] == "mnist"),
+    Panel("(b) terminal reversal", "error", "error", log=True, shows=lambda c: c["env"]["name"] != "mnist"),
+)
+
+
+def draw(rows):
+    return metric_panels(rows, PANELS, "Dense and sparse reward")

@@ -1,0 +1,42 @@
+"""Figure 4: MNIST, test error and what one update does on misclassified images."""
+
+import numpy as np
+import pandas as pd
+
+from analysis import curves, stats, style
+
+STEP = 2000
+BINS = ("0 to .25", ".25 to .5", ".5 to .75", ".75 to 1")
+
+
+def draw(rows):
+    figure, (left, right) = style.panels(2)
+    drawn = [curves.draw(left, row, "error", log_y=True) for row in rows]
+    left.set(title="(a) learning curves", ylabel="test error")
+    bars = pd.DataFrame([line for row in rows if row.has("surplus_1") for line in _surplus(row)])
+    for i, row in enumerate(row for row in rows if row.has("surplus_1")):
+        found = bars[bars.label == row.label]
+        sides = abs(found[["low", "high"]].sub(found["mean"], axis=0)).fillna(0).to_numpy().T
+        right.errorbar(found.bin + 0.08 * i, found["mean"], sides, marker="o", markersize=3, capsize=2, **row.style)
+    right.axhline(0, color="#888888", linewidth=0.7, zorder=0)
+    right.set_xticks(range(1, len(BINS) + 1), BINS)
+    right.set(title=f"(b) misclassified images, step {STEP}", xlabel="concentration of the wrong mass")
+    right.set_ylabel("surplus gain in p(y), per unit step")
+    left.legend()
+    figure.suptitle(f"MNIST contextual bandit, {curves.seeds_text(rows)}", fontsize=9)
+    return figure, pd.concat([*drawn, bars], ignore_index=True)
+
+
+def _surplus(row):
+    """Mean surplus over the seeds that have misclassified images in a bin, at STEP or else the last step."""
+    for number in range(1, len(BINS) + 1):
+        steps, values = row.metric(f"surplus_{number}")
+        at = min(np.searchsorted(steps, STEP), len(steps) - 1)
+        found = values[at][np.isfinite(values[at])]
+        low, high = stats.interval(found)
+        mean = found.mean() if len(found) else np.nan
+        yield {"label": row.label, "metric": "surplus", "step": steps[at], "bin": number, "mean": mean} | {
+            "low": low,
+            "high": high,
+            "n": len(found),
+        }

@@ -1,0 +1,11 @@
+"""The jobs of a grid: Hydra's own expansion, for whoever has to know them before they run."""
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+
+def jobs(axes: dict[str, object], overrides: tuple[str, ...] = ()) -> list[list[str]]:
+    """The overrides of each job of `axes` {key: "value,value"}; an override of the same key replaces an axis."""
+    texts = [*(f"{key}={value}" for key, value in axes.items()), *overrides]
+    parsed = OverridesParser.create().parse_overrides(texts)
+    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
