@@ -122,12 +122,15 @@ def _dress(axes, across: list[str], down: list[str]) -> None:
 
 
 def _looks(named: list[tuple[str, Row]]) -> dict[str, dict[str, Any]]:
-    """A look for each label: the algorithm's own, with other dashes where a label before it has the same."""
+    """A look for each label: the algorithm's own, told apart by dashes where two or three share it, else by shades."""
     looks: dict[str, dict[str, Any]] = {}
-    for name, row in named:
-        if name in looks:
+    styles = {name: row.style | {"label": name} for name, row in named}
+    for name, look in styles.items():
+        alike = [other for other in styles if styles[other]["color"] == look["color"]]
+        if len(alike) > 3:
+            shade = style.shade(look["color"], alike.index(name) / (len(alike) - 1))
+            looks[name] = look | {"color": shade}
             continue
-        look = row.style | {"label": name}
         taken = {other["linestyle"] for other in looks.values() if other["color"] == look["color"]}
         free = [dashes for dashes in (look["linestyle"], *style.DASHES) if dashes not in taken]
         looks[name] = look | {"linestyle": (free or [look["linestyle"]])[0]}

@@ -7,6 +7,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 COLUMN = 3.4  # inches, one column of a two-column page
@@ -26,6 +27,12 @@ def small_multiples(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     width = max(PANEL * columns, COLUMN)
     size = (width, 1.6 * rows + 0.9)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+
+
+def shade(color: str, place: float) -> tuple[float, ...]:
+    """`color` from light (place 0) to dark (place 1)."""
+    towards, share = (1.0, 0.6 * (1 - 2 * place)) if place < 0.5 else (0.0, 0.6 * (2 * place - 1))
+    return tuple((1 - share) * part + share * towards for part in to_rgb(color))
 
 
 def save(figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "pdf")) -> list[Path]:

@@ -3,10 +3,13 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
-from hydra import compose, initialize_config_module
+from hydra import compose
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from conf.resolve import ConfigError, Experiment, resolve
@@ -20,9 +23,15 @@ class Forecast(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs) -> None:
         console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
-        asked = jobs(config.hydra.sweeper.params or {}, tuple(config.hydra.overrides.task))
+        try:
+            asked = jobs(config.hydra.sweeper.params or {}, tuple(config.hydra.overrides.task))
+        except (HydraException, OmegaConfBaseException):
+            return  # Hydra finds the same mistake next, and reports it
         missing = [(exp, seeds) for exp in _experiments(asked) if (seeds := _missing(exp))]
-        seconds = sum(predict(exp, seeds) for exp, seeds in missing)
+        seconds = 0.0
+        for experiment, seeds in missing:
+            with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
+                seconds += predict(experiment, seeds)
         console.print(f"{len(asked)} jobs, {len(missing)} to train: at most about {duration(seconds)} on this machine")
 
 
@@ -44,12 +53,11 @@ def duration(seconds: float) -> str:
 
 
 def _experiments(asked: list[list[str]]) -> Iterator[Experiment]:
-    with initialize_config_module("conf", version_base="1.3"):
-        for job in asked:
-            try:
-                yield resolve(compose("config", job))
-            except ConfigError:
-                continue
+    for job in asked:
+        try:
+            yield resolve(compose("config", job))
+        except (ConfigError, HydraException, OmegaConfBaseException):
+            continue
 
 
 def _missing(experiment: Experiment) -> tuple[int, ...]:

@@ -125,6 +125,9 @@ def test_multirun_trains_every_combination(cli, tmp_path):
     assert code == 0
     assert [run.config()["algo"]["name"] for run in RunStore(tmp_path / "runs").runs()] == ["dg", "grpo", "pg", "tpo"]
     assert "curves.png" in out
+    assert out.startswith("4 jobs, 4 to train: at most about ")
+    _, out = cli("-m", "algo=tpo,grpo,dg,pg", "env=sparse_bandit", "debug=smoke")
+    assert out.startswith("4 jobs, 0 to train: at most about 0 s")
 
 
 def test_a_sweep_file_runs_its_grid_and_gives_way_to_the_command_line(cli, tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -31,6 +32,10 @@ def towards(a: int) -> torch.Tensor:
     return PI_Y * ((a == LABELS).double() - PI_Y - PI[:, a] + AGREE)
 
 
+def expected_gain(objective) -> torch.Tensor:
+    return surplus.gain(PI, LABELS, surplus.step(objective, LAYOUTS[objective], LOGITS, LABELS, PI, AGREE))
+
+
 def closed_pg() -> torch.Tensor:
     return PI_Y.square() * (1 - 2 * PI_Y + AGREE)
 
@@ -58,8 +63,7 @@ def closed_tpo() -> torch.Tensor:
 
 @pytest.mark.parametrize(("objective", "closed"), [(PG(), closed_pg), (DG(), closed_dg), (TPO(), closed_tpo)])
 def test_expected_gain_is_the_closed_form(objective, closed):
-    found = surplus.gain(objective, LAYOUTS[objective], LOGITS, LABELS, PI, AGREE)
-    assert_close(found, closed(), atol=1e-12, rtol=1e-9)
+    assert_close(expected_gain(objective), closed(), atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("objective", LAYOUTS, ids=lambda objective: objective.name)
@@ -74,7 +78,7 @@ def test_expected_gain_is_what_a_small_step_gains(tmp_path, objective):
         loss, _ = objective.loss(rollout.logp(policy), rollout.batch)
         mean -= PI[:, a : a + 1] * torch.autograd.grad(loss.sum(), policy.leaf)[0]
     gained = ((LOGITS + 1e-6 * mean).softmax(-1) - PI)[torch.arange(N), LABELS] / 1e-6
-    assert_close(surplus.gain(objective, LAYOUTS[objective], LOGITS, LABELS, PI, AGREE), gained, atol=1e-7, rtol=1e-5)
+    assert_close(expected_gain(objective), gained, atol=1e-7, rtol=1e-5)
 
 
 class Fixed:
@@ -102,8 +106,25 @@ class Here:
         return ((self.contexts + 0.5) / count).double()
 
 
-def test_reinforce_learns_from_right_draws_alone():
-    assert_close(surplus.surplus(PG(), "draws", LOGITS, LABELS), torch.zeros(N).double(), atol=1e-12, rtol=0)
+# of the exact one-hot bandit: the step of an update is beta(p) (e_y - pi), or p times that where it is sampled
+BETAS = {
+    PG(): lambda p: p,
+    DG(): lambda p: p / (1 + p),
+    TPO(): lambda p: p * p * (math.exp(10 / 3) - 1) / (1 - p + math.exp(10 / 3) * p),
+}
+
+
+@pytest.mark.parametrize("objective", BETAS, ids=lambda objective: objective.name)
+def test_surplus_is_the_gain_beyond_one_vs_rest(objective):
+    one_vs_rest = 2 * PI_Y * (1 - PI_Y).square() * BETAS[objective](PI_Y)
+    found = surplus.surplus(objective, LAYOUTS[objective], LOGITS, LABELS)
+    assert_close(found, expected_gain(objective) - one_vs_rest, atol=1e-12, rtol=1e-9)
+
+
+def test_two_actions_leave_reinforce_no_surplus():
+    logits = torch.tensor([[0.3, -1.0], [-2.0, 0.5]], dtype=torch.float64)
+    found = surplus.surplus(PG(), "draws", logits, torch.tensor([0, 0]))
+    assert_close(found, torch.zeros(2).double(), atol=1e-12, rtol=0)
 
 
 def test_misclassified_contexts_fall_into_bins():
@@ -124,7 +145,8 @@ def test_misclassified_contexts_fall_into_bins():
 
 
 def test_recorded_with_the_diagnostics_of_labelled_tasks(tmp_path):
-    settings = ("env=digits", "train.steps=40", "train.log_every=20", "train.diagnostics=true", "optim.lr=3e-3")
+    settings = ("env=digits", "train.steps=20", "train.log_every=10", "train.diagnostics=true", "optim.lr=3e-3")
     runs = {a: build(experiment(tmp_path, *settings, f"algo={a}"), (0, 1)).run().arrays() for a in ("tpo", "grpo")}
-    assert runs["tpo"]["surplus_4"].shape == (3, 2) and (runs["tpo"]["surplus_4"][-1] > 0).all()
+    bins = np.stack([runs["tpo"][f"surplus_{i}"] for i in (1, 2, 3, 4)])
+    assert bins.shape == (4, 3, 2) and np.isfinite(np.nanmean(bins, axis=0)).all()
     assert "surplus_4" not in runs["grpo"]  # its draws are one group: what one of them teaches depends on the others

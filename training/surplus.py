@@ -10,28 +10,31 @@ BINS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the concentration
 
 
 def surplus(objective: Objective, layout: str, logits: Tensor, labels: Tensor) -> Tensor:
-    """First-order gain in pi(y|x) of the expected update, less what the draws of the right action y alone give: (N,).
+    """First-order gain (N,) in pi(y|x) of the expected update, less what a one-vs-rest view of the task expects.
 
-        sum_a pi(a) gain(a; b) - pi(y) gain(y; 0),    gain(a) = pi(y) (D_y - sum_c pi(c) D_c)
+        gain = pi(y) (D_y - sum_c pi(c) D_c)        one-vs-rest = 2 pi(y) (1 - pi(y)) R_y
 
-    D is the step -d loss / d logits of contexts with logits (N,A) and labels (N,) after action a was drawn, with the
-    baseline b = sum_c pi(c)^2 or 0. https://arxiv.org/abs/2604.06159 (figure 4 b)
+    D is the step on the logits (N,A) of contexts with right actions y (labels, (N,)), -d loss / d logits in expectation
+    over the drawn action, with the baseline sum_c pi(c)^2. R is that of the right draws alone with no baseline, and all
+    wrong actions count as one. https://arxiv.org/abs/2604.06159 (figure 4 b)
     """
-    pi = logits.softmax(-1)
-    right = torch.nn.functional.one_hot(labels, logits.shape[-1])
-    exact = gain(objective, layout, logits, labels, pi, pi.square().sum(-1))
-    return exact - gain(objective, layout, logits, labels, pi * right, torch.zeros_like(pi[:, 0]))
+    pi, right = logits.softmax(-1), torch.nn.functional.one_hot(labels, logits.shape[-1])
+    expected = step(objective, layout, logits, labels, pi, pi.square().sum(-1))
+    of_right = step(objective, layout, logits, labels, pi * right, torch.zeros_like(pi[:, 0]))
+    pi_y = _of(pi, labels)
+    return gain(pi, labels, expected) - 2 * pi_y * (1 - pi_y) * _of(of_right, labels)
 
 
-def gain(objective: Objective, layout: str, logits: Tensor, labels: Tensor, share: Tensor, baseline: Tensor) -> Tensor:
-    """First-order gain (N,) in pi(y|x) of the update after each action, as often as share (N,A) says, summed."""
+def step(objective: Objective, layout: str, logits: Tensor, labels: Tensor, share: Tensor, baseline: Tensor) -> Tensor:
+    """Sum over the actions, as often as share (N,A) says, of -d loss / d logits (N,A) after that action was drawn."""
     logits = logits.detach().requires_grad_()
-    log_pi = log_softmax(logits)
-    losses = _losses(objective, layout, log_pi, labels, baseline)
-    (slope,) = torch.autograd.grad((share * losses).sum(), logits)
-    pi = log_pi.detach().exp()
-    step_y, pi_y = (x.gather(-1, labels.unsqueeze(-1)).squeeze(-1) for x in (-slope, pi))
-    return pi_y * (step_y + (pi * slope).sum(-1))
+    losses = _losses(objective, layout, log_softmax(logits), labels, baseline)
+    return -torch.autograd.grad((share * losses).sum(), logits)[0]
+
+
+def gain(pi: Tensor, labels: Tensor, step: Tensor) -> Tensor:
+    """First-order gain (N,) in pi(y) of a step (N,A) on the logits: pi(y) (D_y - sum_c pi(c) D_c)."""
+    return _of(pi, labels) * (_of(step, labels) - (pi * step).sum(-1))
 
 
 def concentration(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,6 +55,11 @@ def _of_seed(objective: Objective, layout: str, logits: Tensor, labels: Tensor) 
     found = surplus(objective, layout, logits[wrong], labels[wrong])
     bins = torch.bucketize(share[wrong], torch.tensor(BINS[1:-1], device=logits.device), right=True)
     return torch.stack([found[bins == i].mean() for i in range(len(BINS) - 1)])
+
+
+def _of(x: Tensor, labels: Tensor) -> Tensor:
+    """x (N,A) at the right action: (N,)."""
+    return x.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
 
 
 def _losses(objective: Objective, layout: str, log_pi: Tensor, labels: Tensor, baseline: Tensor) -> Tensor:
