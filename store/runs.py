@@ -21,24 +21,31 @@ log = logging.getLogger(__name__)
 COLUMNS = ["seed", "step", "metric", "value"]
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+class OlderVersion(Exception):
+    """A configuration lacks a key that runs are told apart by today."""
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """`value`, which has to be a dict."""
     if not isinstance(value, dict):
         raise ValueError("holds no mapping")
     return value
 
 
-def _config(path: Path) -> dict[str, Any]:
-    config = _mapping(yaml.safe_load(path.read_text()))
+def checked(config: Any) -> dict[str, Any]:
+    """`config` if its identity can be told; raises OlderVersion if it lacks a key, ValueError if it is something else."""
     try:
-        identity(config)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"is no configuration of this version: lacks {error}") from None
+        identity(mapping(config))
+    except KeyError as error:
+        raise OlderVersion(f"written by an older version: lacks {error}") from None
+    except (TypeError, AttributeError):
+        raise ValueError("holds no configuration") from None
     return config
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": _config,
-    "manifest.json": lambda path: _mapping(json.loads(path.read_text())),
+    "config.yaml": lambda path: checked(yaml.safe_load(path.read_text())),
+    "manifest.json": lambda path: mapping(json.loads(path.read_text())),
     "metrics.parquet": lambda path: pd.read_parquet(path)[COLUMNS],
 }
 
@@ -55,6 +62,12 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def merge(kept: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
+    """The seeds of both frames, those of `added` where both have them, in the order in which runs are stored."""
+    both = pd.concat([kept[~kept.seed.isin(added.seed.unique())], added]) if len(kept) else added
+    return both.sort_values(["seed", "metric", "step"], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -96,14 +109,16 @@ class Run:
             raise RunBusy(str(self.path)) from None
 
     def save(self, frame: pd.DataFrame, batch: dict[str, Any]) -> None:
-        """Add the finished seeds of `frame`, replacing them where they exist; `batch` says how they were made."""
-        kept = self.frame()
-        merged = pd.concat([kept[~kept.seed.isin(frame.seed.unique())], frame]) if len(kept) else frame
-        merged = merged.sort_values(["seed", "metric", "step"], ignore_index=True)
-        self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
+        """`add` what was trained, which needs its checkpoints no more."""
+        self.add(frame, [batch])
         self.drop_checkpoints()
+
+    def add(self, frame: pd.DataFrame, batches: list[dict[str, Any]]) -> None:
+        """Add the finished seeds of `frame`, replacing them where they exist; `batches` say how they were made."""
+        merged = merge(self.frame(), frame)
+        self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
         seeds = sorted(int(seed) for seed in merged.seed.unique())
-        batches = [*self.manifest().get("batches", []), batch]
+        batches = [*self.manifest().get("batches", []), *batches]
         self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
 
     def drop_checkpoints(self) -> None:
@@ -130,6 +145,9 @@ class Run:
         path = self.path / name
         try:
             return READERS[name](path) if path.exists() else None
+        except OlderVersion as error:
+            log.warning("skipped %s (%s)", path, error)
+            return None
         except Exception as error:  # whatever a damaged file makes its parser raise
             log.warning("skipped damaged file %s (%s)", path, str(error).splitlines()[0] if str(error) else error)
             return None

@@ -1,0 +1,90 @@
+"""A runs folder with an archive behind it, read as one store."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from store.archive import Archive, ArchivedRun
+from store.runs import Run, RunStore, merge
+
+
+@dataclass(frozen=True)
+class UnitedRun:
+    """Two records of one run as one: `first`, and the seeds of `second` that are named."""
+
+    first: Run
+    second: ArchivedRun
+    seeds: frozenset[int]
+
+    @property
+    def path(self):
+        return self.first.path
+
+    def config(self) -> dict[str, Any]:
+        return self.second.config() | self.first.config()
+
+    def manifest(self) -> dict[str, Any]:
+        mine, other = self.first.manifest(), self.second.manifest()
+        batches = mine.get("batches", [])
+        batches = [*batches, *(batch for batch in other.get("batches", []) if batch not in batches)]
+        return other | mine | {"batches": batches, "seeds_done": self.seeds_done()}
+
+    def seeds_done(self) -> list[int]:
+        return sorted({*self.first.seeds_done(), *self.seeds})
+
+    def frame(self) -> pd.DataFrame:
+        """Metrics of the finished seeds: seed, step, metric, value."""
+        other = self.second.frame()
+        return merge(self.first.frame(), other[other.seed.isin(self.seeds)])
+
+
+Readable = Run | ArchivedRun | UnitedRun
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`."""
+
+    folder: RunStore
+    archive: Archive
+
+    def __str__(self) -> str:
+        return f"{self.folder.root} or {self.archive.root}"
+
+    def find(self, config: dict[str, Any]) -> Readable:
+        return _behind(self.folder.find(config), self.archive.find(config))
+
+    def runs(self) -> Iterator[Readable]:
+        """Every readable run, in the order of environment, algorithm and id."""
+        folder = {run.path.parts[-3:]: run for run in self.folder.runs()}
+        archive = {run.key: run for run in self.archive.runs()}
+        for key in sorted({*folder, *archive}):
+            yield _behind(folder[key], archive.get(key)) if key in folder else archive[key]
+
+
+def newest(run: Run, archived: ArchivedRun) -> UnitedRun:
+    """Both, with the newer numbers of each seed; `run`'s where neither is newer."""
+    mine, other = _finished(run), _finished(archived)
+    never = datetime.min.replace(tzinfo=UTC)
+    done = set(run.seeds_done())
+    newer = {s for s in archived.seeds_done() if s not in done or other.get(s, never) > mine.get(s, never)}
+    return UnitedRun(run, archived, frozenset(newer))
+
+
+def _behind(run: Run, archived: ArchivedRun | None) -> Readable:
+    if archived is None:
+        return run
+    return UnitedRun(run, archived, frozenset(archived.seeds_done()) - set(run.seeds_done()))
+
+
+def _finished(run: Readable) -> dict[int, datetime]:
+    """When each seed was computed last."""
+    found: dict[int, datetime] = {}
+    for batch in run.manifest().get("batches", []):
+        if "finished" in batch:
+            when = datetime.fromisoformat(batch["finished"])
+            found |= {seed: max(when, found.get(seed, when)) for seed in batch["seeds"]}
+    return found
