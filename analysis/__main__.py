@@ -1,4 +1,4 @@
-"""python -m analysis list | FIGURE ... | TABLE ... | table ENV"""
+"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV"""
 
 import argparse
 import importlib
@@ -13,6 +13,8 @@ from rich.console import Console
 import analysis.figures
 from analysis.compare import TABLES
 from conf.messages import unknown
+from store.archive import Archive
+from store.results import Results
 from store.runs import RunStore
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
@@ -22,7 +24,7 @@ def figures() -> list[str]:
     return [info.name for info in pkgutil.iter_modules(analysis.figures.__path__)]
 
 
-def wanted(name: str, store: RunStore, scale: str) -> list:
+def wanted(name: str, store: Results, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
     from analysis.load import sweep_rows
 
@@ -31,7 +33,7 @@ def wanted(name: str, store: RunStore, scale: str) -> list:
     if not any(row.seeds for row in rows):
         chosen = "" if scale == "paper" else f" scale={scale}"
         commands = " && ".join(f"python run.py paper={sweep}{chosen}" for sweep in sweeps)
-        console.print(f"{name}: no runs in {store.root}; run: {commands}")
+        console.print(f"{name}: no runs in {store}; run: {commands}")
         return rows
     for row in rows:
         if row.seeds < len(row.only):
@@ -39,12 +41,11 @@ def wanted(name: str, store: RunStore, scale: str) -> list:
     return rows
 
 
-def make_figure(name: str, store: RunStore, out: Path, scale: str) -> int:
+def make_figure(name: str, asked: list, store: Results, out: Path, scale: str) -> int:
     """Draw one figure from what the store has."""
     from analysis import style
     from analysis.load import beside
 
-    asked = wanted(name, store, scale)
     rows = [row for row in asked if row.seeds] + beside(asked, store)
     if not rows:
         return 1
@@ -56,11 +57,10 @@ def make_figure(name: str, store: RunStore, out: Path, scale: str) -> int:
     return 0
 
 
-def make_paper_table(name: str, store: RunStore, out: Path, scale: str) -> int:
+def make_paper_table(name: str, rows: list, out: Path, scale: str) -> int:
     """Print ours beside the paper's, and write the same as CSV and markdown."""
     from analysis import compare
 
-    rows = wanted(compare.TABLES[name].figure, store, scale)
     frame = compare.compare(name, rows)
     out.mkdir(parents=True, exist_ok=True)
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
@@ -71,7 +71,29 @@ def make_paper_table(name: str, store: RunStore, out: Path, scale: str) -> int:
     return 0 if any(row.seeds for row in rows) else 1
 
 
-def make_table(env: str, store: RunStore, out: Path) -> int:
+def make(name: str, store: Results, out: Path, scale: str) -> int:
+    """One figure or table of the paper; a table without runs still shows the paper's numbers."""
+    if name in TABLES:
+        return make_paper_table(name, wanted(TABLES[name].figure, store, scale), out, scale)
+    return make_figure(name, wanted(name, store, scale), store, out, scale)
+
+
+def make_all(store: Results, out: Path, scale: str) -> int:
+    """Every figure and table of the paper that has runs; for the others, the command that runs them."""
+    if next(store.runs(), None) is None:
+        console.print(f"no runs in {store}; run: python run.py paper=fig02 (python -m analysis list names the others)")
+        return 1
+    asked = {name: wanted(name, store, scale) for name in figures()}
+    drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
+    tables = [name for name, table in TABLES.items() if table.figure in drawn]
+    codes = [make_figure(name, asked[name], store, out, scale) for name in drawn]
+    codes += [make_paper_table(name, asked[TABLES[name].figure], out, scale) for name in tables]
+    missing = [name for name in (*asked, *TABLES) if name not in (*drawn, *tables)]
+    console.print(f"all: {len(codes)} drawn; without runs: {', '.join(missing) or 'none'}")
+    return min(codes, default=1)
+
+
+def make_table(env: str, store: Results, out: Path) -> int:
     """Print every run of an environment, and write the same as CSV."""
     from analysis import tables
     from analysis.load import environment_rows
@@ -79,7 +101,7 @@ def make_table(env: str, store: RunStore, out: Path) -> int:
     rows = environment_rows(env, store)
     if not rows:
         known = sorted({run.config()["env"]["name"] for run in store.runs()})
-        console.print(f"{unknown(f'table {env}', known, f'no runs in {store.root}')}; run: python run.py env={env}")
+        console.print(f"{unknown(f'table {env}', known, f'no runs in {store}')}; run: python run.py env={env}")
         return 1
     frame = tables.summary(rows).sort_values("error")
     out.mkdir(parents=True, exist_ok=True)
@@ -94,25 +116,29 @@ def main(argv: list[str] | None = None) -> int:
     titles = {name: _module(name).__doc__.splitlines()[0] for name in figures()}
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    parser.add_argument("what", nargs="+", help=f"list, {', '.join(titles)}, or: table ENV")
+    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, or: table ENV")
     parser.add_argument("--scale", choices=("paper", "quick"), default="paper", help="as in python run.py paper=fig07")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the store to read (default: runs)")
+    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
+    parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
     parser.add_argument("--out", type=Path, default=Path("figures"), help="where to write (default: figures)")
     args = parser.parse_args(argv)
-    store = RunStore(args.runs_dir)
+    if args.results and not args.results.is_dir():
+        parser.error(f"--results {args.results}: no such folder")
+    store = Results(RunStore(args.runs_dir), Archive(args.results or Path("results")))
     if args.what == ["list"]:
         for name, title in titles.items():
             console.print(f"{name}  {title}", highlight=False)
         return 0
+    if args.what == ["all"]:
+        return make_all(store, args.out, args.scale)
     if args.what[0] == "table":
         if len(args.what) != 2:
             parser.error("table takes one environment: python -m analysis table sparse_bandit")
         return make_table(args.what[1], store, args.out)
     for name in args.what:
         if name not in titles:
-            parser.error(unknown(name, ["list", "table", *titles], "no such figure or table"))
-    makers = [make_paper_table if name in TABLES else make_figure for name in args.what]
-    return max(make(name, store, args.out, args.scale) for make, name in zip(makers, args.what, strict=True))
+            parser.error(unknown(name, ["list", "all", "table", *titles], "no such figure or table"))
+    return max(make(name, store, args.out, args.scale) for name in args.what)
 
 
 def _module(name: str) -> ModuleType:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, style
+from analysis.labels import told_apart
 from analysis.load import Row
 
 POINTS = 200  # more than a column can show
@@ -24,10 +25,26 @@ def curve(row: Row, metric: str) -> pd.DataFrame:
     return pd.DataFrame({"label": row.label, "metric": metric, **columns})
 
 
-def draw(axis, row: Row, metric: str, log_y: bool = False) -> pd.DataFrame:
+def looks(rows: list[Row]) -> dict[str, dict[str, Any]]:
+    """A look for each label: the algorithm's own, told apart by dashes where two or three share it, else by shades."""
+    found: dict[str, dict[str, Any]] = {}
+    styles = {row.label: row.style for row in rows}
+    for name, look in styles.items():
+        alike = [other for other in styles if styles[other]["color"] == look["color"]]
+        if len(alike) > 3:
+            shade = style.shade(look["color"], alike.index(name) / (len(alike) - 1))
+            found[name] = look | {"color": shade}
+            continue
+        taken = {other["linestyle"] for other in found.values() if other["color"] == look["color"]}
+        free = [dashes for dashes in (look["linestyle"], *style.DASHES) if dashes not in taken]
+        found[name] = look | {"linestyle": (free or [look["linestyle"]])[0]}
+    return found
+
+
+def draw(axis, row: Row, metric: str, look: dict[str, Any], log_y: bool = False) -> pd.DataFrame:
     """Draw one run's curve and return what was drawn."""
     data = curve(row, metric)
-    plot(axis, data, row.style)
+    plot(axis, data, look)
     axis.set(xlabel="step", ylabel=LABELS.get(metric, metric))
     if log_y and (data["mean"] > 0).any():
         axis.set_yscale("log")
@@ -53,8 +70,9 @@ def seeds_text(rows: list[Row]) -> str:
 def error_figure(rows: list[Row], stem: Path) -> Path:
     """One panel of error curves, as a PNG."""
     figure, (axis,) = style.panels(1)
+    look = looks(rows)
     for row in rows:
-        draw(axis, row, "error", log_y=True)
+        draw(axis, row, "error", look[row.label], log_y=True)
     axis.set_title(f"{rows[0].config['env']['label']}, {seeds_text(rows)}")
     axis.legend()
     return style.save(figure, stem, ("png",))[0]
@@ -63,8 +81,10 @@ def error_figure(rows: list[Row], stem: Path) -> Path:
 def two_panels(rows: list[Row], title: str) -> tuple[style.Figure, pd.DataFrame]:
     """Error on the left, misalignment on the right, both on log axes, for the bandits."""
     figure, (left, right) = style.panels(2)
-    drawn = [draw(left, row, "error", log_y=True) for row in rows]
-    drawn += [draw(right, row, "misalignment", log_y=True) for row in rows]
+    rows = told_apart(rows)
+    look = looks(rows)
+    drawn = [draw(left, row, "error", look[row.label], log_y=True) for row in rows]
+    drawn += [draw(right, row, "misalignment", look[row.label], log_y=True) for row in rows]
     right.set_ylim(bottom=1e-6)  # below it a float32 cosine is rounding noise
     left.legend()
     figure.suptitle(f"{title}, {seeds_text(rows)}", fontsize=9)

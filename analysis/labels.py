@@ -1,9 +1,12 @@
 """What a run is called, and what it stands for, from its config alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+
+from store.identity import CHOICES, PRESENTATION, SECTIONS, identity
 
 ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
 MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
@@ -13,20 +16,56 @@ def changed(config: dict[str, Any]) -> dict[str, Any]:
     """{override: value} of the settings in which a run differs from its algorithm's own yaml."""
     algo, file = config["algo"], ALGOS / f"{config['algo']['name']}.yaml"
     default = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else algo
-    found = {f"algo.{key}": value for key, value in algo.items() if key in default and value != default[key]}
+    found = {
+        f"algo.{key}": value
+        for key, value in algo.items()
+        if key in default and key not in PRESENTATION["algo"] and value != default[key]
+    }
     epochs = config["train"]["epochs"]
     found |= {} if epochs is None else {"train.epochs": f"{epochs} epoch{'s' if epochs > 1 else ''}"}
     found |= {"sampler": "token"} if config["sampler"] == "token_group" else {}
     return found | ({"match": MATCHINGS["interactions"]} if config["match"] == "interactions" else {})
 
 
-def label(config: dict[str, Any], hide: tuple[str, ...] = ()) -> str:
-    """The algorithm's label with the settings that were changed, save those that the figure says elsewhere."""
+def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> str:
+    """The algorithm's label with the settings that were changed, save those that the figure says elsewhere.
+
+    `also`: settings to name whether or not they were changed.
+    """
     shown = {key: value for key, value in changed(config).items() if key not in hide}
     texts = [
         f"{key.removeprefix('algo.')}={value}" if key.startswith("algo.") else value for key, value in shown.items()
     ]
+    texts += [f"{key.removeprefix('algo.')}={_settings(config).get(key)}" for key in also]
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
+
+
+def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = None) -> list:
+    """The rows as a figure labels them: those that share label and panel also name the settings in which they differ.
+
+    `panels`: for each row, the panels that show it; None: one shows all.
+    """
+    places = [{"one"} if panels is None else set(panels[i]) for i in range(len(rows))]
+    names = [label(row.config, hide) for row in rows]
+
+    def rivals(i: int) -> list[dict[str, Any]]:
+        return [rows[j].config for j in range(len(rows)) if names[j] == names[i] and places[i] & places[j]]
+
+    found = [label(row.config, hide, differing(rivals(i))) for i, row in enumerate(rows)]
+    # a row that keeps its label keeps what it has read
+    return [row if row.label == name else replace(row, label=name) for row, name in zip(rows, found, strict=True)]
+
+
+def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The settings, as overrides name them, in which configs differ."""
+    settings = [_settings(identity(config)) for config in configs]
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    return tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    found = {f"{section}.{key}": value for section in SECTIONS for key, value in config[section].items()}
+    return found | {choice: config[choice] for choice in CHOICES}
 
 
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:

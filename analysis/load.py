@@ -10,11 +10,13 @@ import numpy as np
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from analysis.labels import changed, label
+from analysis.labels import changed, label, told_apart
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, identity, run_id
-from store.runs import Run, RunStore
+from store.results import Readable, Results
+from store.runs import RunStore
 
+Store = RunStore | Results
 SWEEPS = Path(__file__).resolve().parent.parent / "sweeps" / "paper"
 
 
@@ -24,7 +26,7 @@ class Row:
 
     config: dict[str, Any]
     label: str
-    run: Run
+    run: Readable
     only: tuple[int, ...] | None = None  # the seeds to show; None: all
     command: str = ""  # what computes the row
 
@@ -56,7 +58,7 @@ class Row:
         return wide.index.to_numpy(), wide.to_numpy()
 
 
-def sweep_rows(name: str, store: RunStore, scale: str = "paper") -> list[Row]:
+def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
     """The rows that sweeps/paper/<name>.yaml asks for at a scale, whether or not the store has them."""
     chosen = [f"paper={name}"] + [f"scale={scale}"] * (scale != "paper")
     with initialize_config_module("conf", version_base="1.3"):
@@ -68,7 +70,7 @@ def sweep_rows(name: str, store: RunStore, scale: str = "paper") -> list[Row]:
     return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
 
 
-def beside(rows: list[Row], store: RunStore) -> list[Row]:
+def beside(rows: list[Row], store: Store) -> list[Row]:
     """Stored runs on the same tasks as `rows` that no sweep file asks for: other algorithms, other settings."""
     known, tasks = {run_id(row.config) for row in rows}, [_task(row.config) for row in rows]
     found = ((run, run.config()) for run in store.runs())
@@ -79,12 +81,12 @@ def beside(rows: list[Row], store: RunStore) -> list[Row]:
     ]
 
 
-def environment_rows(env: str, store: RunStore) -> list[Row]:
-    """Every run that the store has of an environment."""
+def environment_rows(env: str, store: Store) -> list[Row]:
+    """Every run that the store has of an environment, each with a label of its own."""
     found = ((run, run.config()) for run in store.runs())
-    return [
-        Row(config, label(config), run) for run, config in found if config["env"]["name"] == env and run.seeds_done()
-    ]
+    return told_apart(
+        [Row(config, label(config), run) for run, config in found if config["env"]["name"] == env and run.seeds_done()]
+    )
 
 
 def _compose_all(chosen: list[str], asked: list[list[str]]) -> list[dict[str, Any]]:
@@ -103,7 +105,7 @@ def _compose_all(chosen: list[str], asked: list[list[str]]) -> list[dict[str, An
     return configs
 
 
-def _row(config: dict[str, Any], store: RunStore, seeds: tuple[int, ...], command: str) -> Row:
+def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: str) -> Row:
     """A row with the look of today's yaml, and of its stored run what only the objective's class knows."""
     run = store.find(config)
     return Row(config | {"compares": run.config().get("compares")}, label(config), run, seeds, command)

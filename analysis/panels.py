@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import curves, stats, style
-from analysis.labels import label
+from analysis.labels import told_apart
 from analysis.load import Row
 
 Config = dict[str, Any]
@@ -32,7 +32,8 @@ class Panel:
 def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
     """A row of panels, each with its own axes, of the metrics that training recorded."""
     figure, axes = style.panels(len(panels), style.PANEL * 1.3)
-    looks, drawn = _looks([(row.label, row) for row in rows]), []
+    rows = told_apart(rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows])
+    looks, drawn = curves.looks(rows), []
     for axis, panel in zip(axes, panels, strict=True):
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
         for row in rows:
@@ -53,10 +54,10 @@ def final_errors(
 ) -> tuple[style.Figure, pd.DataFrame]:
     """Final error in % over a setting such as "env.candidates" on a log axis, one line per label, with 95 % bars."""
     section, key = setting.split(".")
-    names = {row.run.path: label(row.config, hide) for row in rows}
-    drawn = pd.DataFrame([_final(row, names[row.run.path], row.config[section][key]) for row in rows])
+    rows = told_apart(rows, hide, [[row.config[section][key]] for row in rows])
+    drawn = pd.DataFrame([_final(row, row.config[section][key]) for row in rows])
     figure, (axis,) = style.panels(1)
-    looks = _looks([(names[row.run.path], row) for row in rows])
+    looks = curves.looks(rows)
     for name, line in drawn.sort_values("setting").groupby("label", sort=False):
         bars = abs(line[["low", "high"]].sub(line["mean"], axis=0)).fillna(0).to_numpy().T
         axis.errorbar(line.setting, line["mean"], bars, marker="o", markersize=3, capsize=2, **looks[name])
@@ -71,10 +72,10 @@ def final_errors(
     return figure, drawn
 
 
-def _final(row: Row, name: str, setting: float) -> dict[str, Any]:
+def _final(row: Row, setting: float) -> dict[str, Any]:
     final = 100 * row.finite("error")[1][-1]
     low, high = stats.interval(final)
-    return {"label": name, "setting": setting, "mean": final.mean(), "low": low, "high": high, "n": len(final)}
+    return {"label": row.label, "setting": setting, "mean": final.mean(), "low": low, "high": high, "n": len(final)}
 
 
 def error_panels(
@@ -84,16 +85,17 @@ def error_panels(
 
     `hide`: settings that the panel or the caption says, so that labels need not (see analysis.labels.changed).
     """
-    found = [(row, label(row.config, hide), places(row.config)) for row in rows]
-    across = list(dict.fromkeys(place[0] for _, _, where in found for place in where))
-    down = sorted({place[1] for _, _, where in found for place in where}, key=_natural)
+    where = [places(row.config) for row in rows]
+    rows = told_apart(rows, hide, where)
+    across = list(dict.fromkeys(place[0] for found in where for place in found))
+    down = sorted({place[1] for found in where for place in found}, key=_natural)
     figure, axes = style.small_multiples(len(across), len(down))
-    looks = _looks([(name, row) for row, name, _ in found])
+    looks = curves.looks(rows)
     drawn = []
-    for row, name, where in found:
-        data = curves.curve(row, "error").assign(label=name)
-        for line, column in where:
-            curves.plot(axes[across.index(line), down.index(column)], data, looks[name])
+    for row, found in zip(rows, where, strict=True):
+        data = curves.curve(row, "error")
+        for line, column in found:
+            curves.plot(axes[across.index(line), down.index(column)], data, looks[row.label])
             drawn.append(data.assign(row=line, column=column))
     _dress(axes, across, down)
     _legend(figure, axes.flat, list(looks))
@@ -119,22 +121,6 @@ def _dress(axes, across: list[str], down: list[str]) -> None:
         axis.set_ylabel(f"{text}\nerror" if text else "error")
     for axis in axes[-1]:
         axis.set_xlabel("episode")
-
-
-def _looks(named: list[tuple[str, Row]]) -> dict[str, dict[str, Any]]:
-    """A look for each label: the algorithm's own, told apart by dashes where two or three share it, else by shades."""
-    looks: dict[str, dict[str, Any]] = {}
-    styles = {name: row.style | {"label": name} for name, row in named}
-    for name, look in styles.items():
-        alike = [other for other in styles if styles[other]["color"] == look["color"]]
-        if len(alike) > 3:
-            shade = style.shade(look["color"], alike.index(name) / (len(alike) - 1))
-            looks[name] = look | {"color": shade}
-            continue
-        taken = {other["linestyle"] for other in looks.values() if other["color"] == look["color"]}
-        free = [dashes for dashes in (look["linestyle"], *style.DASHES) if dashes not in taken]
-        looks[name] = look | {"linestyle": (free or [look["linestyle"]])[0]}
-    return looks
 
 
 def _legend_columns(names: list[str], figure: style.Figure) -> int:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from analysis import tables
 from analysis.curves import error_figure
-from analysis.labels import label
+from analysis.labels import label, told_apart
 from analysis.load import Row
 
 
@@ -28,6 +28,7 @@ def conclude(outcomes: list, console: Console) -> int:
 
 
 def _show(rows: list[Row], env: str, console: Console) -> None:
+    rows = told_apart(rows)
     console.print(tables.render(tables.summary(rows), env))
     for row in rows:
         curve = error_figure([row], row.run.curve.with_suffix(""))

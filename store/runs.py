@@ -33,7 +33,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def checked(config: Any) -> dict[str, Any]:
-    """`config` if its identity can be told; raises OlderVersion if it lacks a key, ValueError if it is something else."""
+    """`config` if its identity can be told; raises OlderVersion if it lacks a key, ValueError if it is none."""
     try:
         identity(mapping(config))
     except KeyError as error:
