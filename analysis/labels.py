@@ -57,10 +57,11 @@ def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = Non
 
 
 def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The settings, as overrides name them, in which configs differ."""
+    """The settings, as overrides name them, in which configs differ; of two algorithms, their names alone."""
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for setting in settings for key in setting)
-    return tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
+    found = tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
+    return ("algo.name",) if "algo.name" in found else found
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

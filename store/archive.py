@@ -60,7 +60,7 @@ class ArchivedRun:
         return self.entry["manifest"]
 
     def seeds_done(self) -> list[int]:
-        return self.manifest()["seeds_done"]
+        return sorted(int(seed) for seed in self.frame().seed.unique())
 
     def frame(self) -> pd.DataFrame:
         """Metrics of the finished seeds: seed, step, metric, value. A damaged file is named, and empty."""
@@ -170,7 +170,7 @@ def _described(run: ArchivedRun) -> ArchivedRun:
     """`run` if its file says all that a run has; raises KeyError, TypeError or ValueError."""
     if not all(Path(part).name == part for part in run.key):  # they become folders at import
         raise ValueError(f"{'/'.join(run.key)} is no name of a run")
-    _ = run.config(), run.seeds_done(), run.entry["dtypes"]
+    _ = run.config(), run.manifest()["seeds_done"], run.entry["dtypes"]
     return run
 
 

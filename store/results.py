@@ -13,11 +13,11 @@ from store.runs import Run, RunStore, merge
 
 @dataclass(frozen=True)
 class UnitedRun:
-    """Two records of one run as one: `first`, and the seeds of `second` that are named."""
+    """Two records of one run as one: `first`, and of `second` the seeds that `first` lacks or that are `newer`."""
 
     first: Run
     second: ArchivedRun
-    seeds: frozenset[int]
+    newer: frozenset[int] = frozenset()
 
     @property
     def path(self):
@@ -33,12 +33,12 @@ class UnitedRun:
         return other | mine | {"batches": batches, "seeds_done": self.seeds_done()}
 
     def seeds_done(self) -> list[int]:
-        return sorted({*self.first.seeds_done(), *self.seeds})
+        return sorted({*self.first.seeds_done(), *self.second.seeds_done()})
 
     def frame(self) -> pd.DataFrame:
         """Metrics of the finished seeds: seed, step, metric, value."""
-        other = self.second.frame()
-        return merge(self.first.frame(), other[other.seed.isin(self.seeds)])
+        mine, other = self.first.frame(), self.second.frame()
+        return merge(mine, other[other.seed.isin(self.newer) | ~other.seed.isin(mine.seed.unique())])
 
 
 Readable = Run | ArchivedRun | UnitedRun
@@ -69,15 +69,12 @@ def newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     """Both, with the newer numbers of each seed; `run`'s where neither is newer."""
     mine, other = _finished(run), _finished(archived)
     never = datetime.min.replace(tzinfo=UTC)
-    done = set(run.seeds_done())
-    newer = {s for s in archived.seeds_done() if s not in done or other.get(s, never) > mine.get(s, never)}
+    newer = {seed for seed in other if other[seed] > mine.get(seed, never)}
     return UnitedRun(run, archived, frozenset(newer))
 
 
 def _behind(run: Run, archived: ArchivedRun | None) -> Readable:
-    if archived is None:
-        return run
-    return UnitedRun(run, archived, frozenset(archived.seeds_done()) - set(run.seeds_done()))
+    return run if archived is None else UnitedRun(run, archived)
 
 
 def _finished(run: Readable) -> dict[int, datetime]:

@@ -28,7 +28,7 @@ def export(runs: dict[Key, Run], file: Path) -> Report:
         merged = old | {key: newest(run, old[key]) if key in old else run for key, run in runs.items()}
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(file, lambda path: write(path, sorted(merged.items(), key=lambda item: item[0])))
-        seeds = sum(len(run.seeds_done()) for run in contents(file))
+        seeds = _seeds(contents(file))
     except (ArchiveError, OSError) as error:
         kept = f"; {file} is as it was" if file.exists() else ""
         return False, f"{file}: not written ({error}){kept}"
@@ -53,8 +53,11 @@ def load(file: Path, store: RunStore, force: bool) -> Iterator[Report]:
             yield False, f"{'/'.join(run.key)}: not imported, another process is working on it"
         except OSError as error:
             yield False, f"{'/'.join(run.key)}: not imported ({error})"
-    seeds = sum(len(run.seeds_done()) for run in runs)
-    yield True, f"{file}: {len(runs)} runs, {taken} of {seeds} seeds imported into {store.root}"
+    yield True, f"{file}: {len(runs)} runs, {taken} of {_seeds(runs)} seeds imported into {store.root}"
+
+
+def _seeds(runs: list[ArchivedRun]) -> int:
+    return sum(len(run.manifest()["seeds_done"]) for run in runs)
 
 
 def _take(archived: ArchivedRun, run: Run, force: bool) -> int:
@@ -63,7 +66,7 @@ def _take(archived: ArchivedRun, run: Run, force: bool) -> int:
     with run.claim():
         if not run.config():
             run.write_config(archived.config())
-        seeds = set(archived.seeds_done()) - (set() if force else set(run.seeds_done()))
+        seeds = set(archived.manifest()["seeds_done"]) - (set() if force else set(run.seeds_done()))
         if seeds:
             frame = archived.read()
             run.add(frame[frame.seed.isin(seeds)], _batches(archived, run, seeds))
