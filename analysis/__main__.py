@@ -1,37 +1,25 @@
-"""python -m analysis list | FIGURE ... | TABLE ... | table ENV"""
+"""python -m analysis list | FIGURE ... | TABLE ... | table ENV | report"""
 
 import argparse
-import importlib
 import logging
-import pkgutil
 import sys
 from pathlib import Path
-from types import ModuleType
 
 from rich.console import Console
 
-import analysis.figures
-from analysis.compare import TABLES
+from analysis import catalogue
+from analysis.paper import TABLES
 from conf.messages import unknown
 from store.runs import RunStore
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
 
 
-def figures() -> list[str]:
-    return [info.name for info in pkgutil.iter_modules(analysis.figures.__path__)]
-
-
 def wanted(name: str, store: RunStore, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
-    from analysis.load import sweep_rows
-
-    sweeps = _sweeps(name)
-    rows = [row for sweep in sweeps for row in sweep_rows(sweep, store, scale)]
+    rows = catalogue.rows(name, store, scale)
     if not any(row.seeds for row in rows):
-        chosen = "" if scale == "paper" else f" scale={scale}"
-        commands = " && ".join(f"python run.py paper={sweep}{chosen}" for sweep in sweeps)
-        console.print(f"{name}: no runs in {store.root}; run: {commands}")
+        console.print(f"{name}: no runs in {store.root}; run: {catalogue.command(name, scale)}")
         return rows
     for row in rows:
         if row.seeds < len(row.only):
@@ -48,7 +36,7 @@ def make_figure(name: str, store: RunStore, out: Path, scale: str) -> int:
     rows = [row for row in asked if row.seeds] + beside(asked, store)
     if not rows:
         return 1
-    figure, drawn = _module(name).draw(rows)
+    figure, drawn = catalogue.module(name).draw(rows)
     stem = out / _stem(name, scale)
     paths = [*style.save(figure, stem), stem.with_suffix(".csv")]
     drawn.to_csv(paths[-1], index=False)
@@ -60,7 +48,7 @@ def make_paper_table(name: str, store: RunStore, out: Path, scale: str) -> int:
     """Print ours beside the paper's, and write the same as CSV and markdown."""
     from analysis import compare
 
-    rows = wanted(compare.TABLES[name].figure, store, scale)
+    rows = wanted(TABLES[name].figure, store, scale)
     frame = compare.compare(name, rows)
     out.mkdir(parents=True, exist_ok=True)
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
@@ -89,12 +77,21 @@ def make_table(env: str, store: RunStore, out: Path) -> int:
     return 0
 
 
+def make_report(store: RunStore) -> int:
+    """Write the whole comparison with the paper as a page and as markdown."""
+    from analysis import report
+
+    paths = report.write(store, Path())
+    console.print(f"report: {', '.join(map(str, paths))}")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
-    titles = {name: _module(name).__doc__.splitlines()[0] for name in figures()}
+    titles = {name: catalogue.title(name) for name in catalogue.figures()}
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    parser.add_argument("what", nargs="+", help=f"list, {', '.join(titles)}, or: table ENV")
+    parser.add_argument("what", nargs="+", help=f"list, {', '.join(titles)}, report, or: table ENV")
     parser.add_argument("--scale", choices=("paper", "quick"), default="paper", help="as in python run.py paper=fig07")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the store to read (default: runs)")
     parser.add_argument("--out", type=Path, default=Path("figures"), help="where to write (default: figures)")
@@ -108,19 +105,13 @@ def main(argv: list[str] | None = None) -> int:
         if len(args.what) != 2:
             parser.error("table takes one environment: python -m analysis table sparse_bandit")
         return make_table(args.what[1], store, args.out)
+    if args.what == ["report"]:
+        return make_report(store)
     for name in args.what:
         if name not in titles:
-            parser.error(unknown(name, ["list", "table", *titles], "no such figure or table"))
+            parser.error(unknown(name, ["list", "table", "report", *titles], "no such figure or table"))
     makers = [make_paper_table if name in TABLES else make_figure for name in args.what]
     return max(make(name, store, args.out, args.scale) for make, name in zip(makers, args.what, strict=True))
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"analysis.figures.{name}")
-
-
-def _sweeps(name: str) -> tuple[str, ...]:
-    return getattr(_module(name), "SWEEPS", (name,))
 
 
 def _stem(name: str, scale: str) -> str:

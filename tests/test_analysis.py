@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis import stats
-from analysis.__main__ import figures, main
+from analysis.__main__ import main
+from analysis.catalogue import figures
 
 
 @pytest.fixture
