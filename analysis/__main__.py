@@ -1,17 +1,14 @@
-"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV"""
+"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV | report"""
 
 import argparse
-import importlib
 import logging
-import pkgutil
 import sys
 from pathlib import Path
-from types import ModuleType
 
 from rich.console import Console
 
-import analysis.figures
-from analysis.compare import TABLES
+from analysis import catalogue
+from analysis.paper import TABLES
 from conf.messages import unknown
 from store.archive import Archive
 from store.results import Results
@@ -20,20 +17,11 @@ from store.runs import RunStore
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
 
 
-def figures() -> list[str]:
-    return [info.name for info in pkgutil.iter_modules(analysis.figures.__path__)]
-
-
 def wanted(name: str, store: Results, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
-    from analysis.load import sweep_rows
-
-    sweeps = _sweeps(name)
-    rows = [row for sweep in sweeps for row in sweep_rows(sweep, store, scale)]
+    rows = catalogue.rows(name, store, scale)
     if not any(row.seeds for row in rows):
-        chosen = "" if scale == "paper" else f" scale={scale}"
-        commands = " && ".join(f"python run.py paper={sweep}{chosen}" for sweep in sweeps)
-        console.print(f"{name}: no runs in {store}; run: {commands}")
+        console.print(f"{name}: no runs in {store}; run: {catalogue.command(name, scale)}")
         return rows
     for row in rows:
         if row.seeds < len(row.only):
@@ -49,7 +37,7 @@ def make_figure(name: str, asked: list, store: Results, out: Path, scale: str) -
     rows = [row for row in asked if row.seeds] + beside(asked, store)
     if not rows:
         return 1
-    figure, drawn = _module(name).draw(rows)
+    figure, drawn = catalogue.module(name).draw(rows)
     stem = out / _stem(name, scale)
     paths = [*style.save(figure, stem), stem.with_suffix(".csv")]
     drawn.to_csv(paths[-1], index=False)
@@ -79,11 +67,11 @@ def make(name: str, store: Results, out: Path, scale: str) -> int:
 
 
 def make_all(store: Results, out: Path, scale: str) -> int:
-    """Every figure and table of the paper that has runs; for the others, the command that runs them."""
+    """Every figure and table that has runs; for the others, the command that runs them."""
     if next(store.runs(), None) is None:
         console.print(f"no runs in {store}; run: python run.py paper=fig02 (python -m analysis list names the others)")
         return 1
-    asked = {name: wanted(name, store, scale) for name in figures()}
+    asked = {name: wanted(name, store, scale) for name in catalogue.figures()}
     drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
     tables = [name for name, table in TABLES.items() if table.figure in drawn]
     codes = [make_figure(name, asked[name], store, out, scale) for name in drawn]
@@ -111,12 +99,21 @@ def make_table(env: str, store: Results, out: Path) -> int:
     return 0
 
 
+def make_report(store: Results) -> int:
+    """Write the whole comparison with the paper as a page and as markdown."""
+    from analysis import report
+
+    paths = report.write(store, Path())
+    console.print(f"report: {', '.join(map(str, paths))}")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
-    titles = {name: _module(name).__doc__.splitlines()[0] for name in figures()}
+    titles = {name: catalogue.title(name) for name in catalogue.figures()}
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, or: table ENV")
+    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, report, or: table ENV")
     parser.add_argument("--scale", choices=("paper", "quick"), default="paper", help="as in python run.py paper=fig07")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
@@ -135,18 +132,12 @@ def main(argv: list[str] | None = None) -> int:
         if len(args.what) != 2:
             parser.error("table takes one environment: python -m analysis table sparse_bandit")
         return make_table(args.what[1], store, args.out)
+    if args.what == ["report"]:
+        return make_report(store)
     for name in args.what:
         if name not in titles:
-            parser.error(unknown(name, ["list", "all", "table", *titles], "no such figure or table"))
+            parser.error(unknown(name, ["list", "all", "table", "report", *titles], "no such figure or table"))
     return max(make(name, store, args.out, args.scale) for name in args.what)
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"analysis.figures.{name}")
-
-
-def _sweeps(name: str) -> tuple[str, ...]:
-    return getattr(_module(name), "SWEEPS", (name,))
 
 
 def _stem(name: str, scale: str) -> str:

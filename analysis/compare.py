@@ -1,8 +1,6 @@
-"""The paper's tables: ours beside theirs, cell by cell."""
+"""The paper's numbers: ours beside theirs, cell by cell, with a verdict."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,77 +8,54 @@ import pandas as pd
 import yaml
 from rich.table import Table
 
-from analysis import stats
 from analysis.labels import ALGOS, MATCHINGS, matchings
 from analysis.load import Row
+from analysis.measures import Measure
+from analysis.paper import TABLES, PaperTable, stated
 
-PAPER = Path(__file__).resolve().parent.parent / "reference" / "paper.yaml"
-HOPELESS = 95  # % error above which the paper's table 3 prints "-"
 HEADS = {"algo": "method", "match": "matched by"}
-Value = tuple[float, float, float]  # ours, low, high; infinite: never, or hopeless
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """`figure`: whose runs it shows; `keys`: what names a cell, the last of them across."""
-
-    figure: str
-    title: str
-    keys: tuple[str, ...]
-    measure: Callable[[np.ndarray, np.ndarray], Value]
-    decimals: int = 0
-
-
-def episodes_to_one_percent(steps: np.ndarray, errors: np.ndarray) -> Value:
-    return stats.arrival(steps, errors, 0.01)
-
-
-def final_percent(steps: np.ndarray, errors: np.ndarray) -> Value:
-    final = 100 * errors[-1]
-    low, high = stats.interval(final)
-    return float(final.mean()) if len(final) else np.nan, float(low), float(high)
-
-
-ARRIVAL, FINAL = "episodes to 1 % error", "final exact-match error in %"
-TABLES = {
-    "table1": PaperTable("fig05", f"Table 1: dense reward, {ARRIVAL}", ("algo", "vocab"), episodes_to_one_percent),
-    "table2": PaperTable(
-        "fig06",
-        f"Table 2: task variations, {ARRIVAL}",
-        ("match", "reward", "target", "algo"),
-        episodes_to_one_percent,
-    ),
-    "table3": PaperTable(
-        "fig07", f"Table 3: terminal reward, {FINAL}", ("match", "algo", "horizon"), final_percent, decimals=1
-    ),
-    "table5": PaperTable("fig16", f"Table 5: eta, {ARRIVAL}", ("algo", "eta"), episodes_to_one_percent),
-    "table5_final": PaperTable("fig16", "Table 5: eta, final error in %", ("algo", "eta"), final_percent, decimals=1),
-}
+SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "epochs": "epochs "}
+REPRODUCED, DIRECTION, DIFFERS, NOT_RUN = "reproduced", "direction only", "differs", "not run"
 
 
 def compare(name: str, rows: list[Row]) -> pd.DataFrame:
-    """One line per cell: its keys, ours with a 95 % interval and seeds, the paper's value, and both as text.
+    """One line per cell: its keys, ours with 95 % intervals and seeds, the paper's value, both as text, and a verdict.
 
     `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell.
     """
-    table, paper = TABLES[name], dict(_paper(name))
-    cells = {key: _ours(table, row) for row in rows for key in _cells(table, row.config)}
+    table, (paper, seeds, source) = TABLES[name], stated(name)
+    cells = {
+        cell: _ours(measure, row, seeds)
+        for row in rows
+        for cell, measure in _cells(table, row.config)
+        if row.seeds == 0 or row.has(measure.metric)
+    }
     lines = [
-        dict(zip(table.keys, key, strict=True))
-        | cells.get(key, {"shown": ""})
-        | {"paper": paper.get(key, np.nan), "paper_shown": _paper_text(paper[key], table) if key in paper else ""}
-        for key in sorted(dict.fromkeys([*cells, *paper]), key=_matching)
+        dict(zip(table.keys, cell, strict=True))
+        | cells.get(cell, {"shown": "", "n": 0})
+        | {"paper": _infinite(paper.get(cell, np.nan)), "paper_shown": _paper_text(table, cell, paper)}
+        for cell in sorted(dict.fromkeys([*cells, *paper]), key=_matching)
     ]
-    return pd.DataFrame(lines).assign(source=yaml.safe_load(PAPER.read_text())[name]["source"])
+    frame = pd.DataFrame(lines).assign(source=source)
+    return frame.assign(verdict=[_verdict(table, line, frame) for _, line in frame.iterrows()])
 
 
 def pivot(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The paper's form: cells of text, the last key across."""
     *down, across = TABLES[name].keys
     texts = frame.shown + np.where(frame.paper_shown == "", "", " | paper " + frame.paper_shown)
-    named = pd.DataFrame({key: [_title(key, value) for value in frame[key]] for key in (*down, across)})
-    wide = named.assign(text=texts.str.removeprefix(" | ")).set_index([*down, across]).text.unstack(sort=False)
+    wide = (
+        titles(name, frame)
+        .assign(text=texts.str.removeprefix(" | "))
+        .set_index([*down, across])
+        .text.unstack(sort=False)
+    )
     return wide.fillna("").reset_index().rename(columns=HEADS).rename_axis(columns=None)
+
+
+def titles(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The keys of each cell as a reader knows them."""
+    return pd.DataFrame({key: [_title(key, value) for value in frame[key]] for key in TABLES[name].keys})
 
 
 def render(name: str, frame: pd.DataFrame) -> Table:
@@ -102,56 +77,69 @@ def markdown(name: str, frame: pd.DataFrame) -> str:
     return f"{TABLES[name].title}: ours [95 % interval] with n seeds, and the paper's.\n\n{body}\n"
 
 
-def _ours(table: PaperTable, row: Row) -> dict[str, Any]:
+def _ours(measure: Measure, row: Row, seeds: int) -> dict[str, Any]:
     if not row.seeds:
-        return {"shown": "not run", "n": 0}
-    steps, errors = row.finite("error")
-    value, low, high = table.measure(steps, errors)
-    text = _number(value, table)
+        return {"shown": NOT_RUN, "n": 0}
+    steps, values = row.finite(measure.metric) if measure.metric == "error" else row.metric(measure.metric)
+    value, (low, high) = measure.value(steps, values), measure.interval(steps, values)
+    predicted_low, predicted_high = measure.predicted(steps, values, seeds)
+    text = measure.text(value)
     if np.isfinite(low):
-        end = f">{steps[-1]}" if np.isinf(high) else f"{high:.{table.decimals}f}"
-        text += f" [{low:.{table.decimals}f}, {end}]"
-    return {"ours": value, "low": low, "high": high, "n": errors.shape[1], "shown": f"{text} n={errors.shape[1]}"}
+        end = f">{steps[-1]}" if np.isinf(high) else measure.text(high)
+        text += f" [{measure.text(low)}, {end}]"
+    found = {"ours": value, "low": low, "high": high, "n": values.shape[1], "shown": f"{text} n={values.shape[1]}"}
+    return found | {"predicted_low": predicted_low, "predicted_high": predicted_high, "run": row.run.path.name}
 
 
-def _number(value: float, table: PaperTable) -> str:
-    hopeless = table.measure is final_percent and value > HOPELESS
-    return "-" if hopeless or not np.isfinite(value) else f"{value:.{table.decimals}f}"
+def _verdict(table: PaperTable, line: pd.Series, frame: pd.DataFrame) -> str:
+    """reproduced: the paper's value lies where as many new seeds as the paper's should, given ours; "-" is infinite.
+
+    direction only: it does not, but the methods of the cell are in the paper's order. Empty: the paper has no number.
+    """
+    if line.paper_shown == "":
+        return ""
+    if not line.n:
+        return NOT_RUN
+    hopeless = getattr(_measure(table, line), "hopeless", np.inf)
+    ours, low, high = (np.inf if x > hopeless else x for x in (line.ours, line.predicted_low, line.predicted_high))
+    if low <= line.paper <= high or ours == line.paper:
+        return REPRODUCED
+    axis = "algo" if frame.algo.nunique() > 1 else table.keys[-1]
+    same = np.logical_and.reduce([frame[key] == line[key] for key in table.keys if key != axis])
+    others = frame[same & (frame.n > 0) & (frame.paper_shown != "") & (frame.index != line.name)]
+    agree = [np.sign(line.ours - o.ours) == np.sign(line.paper - o.paper) for o in others.itertuples()]
+    return DIRECTION if agree and all(agree) else DIFFERS
 
 
-def _paper_text(value: float | None, table: PaperTable) -> str:
-    return "-" if value is None else f"{value:.{table.decimals}f}"
+def _measure(table: PaperTable, line: pd.Series) -> Measure:
+    return table.measures[line["measure"]] if "measure" in table.keys else next(iter(table.measures.values()))
 
 
-def _cells(table: PaperTable, config: dict[str, Any]) -> Iterator[tuple]:
-    """The cells that a run fills: two where it is the same run under both matchings."""
+def _infinite(value: float | None) -> float:
+    return np.inf if value is None else value
+
+
+def _paper_text(table: PaperTable, cell: tuple, paper: dict[tuple, float | None]) -> str:
+    if cell not in paper:
+        return ""
+    return _measure(table, pd.Series(dict(zip(table.keys, cell, strict=True)))).text(paper[cell])
+
+
+def _cells(table: PaperTable, config: dict[str, Any]) -> Iterator[tuple[tuple, Measure]]:
+    """The cells that a run fills: two where it is the same run under both matchings, one per measure."""
     for match in matchings(config) if "match" in table.keys else (config["match"],):
-        named = config["algo"] | config["env"] | {"algo": config["algo"]["name"], "match": match}
-        yield tuple(named[key] for key in table.keys)
+        for name, measure in table.measures.items():
+            named = config["algo"] | config["env"] | {"algo": config["algo"]["name"], "match": match, "measure": name}
+            named["epochs"] = config["train"]["epochs"] or "own"
+            yield tuple(named[key] for key in table.keys), measure
 
 
-def _paper(name: str) -> Iterator[tuple[tuple, float | None]]:
-    """(cell, value) of reference/paper.yaml, which nests its values with the algorithm innermost."""
-    table = TABLES[name]
-    nested = [key for key in table.keys if key != "algo"] + ["algo"]
-
-    def walk(node: Any, path: tuple) -> Iterator[tuple[tuple, float | None]]:
-        if not isinstance(node, dict):
-            yield tuple(path[nested.index(key)] for key in table.keys), node
-            return
-        for key, below in node.items():
-            yield from walk(below, (*path, key))
-
-    return walk(yaml.safe_load(PAPER.read_text())[name]["values"], ())
-
-
-def _matching(key: tuple) -> int:
+def _matching(cell: tuple) -> int:
     """Prompt-matched cells come first."""
-    return next((order for order, match in enumerate(MATCHINGS) if match in key), 0)
+    return next((order for order, match in enumerate(MATCHINGS) if match in cell), 0)
 
 
 def _title(key: str, value: Any) -> str:
     if key == "algo":
         return yaml.safe_load((ALGOS / f"{value}.yaml").read_text())["label"]
-    symbol = {"vocab": "V ", "horizon": "H ", "eta": "eta "}.get(key, "")
-    return symbol + str(value).replace("_", " ")
+    return SYMBOLS.get(key, "") + str(value).replace("_", " ")

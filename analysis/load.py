@@ -10,7 +10,7 @@ import numpy as np
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from analysis.labels import changed, label, told_apart
+from analysis.labels import ALGOS, changed, label, told_apart
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, identity, run_id
 from store.results import Readable, Results
@@ -90,17 +90,12 @@ def environment_rows(env: str, store: Store) -> list[Row]:
 
 
 def _compose_all(chosen: list[str], asked: list[list[str]]) -> list[dict[str, Any]]:
-    """The config of each job. Composing is slow, so jobs that choose the same groups share it."""
-
-    @cache
-    def base(*groups: str):
-        return compose("config", [*chosen, *groups])
-
-    configs = []
+    """The config of each job. Composing is slow, so all jobs share it, and only the algorithm's file is exchanged."""
+    base, configs = compose("config", chosen), []
     for job in asked:
-        values = [override for override in job if "." in override.split("=")[0]]
-        cfg = copy.deepcopy(base(*(override for override in job if override not in values)))
-        cfg.merge_with_dotlist(values)
+        cfg, algo = copy.deepcopy(base), dict(override.split("=") for override in job)["algo"]
+        cfg.algo = OmegaConf.load(ALGOS / f"{algo}.yaml")
+        cfg.merge_with_dotlist([override for override in job if not override.startswith("algo=")])
         configs.append(_plain(cfg))
     return configs
 

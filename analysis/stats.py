@@ -1,6 +1,7 @@
 """The statistics that every figure and table uses."""
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -52,3 +53,61 @@ def arrival(steps: np.ndarray, errors: np.ndarray, threshold: float) -> tuple[fl
     # without interpolation, which has no value between a number and infinity
     low, high = np.quantile(times, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
     return value, float(low), float(high)
+
+
+def predicted(statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, seeds: int) -> tuple[float, float]:
+    """95 % interval in which the statistic of `seeds` new seeds should fall, given values (n, ...) of n seeds.
+
+    A mean of `seeds` new ones differs from ours by a variance of s^2 (1 / n + 1 / seeds), which is that of a mean of
+    k = n seeds / (n + seeds) of them: percentiles over resamples of k seeds. `statistic` maps (k, resamples, ...) to
+    (resamples,). Seeded; NaN for under two seeds.
+    """
+    n = len(values)
+    if n < 2:
+        return np.nan, np.nan
+    k = max(1, round(n * seeds / (n + seeds)))
+    chosen = np.random.default_rng(0).integers(n, size=(k, RESAMPLES))
+    found = statistic(values[chosen])
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def iqm(values: np.ndarray) -> np.ndarray:
+    """Interquartile mean over the last axis: the mean of what is left without the best and the worst quarter."""
+    from scipy.stats import trim_mean
+
+    return trim_mean(values, 0.25, axis=-1)
+
+
+def iqm_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the interquartile mean of values (n,); NaN for fewer than two."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(iqm(values[chosen]), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def steps_per_seed(steps: np.ndarray, errors: np.ndarray, threshold: float) -> np.ndarray:
+    """First recorded step (seeds,) at which the error of each seed is below `threshold`; infinite for never.
+
+    A seed that never arrives is censored, not dropped: a median over seeds stays right while under half are infinite.
+    """
+    below = errors < threshold
+    return np.where(below.any(axis=0), steps[below.argmax(axis=0)], np.inf)
+
+
+def improvement(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Probability that a seed of ours has a lower error than one of theirs: mean of 1[a < b] + 1[a = b] / 2."""
+    difference = theirs[:, None] - ours[None, :]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+def paired(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, float, float, int]:
+    """Mean of ours - theirs over the seeds that both have, its 95 % BCa interval, and their number."""
+    common = sorted(ours.keys() & theirs.keys())
+    difference = np.array([ours[seed] - theirs[seed] for seed in common])
+    if not len(difference):
+        return np.nan, np.nan, np.nan, 0
+    low, high = interval(difference)
+    return float(difference.mean()), float(low), float(high), len(common)

@@ -16,9 +16,9 @@ DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
 
-def panels(count: int, width: float = COLUMN) -> tuple[Figure, list]:
+def panels(count: int, width: float = COLUMN, height: float = 2.6) -> tuple[Figure, list]:
     """A row of `count` panels, each one column wide unless `width` (inches) says otherwise."""
-    figure, axes = plt.subplots(1, count, figsize=(width * count, 2.6), squeeze=False)
+    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False)
     return figure, list(axes[0])
 
 

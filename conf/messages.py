@@ -18,6 +18,13 @@ def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     return f"{key}: {what}{f' (did you mean {near[0]}?)' if near else ''}; allowed: {', '.join(allowed) or 'nothing'}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds for a reader: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def explain(error: Exception, argv: list[str]) -> str:
     """Hydra's complaint about a command line, as one line in our terms."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:

@@ -30,7 +30,8 @@ class UnitedRun:
         mine, other = self.first.manifest(), self.second.manifest()
         batches = mine.get("batches", [])
         batches = [*batches, *(batch for batch in other.get("batches", []) if batch not in batches)]
-        return other | mine | {"batches": batches, "seeds_done": self.seeds_done()}
+        seeds = {*mine.get("seeds_done", []), *other["seeds_done"]}
+        return other | mine | {"batches": batches, "seeds_done": sorted(seeds)}
 
     def seeds_done(self) -> list[int]:
         return sorted({*self.first.seeds_done(), *self.second.seeds_done()})

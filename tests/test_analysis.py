@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis import stats
-from analysis.__main__ import figures, main
+from analysis.__main__ import main
+from analysis.catalogue import figures
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_table_of_an_unknown_environment_names_the_known(runs, capsys):
 
 def test_unknown_figure_is_refused(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["fig2"])
+        main(["fig022"])
     assert stop.value.code == 2
     assert "did you mean fig02?" in capsys.readouterr().err
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from analysis import catalogue
 from analysis.__main__ import main as analysis
 from analysis.labels import label, told_apart
 from analysis.load import Row, environment_rows, sweep_rows
@@ -262,13 +263,14 @@ def test_only_the_environments_asked_for_are_exported(folder):
     assert [path.stem for path in (folder / "results").iterdir()] == ["contextual_bandit"]
 
 
-def test_figures_from_the_archive_equal_those_from_the_runs(folder, capsys):
+def test_figures_from_the_archive_equal_those_from_the_runs(folder, monkeypatch, capsys):
+    monkeypatch.setattr(catalogue, "figures", lambda: ["fig02", "fig03"])  # composing all of them is slow
     rng, store = np.random.default_rng(0), RunStore(folder / "runs")
     for row in sweep_rows("fig02", store)[:3]:
         frames = [metrics(*range(20)).assign(metric=name) for name in ("error", "misalignment")]
         frame = pd.concat(frames).assign(value=rng.random(80, dtype=np.float32))
         store.open(row.config).save(frame, {"seeds": list(range(20)), "seconds": 1.25})
-    assert analysis(["fig02", "--out", "a"]) == 0
+    assert analysis(["fig02", "fig02_numbers", "--out", "a"]) == 0
     assert analysis(["table", "sparse_bandit", "--out", "a"]) == 0
     assert export() == 0
     (folder / "runs").rename(folder / "elsewhere")
@@ -276,10 +278,10 @@ def test_figures_from_the_archive_equal_those_from_the_runs(folder, capsys):
     assert analysis(["all", "--out", "b"]) == 0
     out = capsys.readouterr().out
     assert "fig03: no runs in runs or results; run: python run.py paper=fig03" in out
-    assert "all: 1 drawn" in out and not list((folder / "b").glob("table*"))
+    assert "all: 2 drawn; without runs: fig03, " in out
     assert analysis(["table", "sparse_bandit", "--out", "b"]) == 0
     assert {path.name for path in (folder / "a").iterdir()} == {path.name for path in (folder / "b").iterdir()}
-    for name in ("fig02.csv", "table_sparse_bandit.csv"):
+    for name in ("fig02.csv", "fig02_numbers.csv", "table_sparse_bandit.csv"):
         assert (folder / "a" / name).read_bytes() == (folder / "b" / name).read_bytes()
     assert analysis(["fig02", "--results", "elsewhere/sparse_bandit", "--out", "c"]) == 1  # there is no archive
     with pytest.raises(SystemExit) as stop:

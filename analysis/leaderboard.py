@@ -1,0 +1,194 @@
+"""python -m analysis leaderboard: every method in the store over all of its tasks."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from analysis import stats, style
+from analysis.labels import label
+from analysis.load import Row
+from store.identity import identity
+
+LAST = 0.1  # the share of the recorded steps at the end over which an error is averaged
+RIVALS = ("TPO", "GRPO")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method on one task: normalised scores of its seeds, 0 for chance and 1 for the best mean known."""
+
+    method: str
+    task: str
+    errors: np.ndarray
+    scores: np.ndarray
+    rollouts: float
+    seconds: float
+    look: dict[str, Any]
+
+
+def entries(rows: list[Row]) -> list[Entry]:
+    """One per method and task; tasks that only one method has run are left out, since they compare nothing.
+
+    score = (chance - error) / (chance - best); error: mean over the last tenth of the records of a seed; best: the
+    lowest mean error on the task; chance: the error at the first record, mean over the methods.
+    """
+    tasks: dict[str, list[Row]] = {}
+    for row in rows:
+        tasks.setdefault(json.dumps(_task(row.config), sort_keys=True), []).append(row)
+    compared = {task: found for task, found in tasks.items() if len({label(row.config) for row in found}) > 1}
+    names = _names({task: found[0].config for task, found in compared.items()})
+    return [entry for task, found in compared.items() for entry in _of_task(names[task], found)]
+
+
+def leaderboard(found: list[Entry]) -> pd.DataFrame:
+    """One line per method: tasks, IQM of its scores with a 95 % interval, mean rank, wins, cost per seed and task.
+
+    wins_X: probability that a seed has a lower error than one of X, mean over the tasks that both have; NaN for none.
+    """
+    methods = list(dict.fromkeys(entry.method for entry in found))
+    board = pd.DataFrame([_line(method, found) for method in methods])
+    return board.sort_values(["tasks", "iqm"], ascending=False, ignore_index=True)
+
+
+def by_task(found: list[Entry]) -> pd.DataFrame:
+    """Mean score by method (rows) and task (columns); NaN where it was not run, and never imputed."""
+    cells = pd.DataFrame([{"method": e.method, "task": e.task, "score": e.scores.mean()} for e in found])
+    return cells.pivot(index="method", columns="task", values="score")
+
+
+def render(board: pd.DataFrame, tasks: pd.DataFrame) -> list[Table]:
+    """Terminal tables of `leaderboard` and `by_task`."""
+    return [_table("Leaderboard", _texts(board)), _table("Mean score by task, 0 chance, 1 best known", _scores(tasks))]
+
+
+def markdown(board: pd.DataFrame, tasks: pd.DataFrame) -> str:
+    """The same for a document."""
+    return "\n\n".join(_markdown(frame) for frame in (_texts(board), _scores(tasks))) + "\n"
+
+
+def draw(found: list[Entry], board: pd.DataFrame) -> style.Figure:
+    """IQM with its interval, and the mean on each task as a small point."""
+    figure, (axis,) = style.panels(1, style.COLUMN * 1.4, 0.9 + 0.28 * len(board))
+    looks = {entry.method: entry.look for entry in found}
+    for place, line in enumerate(board[::-1].itertuples()):
+        color = looks[line.method]["color"]
+        means = [entry.scores.mean() for entry in found if entry.method == line.method]
+        axis.plot(means, [place] * len(means), ".", color=color, alpha=0.35, markersize=4)
+        axis.plot([line.low, line.high], [place, place], color=color, linewidth=2)
+        axis.plot(line.iqm, place, "o", color=color, markersize=5)
+    axis.set_yticks(range(len(board)), [f"{line.method} ({line.tasks})" for line in board[::-1].itertuples()])
+    axis.set(xlabel="normalised score: IQM over seeds and tasks, 95 %", title="Leaderboard (number of tasks)")
+    axis.set_xlim(left=min(0.0, board.low.min(), *(entry.scores.mean() for entry in found)) - 0.03)
+    return figure
+
+
+def _of_task(name: str, rows: list[Row]) -> list[Entry]:
+    curves = [(row, row.finite("error")[1]) for row in rows]
+    curves = [(row, values) for row, values in curves if values.shape[1]]
+    last = [values[-max(1, round(LAST * len(values))) :].mean(axis=0) for _, values in curves]
+    chance = np.mean([values[0].mean() for _, values in curves])
+    spread = chance - min(errors.mean() for errors in last)
+    return [
+        Entry(
+            method=label(row.config),
+            task=name,
+            errors=errors,
+            scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
+            rollouts=_rollouts(row.config),
+            seconds=_seconds(row),
+            look=row.style,
+        )
+        for (row, _), errors in zip(curves, last, strict=True)
+    ]
+
+
+def _line(method: str, found: list[Entry]) -> dict[str, Any]:
+    ours = [entry for entry in found if entry.method == method]
+    scores = np.concatenate([entry.scores for entry in ours])
+    low, high = stats.iqm_interval(scores)
+    line = {"method": method, "tasks": len(ours), "seeds": len(scores), "iqm": float(stats.iqm(scores))}
+    line |= {"low": low, "high": high, "rank": np.mean([_rank(entry, found) for entry in ours])}
+    line |= {f"wins_{rival}": _wins(ours, rival, found) for rival in RIVALS}
+    return line | {mean: np.mean([getattr(entry, mean) for entry in ours]) for mean in ("rollouts", "seconds")}
+
+
+def _rank(entry: Entry, found: list[Entry]) -> float:
+    return 1 + sum(e.errors.mean() < entry.errors.mean() for e in found if e.task == entry.task)
+
+
+def _wins(ours: list[Entry], rival: str, found: list[Entry]) -> float:
+    theirs = {entry.task: entry.errors for entry in found if entry.method == rival}
+    common = [stats.improvement(e.errors, theirs[e.task]) for e in ours if e.task in theirs and e.method != rival]
+    return float(np.mean(common)) if common else np.nan
+
+
+def _rollouts(config: dict[str, Any]) -> float:
+    group = config["env"].get("candidates", 1) if config["compares"] in ("group", "set") else 1
+    return config["train"]["steps"] * config["env"].get("batch", 1) * group
+
+
+def _seconds(row: Row) -> float:
+    batches = row.run.manifest().get("batches", [])
+    return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
+
+
+def _task(config: dict[str, Any]) -> dict[str, Any]:
+    """What methods must share to be compared: all but the method, how it samples, and how many epochs it takes."""
+    task = {section: identity(config)[section] for section in ("env", "model", "optim")}
+    return task | {"steps": config["train"]["steps"], "match": config["match"]}
+
+
+def _names(configs: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Names of tasks: the environment's label, and the settings in which tasks of one label differ."""
+    flat = {task: _flat(_task(config)) for task, config in configs.items()}
+    names = {}
+    for task, config in configs.items():
+        alike = [flat[other] for other, c in configs.items() if c["env"]["label"] == config["env"]["label"]]
+        keys = [key for key in flat[task] if len({str(settings.get(key)) for settings in alike}) > 1]
+        shown = ", ".join(f"{key.split('.')[-1]} {flat[task][key]}" for key in keys)
+        names[task] = f"{config['env']['label']} ({shown})" if shown else config["env"]["label"]
+    return names
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _texts(board: pd.DataFrame) -> pd.DataFrame:
+    shown = pd.DataFrame({"method": board.method, "tasks": board.tasks, "seeds": board.seeds})
+    shown["score, IQM [95 %]"] = [f"{r.iqm:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in board.itertuples()]
+    shown["mean rank"] = _numbers(board["rank"], "{:.1f}")
+    for rival in RIVALS:
+        shown[f"P(beats {rival})"] = _numbers(board[f"wins_{rival}"], "{:.2f}")
+    shown["rollouts"] = _numbers(board.rollouts, "{:,.0f}")
+    shown["seconds"] = _numbers(board.seconds, "{:.3g}")
+    return shown.astype(str)
+
+
+def _scores(tasks: pd.DataFrame) -> pd.DataFrame:
+    return tasks.apply(lambda column: _numbers(column, "{:.2f}")).reset_index()
+
+
+def _numbers(values: pd.Series, form: str) -> list[str]:
+    return ["-" if pd.isna(value) else form.format(value) for value in values]
+
+
+def _table(title: str, frame: pd.DataFrame) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in frame:
+        table.add_column(str(column), justify="left" if column == "method" else "right")
+    for line in frame.itertuples(index=False):
+        table.add_row(*line)
+    return table
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    lines = [list(frame), ["---"] * len(frame.columns), *frame.values.tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

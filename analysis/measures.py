@@ -1,0 +1,72 @@
+"""What the paper states of a run: one number over its seeds, how sure it is, and where a repetition would fall."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import stats
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over seeds of a metric times `scale`, at step `at` (None: the last) or over the `whole` run.
+
+    Above `hopeless` the paper prints "-".
+    """
+
+    at: int | None = None
+    metric: str = "error"
+    whole: bool = False
+    scale: float = 1.0
+    decimals: int | None = None  # null: three significant digits
+    hopeless: float = np.inf
+
+    def value(self, steps: np.ndarray, values: np.ndarray) -> float:
+        found = self._per_seed(steps, values)
+        return float(found.mean()) if len(found) else np.nan
+
+    def interval(self, steps: np.ndarray, values: np.ndarray) -> Interval:
+        low, high = stats.interval(self._per_seed(steps, values))
+        return float(low), float(high)
+
+    def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int) -> Interval:
+        return stats.predicted(lambda chosen: chosen.mean(axis=0), self._per_seed(steps, values), seeds)
+
+    def text(self, value: float | None) -> str:
+        if value is None or np.isinf(value) or value > self.hopeless:
+            return "-"
+        return f"{value:.3g}" if self.decimals is None else f"{value:.{self.decimals}f}"
+
+    def _per_seed(self, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+        at = len(steps) - 1 if self.at is None else min(np.searchsorted(steps, self.at), len(steps) - 1)
+        found = values.mean(axis=0) if self.whole else values[at]
+        return self.scale * found[np.isfinite(found)]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """First step at which the seed-mean of the error is below `threshold`; infinite, and printed "-", for never."""
+
+    threshold: float = 0.01
+    metric: str = "error"
+
+    def value(self, steps: np.ndarray, values: np.ndarray) -> float:
+        return stats.arrival(steps, values, self.threshold)[0]
+
+    def interval(self, steps: np.ndarray, values: np.ndarray) -> Interval:
+        return stats.arrival(steps, values, self.threshold)[1:]
+
+    def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int) -> Interval:
+        def arrivals(chosen: np.ndarray) -> np.ndarray:  # (seeds, resamples, steps)
+            below = chosen.mean(axis=0) < self.threshold
+            return np.where(below.any(axis=-1), steps[below.argmax(axis=-1)], np.inf)
+
+        return stats.predicted(arrivals, values.T, seeds)
+
+    def text(self, value: float | None) -> str:
+        return "-" if value is None or not np.isfinite(value) else f"{value:.0f}"
+
+
+Measure = Mean | Arrival

@@ -1,0 +1,98 @@
+"""What the paper states in numbers, and which of our runs and measures answer to each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.measures import Arrival, Mean, Measure
+
+PAPER = Path(__file__).resolve().parent.parent / "reference" / "paper.yaml"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """`figure`: whose runs it shows; `keys`: what names a cell, the last of them across.
+
+    A key is a setting of the environment or the algorithm, "algo", "match", "epochs", or "measure", one of `measures`.
+    """
+
+    figure: str
+    title: str
+    keys: tuple[str, ...]
+    measures: dict[str, Measure]
+
+
+ARRIVAL, FINAL = "episodes to 1 % error", "final error in %"
+ARRIVES, PERCENT = {ARRIVAL: Arrival()}, {FINAL: Mean(scale=100, decimals=1)}
+TABLES = {
+    "table1": PaperTable("fig05", f"Table 1: dense reward, {ARRIVAL}", ("algo", "vocab"), ARRIVES),
+    "table2": PaperTable(
+        "fig06", f"Table 2: task variations, {ARRIVAL}", ("match", "reward", "target", "algo"), ARRIVES
+    ),
+    "table3": PaperTable(
+        "fig07",
+        "Table 3: terminal reward, final exact-match error in %",
+        ("match", "algo", "horizon"),
+        {FINAL: Mean(scale=100, decimals=1, hopeless=95)},
+    ),
+    "table5": PaperTable("fig16", "Table 5: temperature eta", ("measure", "algo", "eta"), ARRIVES | PERCENT),
+    "fig02_numbers": PaperTable(
+        "fig02", "Figure 2: error", ("algo", "measure"), {f"after {n} steps": Mean(at=n) for n in (50, 100, 150)}
+    ),
+    "fig03_numbers": PaperTable("fig03", "Figure 3: error", ("algo", "measure"), {"after 1000 steps": Mean()}),
+    "fig04_numbers": PaperTable(
+        "fig04",
+        "Figure 4: MNIST",
+        ("algo", "measure"),
+        {f"test error in % after {n} steps": Mean(at=n, scale=100, decimals=2) for n in (1600, 2000, 2200, 5000, 10000)}
+        | {"steps to 5 %": Arrival(0.05), "surplus in the top bin": Mean(2000, "surplus_4", decimals=3)},
+    ),
+    "fig08_numbers": PaperTable("fig08", f"Figure 8: ablations, {FINAL}", ("algo", "horizon"), PERCENT),
+    "fig10_numbers": PaperTable(
+        "fig10",
+        "Figure 10: what an update pulls at",
+        ("algo", "measure"),
+        {"gradient norm at the end": Mean(metric="grad_norm")},
+    ),
+    "fig11_numbers": PaperTable(
+        "fig11",
+        "Figure 11: where there is a signal",
+        ("algo", "measure"),
+        {"share of all-fail groups, mean over the run": Mean(metric="all_fail_share", whole=True)},
+    ),
+    "fig12_numbers": PaperTable("fig12", f"Figure 12: group size, {FINAL}", ("algo", "candidates"), PERCENT),
+    "fig13_numbers": PaperTable("fig13", "Figure 13: masking", ("algo", "measure"), PERCENT),
+    "fig14_numbers": PaperTable(
+        "fig14",
+        "Figure 14: epochs",
+        ("algo", "epochs", "measure"),
+        {"error in % after 400 episodes": Mean(at=400, scale=100, decimals=1)},
+    ),
+    "fig15_numbers": PaperTable("fig15", f"Figure 15: gradient epochs, {FINAL}", ("algo", "epochs"), PERCENT),
+    "fig17_numbers": PaperTable(
+        "fig17", f"Figure 17: DG by epochs, {FINAL}", ("reward", "target", "algo", "epochs"), PERCENT
+    ),
+}
+
+
+def stated(name: str) -> tuple[dict[tuple, float | None], int, str]:
+    """The paper's value of each cell of a table (null: its "-"), its number of seeds, and where it is from."""
+    about = yaml.safe_load(PAPER.read_text())[name]
+    return dict(_nested(TABLES[name], about["values"])), about["seeds"], about["source"]
+
+
+def _nested(table: PaperTable, values: dict) -> Iterator[tuple[tuple, float | None]]:
+    """(cell, value) of values that nest by the table's keys, with the algorithm innermost."""
+    nested = [key for key in table.keys if key != "algo"] + ["algo"]
+
+    def walk(node: Any, path: tuple) -> Iterator[tuple[tuple, float | None]]:
+        if not isinstance(node, dict):
+            yield tuple(path[nested.index(key)] for key in table.keys), node
+            return
+        for key, below in node.items():
+            yield from walk(below, (*path, key))
+
+    return walk(values, ())

@@ -1,0 +1,122 @@
+"""python -m analysis report: every figure and number of the paper beside ours, with verdicts, in one page."""
+
+import base64
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from analysis import catalogue, cost, curves
+from analysis.claims import Claim, claims
+from analysis.compare import DIFFERS, DIRECTION, HEADS, NOT_RUN, REPRODUCED, compare, titles
+from analysis.load import Row, Store
+from analysis.paper import TABLES
+from conf.messages import duration
+
+VERDICTS = {
+    REPRODUCED: "the paper's value lies in the 95 % interval that our seeds predict for the paper's number of seeds",
+    DIRECTION: "it does not, but our methods are in the paper's order",
+    DIFFERS: "neither",
+    NOT_RUN: "no run at the paper's settings in the store",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure of the paper: our picture, the tables and sentences that go with it, and where our numbers are from."""
+
+    name: str
+    title: str
+    scale: str
+    seeds: str
+    image: str
+    tables: dict[str, pd.DataFrame]
+    claims: list[Claim]
+    sources: list[str]
+    command: str
+    time: str
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """{verdict: cells} over the tables."""
+        found = Counter(verdict for frame in self.tables.values() for verdict in frame.verdict if verdict)
+        return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+
+def sections(store: Store) -> list[Section]:
+    """One per figure of the paper, at the paper's scale where it has any run, else at the quick one."""
+    return [_section(figure, store) for figure in catalogue.figures() if catalogue.is_papers(figure)]
+
+
+def write(store: Store, folder: Path) -> list[Path]:
+    """report/index.html, which opens offline, and REPRODUCTION.md, the same without pictures."""
+    found = sections(store)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, trim_blocks=True
+    )
+    environment.globals |= {"verdicts": VERDICTS, "grid": grid, "tables": TABLES}
+    paths = {"report.html.jinja": folder / "report" / "index.html", "report.md.jinja": folder / "REPRODUCTION.md"}
+    for template, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(environment.get_template(template).render(sections=found))
+    return list(paths.values())
+
+
+def grid(name: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """A table in the paper's form: heads, and lines of names and cells {shown, paper_shown, verdict}."""
+    *down, across = TABLES[name].keys
+    named = titles(name, frame)
+    columns = list(dict.fromkeys(named[across]))
+    lines: dict[tuple, dict[str, Any]] = {}
+    for (_, cell), (_, texts) in zip(frame.iterrows(), named.iterrows(), strict=True):
+        lines.setdefault(tuple(texts[down]), {})[texts[across]] = cell
+    listed = [(names, [cells.get(column) for column in columns]) for names, cells in lines.items()]
+    return {"heads": [*(HEADS.get(key, key) for key in down), *columns], "lines": listed}
+
+
+def _section(figure: str, store: Store) -> Section:
+    scale = "paper"
+    rows = catalogue.rows(figure, store, scale)
+    predicted = cost.seconds(rows, store)
+    tables = {name: compare(name, rows) for name, table in TABLES.items() if table.figure == figure}
+    judged = tables
+    if not any(row.seeds for row in rows):
+        quick = catalogue.rows(figure, store, "quick")
+        if any(row.seeds for row in quick):
+            scale, rows = "quick", quick
+            judged = {name: compare(name, rows) for name in tables}
+    run = [row for row in rows if row.seeds]
+    return Section(
+        name=figure,
+        title=catalogue.title(figure),
+        scale=scale,
+        seeds=curves.seeds_text(run) if run else "",
+        image=_image(figure, run) if run else "",
+        tables=tables,
+        claims=claims(figure, judged),
+        sources=[_source(row) for row in run],
+        command=catalogue.command(figure, "paper"),
+        time="the time that the command says before it starts" if predicted is None else f"about {duration(predicted)}",
+    )
+
+
+def _image(figure: str, rows: list[Row]) -> str:
+    picture, _ = catalogue.module(figure).draw(rows)
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="png", dpi=150)
+    plt.close(picture)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _source(row: Row) -> str:
+    """Run, seeds, device, versions and command of a row."""
+    batch = row.run.manifest().get("batches", [{}])[-1]
+    versions = ", ".join(f"{name} {version}" for name, version in batch.get("versions", {}).items())
+    commit = (batch.get("commit") or "unknown")[:10]
+    where = f"run {row.run.path.name}, {row.seeds} seeds, {batch.get('device', 'device unknown')}, {versions}"
+    return f"{row.label}: {where}, commit {commit}; {row.command}"

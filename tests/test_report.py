@@ -1,0 +1,143 @@
+"""Verdicts by their rule, sentences by theirs, the page, and the leaderboard."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from analysis import catalogue, cost, leaderboard
+from analysis.__main__ import main
+from analysis.claims import CLAIMS, claims
+from analysis.compare import DIFFERS, DIRECTION, NOT_RUN, REPRODUCED, compare
+from analysis.labels import label
+from analysis.load import Row, sweep_rows
+from analysis.paper import TABLES, stated
+from store.runs import RunStore
+from tests.helpers import objective
+
+
+def stored(store: RunStore, row: Row, finals, metric: str = "error", seconds: float = 12.0) -> Row:
+    """The row after a run whose seeds go in three records from chance 1 to these values."""
+    n = len(finals)
+    last = row.config["train"]["steps"]
+    values = np.concatenate([np.ones(n), np.full(n, 0.5), np.asarray(finals, dtype=float)])
+    steps = np.repeat([1, last // 2, last], n)
+    frame = pd.DataFrame({"seed": np.tile(np.arange(n), 3), "step": steps, "metric": metric, "value": values})
+    config = row.config | {"compares": objective(row.config["algo"]["name"]).sampler}
+    store.open(config).save(
+        frame, {"seconds": seconds, "seeds": list(range(n)), "device": "cpu", "versions": {"torch": "2"}}
+    )
+    return Row(config, label(config), row.run, row.only, row.command)
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def fig03(store: RunStore, **finals: float) -> pd.DataFrame:
+    """The table of figure 3 when these methods end at these means, with a spread of 1 %."""
+    rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig03", store)}
+    noise = 1 + 0.01 * np.random.default_rng(0).normal(size=100)
+    found = [stored(store, row, finals[name] * noise) if name in finals else row for name, row in rows.items()]
+    return compare("fig03_numbers", found).set_index("algo")
+
+
+def test_verdicts_follow_their_rule(store):
+    found = fig03(store, ce=3.4e-4, tpo=4.5e-4, grpo=6e-4, dg=5e-4).verdict  # paper: 3.4, 4.0, 5.3, 21 e-4
+    assert found["ce"] == REPRODUCED
+    assert found["tpo"] == DIRECTION  # not the value, but above ce and below grpo and dg, as in the paper
+    assert found["grpo"] == found["dg"] == DIFFERS  # these two are in the wrong order
+    assert found["pg"] == NOT_RUN
+
+
+def test_never_is_reproduced_by_never(store):
+    rows = [row for row in sweep_rows("fig07", store) if row.config["algo"]["name"] in ("dg", "tpo")]
+    rows = [row for row in rows if row.config["env"]["horizon"] == 10]
+    frame = compare("table3", [stored(store, row, [0.99, 0.98, 0.99]) for row in rows])
+    found = frame[(frame.match == "prompts") & (frame.horizon == 10)].set_index("algo").verdict
+    assert found["dg"] == REPRODUCED and found["tpo"] == DIFFERS
+
+
+def test_claims_are_counted_over_their_groups(store):
+    frame = fig03(store, ce=3e-4, tpo=4e-4, grpo=5e-4).reset_index()
+    (claim,) = claims("fig03", {"fig03_numbers": frame})
+    assert claim.verdict == "holds"
+    frame.loc[frame.algo == "grpo", "ours"] = 1e-4
+    assert claims("fig03", {"fig03_numbers": frame})[0].verdict == "does not hold"
+    assert claims("fig03", {"fig03_numbers": frame.assign(n=0)})[0].verdict == NOT_RUN
+
+
+def test_every_claim_names_a_figure_a_table_and_cells_that_exist(store):
+    for figure, found in yaml.safe_load(CLAIMS.read_text()).items():
+        assert figure in catalogue.figures()
+        for claim in found:
+            table = TABLES[claim["table"]]
+            ((key, _),) = claim.get("lowest", claim.get("highest")).items()
+            assert key in table.keys and set(claim.get("only", {})) <= set(table.keys)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_number_of_the_paper_belongs_to_a_cell_that_the_sweeps_fill(store, name):
+    values, seeds, source = stated(name)
+    frame = compare(name, catalogue.rows(TABLES[name].figure, store, "paper"))
+    assert set(values) <= set(frame[list(TABLES[name].keys)].itertuples(index=False, name=None))
+    asked = frame[frame.shown == NOT_RUN]
+    assert len(asked) >= len(values) / 2 and seeds >= 10 and source  # a group method fills two matchings once it ran
+
+
+def test_page_holds_every_figure_and_number(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fig03(store, ce=3.4e-4, tpo=4e-4)
+    assert main(["report"]) == 0
+    page, text = ((tmp_path / name).read_text() for name in ("report/index.html", "REPRODUCTION.md"))
+    assert len(re.findall("<h2 id=", page)) == sum(catalogue.is_papers(figure) for figure in catalogue.figures())
+    assert page.count("data:image/png;base64") == 1 and "http" not in re.sub("https://arxiv.org", "", page)
+    for part in ("0.00034", "n=100", "python run.py paper=fig03", "reproduced", "torch 2"):
+        assert part in page
+    assert "| CE (oracle) | 0.00034" in text and "*reproduced*" in text and "| 58" not in text and "paper 58" in text
+    for line in re.findall(r"^\|.*$", text, re.MULTILINE):
+        assert line.endswith("|")
+
+
+def test_time_of_what_is_missing_grows_with_its_size(store):
+    row, other = sweep_rows("fig03", store)[:2]
+    stored(store, row, [0.1] * 10, seconds=20)
+    assert cost.seconds([row], store) == pytest.approx(180)  # 90 of 100 seeds are missing
+    assert cost.seconds([other], store) is None
+
+
+def test_leaderboard_scores_chance_0_and_the_best_1(store):
+    rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig03", store)}
+    found = [stored(store, rows[a], v) for a, v in {"tpo": [0.1, 0.1], "grpo": [0.1, 0.3], "pg": [1.0, 1.0]}.items()]
+    alone = stored(store, sweep_rows("fig02", store)[0], [0.5, 0.5])
+    listed = leaderboard.entries([*found, alone])
+    assert {entry.task for entry in listed} == {"Contextual bandit"}  # what one method alone has run compares nothing
+    board = leaderboard.leaderboard(listed).set_index("method")
+    assert board.iqm.to_dict() == pytest.approx({"TPO": 1.0, "GRPO": 1 - 0.1 / 0.9, "PG": 0.0})
+    assert board["rank"].to_dict() == {"TPO": 1, "GRPO": 2, "PG": 3}
+    assert board.wins_TPO["GRPO"] == 0.25 and board.wins_GRPO["TPO"] == 0.75 and np.isnan(board.wins_TPO["TPO"])
+    assert board.seconds["TPO"] == 6
+
+
+def test_leaderboard_shows_what_is_missing(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for sweep in ("fig02", "fig03"):
+        for row in sweep_rows(sweep, store):
+            if (sweep, row.config["algo"]["name"]) != ("fig02", "dg"):
+                stored(store, row, [0.1, 0.2])
+    assert main(["leaderboard"]) == 0
+    out = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "figures" / "leaderboard.csv").set_index("method")
+    assert table.tasks["TPO"] == 2 and table.tasks["DG"] == 1
+    assert re.search(r"DG .*\b1\.00 .*-", out) and "figures/leaderboard.md" in out
+    for suffix in ("png", "pdf", "md"):
+        assert (tmp_path / "figures" / f"leaderboard.{suffix}").stat().st_size > 100
+
+
+def test_leaderboard_of_an_empty_store_names_a_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["leaderboard"]) == 1
+    assert "python run.py" in capsys.readouterr().out
