@@ -1,4 +1,4 @@
-"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV | report"""
+"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV | report | leaderboard"""
 
 import argparse
 import logging
@@ -108,12 +108,32 @@ def make_report(store: Results) -> int:
     return 0
 
 
+def make_leaderboard(store: Results, out: Path) -> int:
+    """Print and draw every method in the store over all of its tasks, and write the same as CSV and markdown."""
+    from analysis import leaderboard, style
+    from analysis.load import all_rows
+
+    found = leaderboard.entries(all_rows(store))
+    if not found:
+        console.print(f"leaderboard: no task in {store} was run by two methods; run: python run.py paper=fig02")
+        return 1
+    board, tasks = leaderboard.leaderboard(found), leaderboard.by_task(found)
+    paths = style.save(leaderboard.draw(found, board), out / "leaderboard")
+    csv, text = (out / f"leaderboard.{suffix}" for suffix in ("csv", "md"))
+    board.merge(tasks, on="method").to_csv(csv, index=False)
+    text.write_text(leaderboard.markdown(board, tasks))
+    for table in leaderboard.render(board, tasks):
+        console.print(table)
+    console.print(f"leaderboard: {', '.join(map(str, [*paths, csv, text]))}")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
     titles = {name: catalogue.title(name) for name in catalogue.figures()}
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, report, or: table ENV")
+    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV")
     parser.add_argument("--scale", choices=("paper", "quick"), default="paper", help="as in python run.py paper=fig07")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
@@ -134,9 +154,13 @@ def main(argv: list[str] | None = None) -> int:
         return make_table(args.what[1], store, args.out)
     if args.what == ["report"]:
         return make_report(store)
+    if args.what == ["leaderboard"]:
+        return make_leaderboard(store, args.out)
     for name in args.what:
         if name not in titles:
-            parser.error(unknown(name, ["list", "all", "table", "report", *titles], "no such figure or table"))
+            parser.error(
+                unknown(name, ["list", "all", "table", "report", "leaderboard", *titles], "no such figure or table")
+            )
     return max(make(name, store, args.out, args.scale) for name in args.what)
 
 

@@ -81,12 +81,15 @@ def beside(rows: list[Row], store: Store) -> list[Row]:
     ]
 
 
+def all_rows(store: Store) -> list[Row]:
+    """Every run that the store has with a finished seed."""
+    found = ((run, run.config()) for run in store.runs())
+    return [Row(config, label(config), run) for run, config in found if run.seeds_done()]
+
+
 def environment_rows(env: str, store: Store) -> list[Row]:
     """Every run that the store has of an environment, each with a label of its own."""
-    found = ((run, run.config()) for run in store.runs())
-    return told_apart(
-        [Row(config, label(config), run) for run, config in found if config["env"]["name"] == env and run.seeds_done()]
-    )
+    return told_apart([row for row in all_rows(store) if row.config["env"]["name"] == env])
 
 
 def _compose_all(chosen: list[str], asked: list[list[str]]) -> list[dict[str, Any]]:
