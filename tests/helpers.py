@@ -6,14 +6,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from hydra import compose, initialize_config_module
 
 import run
 from algorithms.base import Batch, Objective
 from conf.resolve import Experiment, resolve
+from store.runs import Run, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
+EARLY = "2026-01-01T10:00:00+0000"
 
 
 def names(group: str) -> list[str]:
@@ -86,3 +90,17 @@ def gradient(objective: Objective, logp: torch.Tensor, batch: Batch) -> torch.Te
     logp = logp.detach().clone().requires_grad_()
     loss, _ = objective.loss(logp, batch)
     return torch.autograd.grad(loss.sum(), logp)[0]
+
+
+def metrics(*seeds: int, value: float = 0.5, dtype: type = np.float32) -> pd.DataFrame:
+    """Two steps of an error for each seed, in the types that training stores."""
+    rows = [{"seed": seed, "step": step, "metric": "error", "value": value} for seed in seeds for step in (1, 2)]
+    return pd.DataFrame(rows).astype({"step": np.int32, "value": dtype})
+
+
+def saved(folder: Path, frame: pd.DataFrame, *overrides: str, finished: str = EARLY, runs: str = "runs") -> Run:
+    """A run of `overrides` in folder/runs with the seeds of `frame`."""
+    run = RunStore(folder / runs).open(experiment(folder, *overrides).config)
+    seeds = sorted(int(seed) for seed in frame.seed.unique())
+    run.save(frame, {"seeds": seeds, "seconds": 1.5, "device": "cpu", "finished": finished})
+    return run

@@ -13,35 +13,20 @@ import yaml
 
 from analysis import catalogue
 from analysis.__main__ import main as analysis
-from analysis.labels import label, told_apart
-from analysis.load import Row, environment_rows, sweep_rows
-from analysis.panels import error_panels
+from analysis.load import sweep_rows
 from store.__main__ import main as store_command
 from store.archive import ABOUT, VERSION, Archive
 from store.results import Results
-from store.runs import Run, RunStore
-from tests.helpers import experiment
+from store.runs import RunStore
+from tests.helpers import EARLY, experiment, metrics, saved
 
-EARLY, LATE = "2026-01-01T10:00:00+0000", "2026-01-02T10:00:00+0100"
+LATE = "2026-01-02T10:00:00+0100"
 
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def metrics(*seeds: int, value: float = 0.5, dtype: type = np.float32) -> pd.DataFrame:
-    rows = [{"seed": seed, "step": step, "metric": "error", "value": value} for seed in seeds for step in (1, 2)]
-    return pd.DataFrame(rows).astype({"step": np.int32, "value": dtype})
-
-
-def saved(folder, frame: pd.DataFrame, *overrides: str, finished: str = EARLY, runs: str = "runs") -> Run:
-    """A run of `overrides` in folder/runs with the seeds of `frame`."""
-    run = RunStore(folder / runs).open(experiment(folder, *overrides).config)
-    seeds = sorted(int(seed) for seed in frame.seed.unique())
-    run.save(frame, {"seeds": seeds, "seconds": 1.5, "device": "cpu", "finished": finished})
-    return run
 
 
 def export(*args: object) -> int:
@@ -307,37 +292,3 @@ def test_runs_come_first_and_the_archive_adds_what_they_lack(folder):
     assert run.seeds_done() == run.manifest()["seeds_done"] == [0, 1, 2]
     assert sum(batch["seconds"] for batch in run.manifest()["batches"]) == 3
     assert results.find(experiment(folder, "algo=pg").config).frame().empty
-
-
-def row(folder, *overrides: str) -> Row:
-    run = saved(folder, metrics(0, 1), *overrides)
-    return Row(run.config(), label(run.config()), run)
-
-
-def test_runs_of_one_label_are_told_apart_by_what_differs(folder):
-    for overrides in (["optim.lr=0.1"], ["optim.lr=0.2"], ["optim.lr=0.2", "algo.eta=2"], ["algo=dg", "optim.lr=0.1"]):
-        saved(folder, metrics(0, 1), *overrides)
-    saved(folder, metrics(0, 1), "algo=pg", "algo.label=Mine", "algo.color='#000000'")
-    labels = {row.label for row in environment_rows("sparse_bandit", RunStore(folder / "runs"))}
-    assert labels == {"TPO (optim.lr=0.1)", "TPO (optim.lr=0.2)", "TPO (eta=2.0)", "DG", "Mine"}
-
-
-def test_runs_of_one_label_in_different_panels_keep_it(folder):
-    task = ["env=dense_reversal", "sampler=token_group"]
-    rows = [row(folder, *task, f"env.horizon={horizon}", "model.d_model=8") for horizon in (4, 5)]
-    rows.append(row(folder, *task, "env.horizon=5", "model.d_model=16"))
-    panels = [{r.config["env"]["horizon"]} for r in rows]
-    assert [r.label for r in told_apart(rows, panels=panels)] == [
-        "TPO (token)",
-        "TPO (token, model.d_model=8)",
-        "TPO (token, model.d_model=16)",
-    ]
-    # a setting that the caption was to say, but that differs, is named all the same
-    rows = [rows[0], row(folder, "env=dense_reversal", "env.horizon=4", "model.d_model=8")]
-    _, drawn = error_panels(rows, lambda config: [("", "H = 4")], "title", hide=("sampler",))
-    assert set(drawn.label) == {"TPO (sampler=token_group)", "TPO (sampler=auto)"}
-
-
-def test_a_grid_ends_with_labels_and_lines_of_their_own(cli, folder):
-    _, out = cli("-m", "algo=tpo", "optim.lr=0.1,0.2", "train.steps=3", "seeds=2")
-    assert "TPO (optim.lr=0.1): data" in out and "TPO (optim.lr=0.2): data" in out

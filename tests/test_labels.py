@@ -1,0 +1,41 @@
+"""What runs are called where more than one would have the same name."""
+
+from analysis.labels import label, told_apart
+from analysis.load import Row, environment_rows
+from analysis.panels import error_panels
+from store.runs import RunStore
+from tests.helpers import metrics, saved
+
+
+def row(tmp_path, *overrides: str) -> Row:
+    run = saved(tmp_path, metrics(0, 1), *overrides)
+    return Row(run.config(), label(run.config()), run)
+
+
+def test_runs_of_one_label_are_told_apart_by_what_differs(tmp_path):
+    for overrides in (["optim.lr=0.1"], ["optim.lr=0.2"], ["optim.lr=0.2", "algo.eta=2"], ["algo=dg", "optim.lr=0.1"]):
+        saved(tmp_path, metrics(0, 1), *overrides)
+    saved(tmp_path, metrics(0, 1), "algo=pg", "algo.label=Mine", "algo.color='#000000'")
+    labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}
+    assert labels == {"TPO (optim.lr=0.1)", "TPO (optim.lr=0.2)", "TPO (eta=2.0)", "DG", "Mine"}
+
+
+def test_runs_of_one_label_in_different_panels_keep_it(tmp_path):
+    task = ["env=dense_reversal", "sampler=token_group"]
+    rows = [row(tmp_path, *task, f"env.horizon={horizon}", "model.d_model=8") for horizon in (4, 5)]
+    rows.append(row(tmp_path, *task, "env.horizon=5", "model.d_model=16"))
+    panels = [{r.config["env"]["horizon"]} for r in rows]
+    assert [r.label for r in told_apart(rows, panels=panels)] == [
+        "TPO (token)",
+        "TPO (token, model.d_model=8)",
+        "TPO (token, model.d_model=16)",
+    ]
+    # a setting that the caption was to say, but that differs, is named all the same
+    rows = [rows[0], row(tmp_path, "env=dense_reversal", "env.horizon=4", "model.d_model=8")]
+    _, drawn = error_panels(rows, lambda config: [("", "H = 4")], "title", hide=("sampler",))
+    assert set(drawn.label) == {"TPO (sampler=token_group)", "TPO (sampler=auto)"}
+
+
+def test_a_grid_ends_with_labels_and_lines_of_their_own(cli):
+    _, out = cli("-m", "algo=tpo", "optim.lr=0.1,0.2", "train.steps=3", "seeds=2")
+    assert "TPO (optim.lr=0.1): data" in out and "TPO (optim.lr=0.2): data" in out
