@@ -76,7 +76,7 @@ def resolve(cfg: DictConfig) -> Experiment:
         if key not in TOP_LEVEL and not of_file and not (key in ("debug", "paper") and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     _choice("scale", cfg.scale, ("paper", "quick"))
-    objective = parse_section(cfg, "algo", discover(algorithms), "objective", hidden=("name", "label", "color", "linestyle"))
+    objective = parse_section(cfg, "algo", discover(algorithms), "objective", hidden=tuple(APPEARANCE))
     env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))

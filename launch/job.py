@@ -12,7 +12,7 @@ outcomes: list[Outcome] = []  # of the command that this process runs
 
 
 def screen(bars: bool = True) -> Console:
-    """Where a command prints; without `bars` plain lines only, since processes that share a terminal cannot share bars."""
+    """Where a command prints; processes that share a terminal cannot all have `bars`, so they print plain lines."""
     return Console(width=None if sys.stdout.isatty() else 120, force_terminal=None if bars else False)
 
 

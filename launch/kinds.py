@@ -69,4 +69,3 @@ LAUNCHES = {launch.name: launch for launch in (Serial, Joblib, SlurmLocal, Slurm
 def _positive(key: str, value: int, allowed: str) -> None:
     if value < 1:
         raise ValueError(f"{key}={value}: must be {allowed}")
-

@@ -16,6 +16,7 @@ from launch.forecast import duration, predict
 from launch.job import outcomes, plan, screen
 from launch.kinds import LAUNCHES, Serial, Slurm
 from launch.watch import POLL_SECONDS, Job, Watch
+from store.runs import RunBusy
 from training.experiment import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +29,7 @@ def prepare(config: DictConfig) -> None:
     if isinstance(launch, Serial):
         return
     if isinstance(launch, Slurm) and not shutil.which("sbatch"):
-        raise ConfigError("launch=slurm: this machine has no sbatch; start it where SLURM is, or try launch=slurm_local")
+        raise ConfigError("launch=slurm: this machine has no sbatch; start it where SLURM is or use launch=slurm_local")
     config.launch.workers = launch.at_once
     os.environ.update(dict.fromkeys(THREADS, str(launch.threads)))
     # a worker imports the code that launched it, not a copy that is installed
@@ -99,7 +100,7 @@ class Sweep:
     def _recover(self, batch: list[Job], error: Exception) -> None:
         for job in batch:
             job.outcome = _stored(job, error)
-        if not any(job.suspect or job.outcome and job.outcome.status != "busy" for job in batch):
+        if not any(job.suspect or (job.outcome and job.outcome.status != "busy") for job in batch):
             for job in batch:
                 job.outcome = job.outcome or _failed(job, f"was not started: {error}")
 
@@ -131,6 +132,8 @@ def _stored(job: Job, error: Exception) -> Outcome | None:
 
 
 def _skipped(job: Job) -> Outcome:
+    with suppress(RunBusy), job.run.claim():
+        job.run.settle()
     return Outcome(job.label, "skipped", job.run, job.experiment.seeds)
 
 

@@ -127,6 +127,13 @@ class Run:
         batches = [*self.manifest().get("batches", []), batch]
         self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
 
+    def settle(self) -> None:
+        """Where a process died between metrics and manifest, let the manifest agree; call it under a claim."""
+        seeds = self.seeds_done()
+        if seeds != self.manifest().get("seeds_done", []):
+            self.drop_checkpoints()
+            self.update(status="done", traceback=None, seeds_done=seeds)
+
     def drop_checkpoints(self) -> None:
         for path in self.checkpoints:
             path.unlink(missing_ok=True)
