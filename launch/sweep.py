@@ -71,8 +71,8 @@ class Sweep:
         self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{seconds}", soft_wrap=True)
 
     def _ready(self, left: list[Job]) -> list[Job]:
-        """The jobs that nobody is known to hold; where all are held, wait for the first that is not."""
-        ready = [job for job in left if job.outcome is None]
+        """The jobs that nobody holds, as far as is known; where all are held, wait for the first that is not."""
+        ready = [job for job in left if job.outcome is None or not job.run.busy()]
         if not ready:
             held = ", ".join(str(job.run.path) for job in left)
             self.console.print(f"waiting for another process to finish {held}", soft_wrap=True, highlight=False)

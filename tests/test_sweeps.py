@@ -108,18 +108,18 @@ def test_two_launches_split_the_work(tmp_path, quiet):
     assert_equal(tmp_path / "runs", quiet[0])
 
 
-def test_a_run_whose_process_dies_is_taken_over(tmp_path):
-    long = ("env=contextual_bandit", "seeds=2", "train.steps=1500", "train.checkpoint_every=30", "train.log_every=10")
-    victim, _ = start(tmp_path / "runs", "victim", "algo=tpo", *long)
+def test_a_run_whose_process_dies_is_taken_over(tmp_path, quiet):
+    victim, _ = start(tmp_path / "runs", "victim", *GRID)
     wait_for_checkpoint(tmp_path / "runs")
-    heir, log = start(tmp_path / "runs", "heir", "-m", "algo=tpo,pg", *long)
-    wait_for(log, "sweep 1/2: 1 done")
-    wait_for(log, "waiting for another process")
+    os.kill(victim.pid, signal.SIGSTOP)  # alive, so its claim holds
+    heir, log = start(tmp_path / "runs", "heir", *GRID)
+    wait_for(log, "waiting for another process to finish")
+    assert "sweep 3/4: 3 done" in log.read_text()
     victim.kill()
     victim.join()
     said = finish(heir, log)
-    assert "resumed at step" in said and "sweep 2/2: 2 done" in said
-    assert all(run.seeds_done() == [0, 1] for run in runs(tmp_path / "runs").values())
+    assert "resumed at step" in said and "sweep 4/4: 4 done" in said
+    assert_equal(tmp_path / "runs", quiet[0])
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
