@@ -9,6 +9,8 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError
 
+PLUGINS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm_local"}  # launcher: launch=
+
 
 def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     """One line that names what is allowed and suggests the nearest."""
@@ -29,6 +31,8 @@ def explain(error: Exception, argv: list[str]) -> str:
     """Hydra's complaint about a command line, as one line in our terms."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and name in PLUGINS:
+            return f'launch={PLUGINS[name]} needs a plug-in of Hydra: pip install -c constraints.txt -e ".[launch]"'
         return unknown(f"{group}={name}", error.options or [], "not found")
     match = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
@@ -37,7 +41,7 @@ def explain(error: Exception, argv: list[str]) -> str:
     if isinstance(error, InterpolationKeyError) and scale:
         return unknown(f"scale={scale[1]}", ("paper", "quick"), "unknown choice")
     if isinstance(error, ValueError) and "group override" in str(error):
-        return f"a group (algo, env, model, optim, train, tracker) takes the name of one of its files ({error})"
+        return f"a group (algo, env, model, optim, train, tracker, launch) takes the name of one of its files ({error})"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read ({str(error).splitlines()[0]}); write key=value"
     return str(error)
@@ -45,7 +49,7 @@ def explain(error: Exception, argv: list[str]) -> str:
 
 def _siblings(key: str, argv: list[str]) -> list[str]:
     """The keys beside `key` in the config that the groups chosen in `argv` compose."""
-    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker)=\w+", arg)]
+    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch)=\w+", arg)]
     with initialize_config_module("conf", version_base="1.3"):
         node = compose("config", groups)
     for part in key.split(".")[:-1]:

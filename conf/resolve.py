@@ -21,11 +21,12 @@ import training
 from algorithms.base import Objective
 from conf.messages import unknown
 from envs.base import Env
+from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
 from training.loop import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
-TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force")
+TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch")
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
     "label": (r".+", "some text"),
@@ -75,19 +76,20 @@ def resolve(cfg: DictConfig) -> Experiment:
         if key not in TOP_LEVEL and not of_file and not (key in ("debug", "paper") and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     _choice("scale", cfg.scale, ("paper", "quick"))
-    objective = _section(cfg, "algo", discover(algorithms), "objective", hidden=("name", "label", "color", "linestyle"))
-    env = _section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
+    objective = parse_section(cfg, "algo", discover(algorithms), "objective", hidden=tuple(APPEARANCE))
+    env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))
     check_fit(objective, env, cfg.algo.name, cfg.env.name, sampler, match)
+    parse_section(cfg, "launch", LAUNCHES)
     experiment = Experiment(
         objective=objective,
         env=env,
-        model=_section(cfg, "model", discover(models)),
-        optim=_section(cfg, "optim", discover(training)),
+        model=parse_section(cfg, "model", discover(models)),
+        optim=parse_section(cfg, "optim", discover(training)),
         train=_build(TrainConfig, cfg.train, "train"),
         sampler=sampler,
-        tracker=_section(cfg, "tracker", TRACKERS),
+        tracker=parse_section(cfg, "tracker", TRACKERS),
         seeds=_seeds(cfg.seeds),
         device=_device(cfg.device),
         runs_dir=_runs_dir(cfg.runs_dir),
@@ -135,7 +137,8 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
         raise MisfitError(f"algo={algo} compares {what}, but env={task} is set to {candidates}: must be at least 2")
 
 
-def _section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:
+def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:
+    """The dataclass that `cfg[section]` names, with its settings; raises ConfigError."""
     node = cfg[section]
     if not isinstance(node, DictConfig) or kind not in node:
         raise ConfigError(f"{section}={node}: must be one of the files of conf/{section}")

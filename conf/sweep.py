@@ -4,8 +4,11 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
-def jobs(axes: dict[str, object], overrides: tuple[str, ...] = ()) -> list[list[str]]:
-    """The overrides of each job of `axes` {key: "value,value"}; an override of the same key replaces an axis."""
+def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) -> list[list[str]]:
+    """The overrides of each job of `axes` {key: "value,value"}; an override of the same key replaces an axis.
+
+    glob(*) needs Hydra's `loader`, which knows the files of each group.
+    """
     texts = [*(f"{key}={value}" for key, value in axes.items()), *overrides]
-    parsed = OverridesParser.create().parse_overrides(texts)
+    parsed = OverridesParser.create(loader).parse_overrides(texts)
     return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]

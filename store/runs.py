@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ class RunBusy(Exception):
 
 def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file, then rename it to `path`: readers see the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -101,12 +102,32 @@ class Run:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Hold this run alone; raises RunBusy if another process does. A dead process holds nothing."""
+        """Hold this run alone; raises RunBusy if another process does.
+
+        The lock is the kernel's (flock), so it ends with its process, whatever ends that. On NFS (version 4, or 3 with
+        its lock service) the server keeps it for all machines, and gives up that of a machine which crashed when its
+        lease ends (about 90 s) or it is back. A mount that keeps locks to one machine (nolock, local_lock) must not be
+        shared. Where the disk has no flock at all, the lock is a file with machine and process in it: a dead process
+        of the same machine holds nothing, a `.lock` left by another machine that died is for a person to delete.
+        """
         try:
             with FileLock(self.path / ".lock", timeout=0):
                 yield
         except Timeout:
             raise RunBusy(str(self.path)) from None
+
+    def busy(self) -> bool:
+        """Whether a process holds this run now."""
+        try:
+            with self.claim():
+                return False
+        except RunBusy:
+            return True
+
+    def stamp(self) -> int:
+        """Changes whenever the manifest does; 0 where there is none."""
+        path = self.path / "manifest.json"
+        return path.stat().st_mtime_ns if path.exists() else 0
 
     def save(self, frame: pd.DataFrame, batch: dict[str, Any]) -> None:
         """`add` what was trained, which needs its checkpoints no more."""
@@ -120,6 +141,13 @@ class Run:
         seeds = sorted(int(seed) for seed in merged.seed.unique())
         batches = [*self.manifest().get("batches", []), *batches]
         self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
+
+    def settle(self) -> None:
+        """Where a process died between metrics and manifest, let the manifest agree; call it under a claim."""
+        seeds = self.seeds_done()
+        if seeds != self.manifest().get("seeds_done", []):
+            self.drop_checkpoints()
+            self.update(status="done", traceback=None, seeds_done=seeds)
 
     def drop_checkpoints(self) -> None:
         for path in self.checkpoints:

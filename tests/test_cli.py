@@ -1,6 +1,7 @@
 """The command line: what works, and what is refused in one line with exit code 2 before any work."""
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
 from store.runs import RunStore
 from tests.helpers import command, names
@@ -38,6 +39,13 @@ REFUSED = {
     "algo.name=../up": ["algo.name=../up", "letters"],
     "paper=fig99": ["paper=fig99", "fig02"],
     "algo=null": ["algo", "name of one of its files"],
+    "launch=job": ["launch=job", "did you mean joblib?", "serial"],
+    "launch=joblib launch.workers=0": ["launch.workers=0", "null or >= 1"],
+    "launch=joblib launch.workers=all": ["launch.workers='all'", "int"],
+    "launch=joblib launch.worker=2": ["launch.worker", "did you mean workers?"],
+    "launch=slurm_local launch.workers=-1": ["launch.workers=-1", "null or >= 1"],
+    "launch=slurm launch.threads=0": ["launch.threads=0", ">= 1"],
+    "+launch.workers=2": ["launch.workers", "allowed: nothing"],
     "algo.objective=dgg": ["algo.objective=dgg", "did you mean dg?"],
 }
 
@@ -50,6 +58,21 @@ def test_bad_input_is_refused_in_one_screen(cli, tmp_path, args):
     for text in REFUSED[args]:
         assert text in out
     assert not list(RunStore(tmp_path / "runs").runs())
+
+
+def test_a_missing_plug_in_is_named_with_its_command(cli, monkeypatch):
+    cli("--help")  # Hydra looks for plug-ins once
+    monkeypatch.delitem(ConfigStore.instance().repo["hydra"]["launcher"], "joblib.yaml")
+    code, out = cli("launch=joblib", "debug=smoke")
+    assert code == 2
+    assert out.strip() == 'launch=joblib needs a plug-in of Hydra: pip install -c constraints.txt -e ".[launch]"'
+
+
+def test_slurm_is_refused_where_there_is_none(cli, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    code, out = cli("launch=slurm", "debug=smoke")
+    assert code == 2
+    assert "no sbatch" in out and "launch=slurm_local" in out and len(out.splitlines()) == 1
 
 
 def test_out_of_memory_names_what_to_lower(cli):

@@ -8,7 +8,8 @@ import sys
 from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text()
-FOLDERS = ("algorithms", "analysis", "conf", "envs", "models", "store", "sweeps", "tests", "training")
+FOLDERS = ("algorithms", "analysis", "conf", "envs", "hydra_plugins", "launch", "models", "store", "sweeps", "tests")
+FOLDERS += ("training",)
 FILES = ("run.py", "pyproject.toml")
 
 

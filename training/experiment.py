@@ -45,6 +45,7 @@ def execute(experiment, console: Console) -> Outcome:
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
             if not missing:
+                run.settle()
                 return outcome
             seconds = sum(_train(experiment, block, run, label, console) for block in blocks(experiment, missing))
             return Outcome(label, "done", run, experiment.seeds, seconds)

@@ -1,0 +1,23 @@
+"""How long a job will take, from a step of it, and how to say so."""
+
+import time
+
+from conf.resolve import Experiment
+from training.experiment import blocks, build
+
+
+def predict(experiment: Experiment, seeds: tuple[int, ...]) -> float:
+    """Training seconds of these seeds at the speed of a second step; later ones have less to compute, never more."""
+    block = blocks(experiment, seeds)[0]
+    trainer = build(experiment, block)
+    trainer._train_step()
+    start = time.perf_counter()
+    trainer._train_step()
+    return (time.perf_counter() - start) * experiment.train.steps * len(seeds) / len(block)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,34 @@
+"""One job, in whichever process it runs: from a composed config to its outcome."""
+
+import sys
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from conf.resolve import ConfigError, Experiment, MisfitError, resolve
+from training.experiment import Outcome, execute
+
+outcomes: list[Outcome] = []  # of the command that this process runs
+
+
+def screen(bars: bool = True) -> Console:
+    """Where a command prints; processes that share a terminal cannot all have `bars`, so they print plain lines."""
+    return Console(width=None if sys.stdout.isatty() else 120, force_terminal=None if bars else False)
+
+
+def plan(cfg: DictConfig) -> Experiment | Outcome:
+    """What a config asks for, or how it was turned down."""
+    try:
+        return resolve(cfg)
+    except ConfigError as error:
+        status = "unfit" if isinstance(error, MisfitError) else "refused"
+        return Outcome(f"{cfg.algo.get('label')} on {cfg.env.get('name')}", status, message=str(error))
+
+
+def train(cfg: DictConfig) -> Outcome:
+    """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
+    outcome = plan(cfg)
+    if isinstance(outcome, Experiment):
+        outcome = execute(outcome, screen(bars=cfg.launch.name == "serial"))
+    outcomes.append(outcome)
+    return outcome

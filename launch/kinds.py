@@ -1,0 +1,71 @@
+"""Where the jobs of a sweep run, how many at once, and with how many threads each."""
+
+import os
+from dataclasses import dataclass
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Serial:
+    """One job after the other in this process, with the threads that torch takes by itself."""
+
+    name = "serial"
+    at_once = 1
+
+
+@dataclass(frozen=True)
+class Joblib:
+    """`workers` processes on this machine share its cores: threads of each = max(1, cores // workers)."""
+
+    name = "joblib"
+
+    workers: int | None = None
+
+    def __post_init__(self):
+        if self.workers is not None:
+            _positive("workers", self.workers, "null or >= 1")
+
+    @property
+    def at_once(self) -> int:
+        return self.workers or cores()
+
+    @property
+    def threads(self) -> int:
+        return max(1, cores() // self.at_once)
+
+
+@dataclass(frozen=True)
+class SlurmLocal(Joblib):
+    """The processes that SLURM would start, on this machine, `workers` at a time."""
+
+    name = "slurm_local"
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """An array of SLURM jobs, at most `workers` at once, each with `threads` cores."""
+
+    name = "slurm"
+
+    workers: int = 64
+    threads: int = 1
+
+    def __post_init__(self):
+        _positive("workers", self.workers, ">= 1")
+        _positive("threads", self.threads, ">= 1")
+
+    @property
+    def at_once(self) -> int:
+        return self.workers
+
+
+LAUNCHES = {launch.name: launch for launch in (Serial, Joblib, SlurmLocal, Slurm)}
+
+
+def _positive(key: str, value: int, allowed: str) -> None:
+    if value < 1:
+        raise ValueError(f"{key}={value}: must be {allowed}")

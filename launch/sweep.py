@@ -1,0 +1,141 @@
+"""The jobs of a sweep, launched in rounds: runs that another launch holds are come back to, and taken over."""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import torch
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, open_dict
+
+from conf.resolve import ConfigError, parse_section
+from launch.forecast import duration, predict
+from launch.job import outcomes, plan, screen
+from launch.kinds import LAUNCHES, Serial, Slurm
+from launch.watch import POLL_SECONDS, Job, Watch
+from store.runs import RunBusy
+from training.experiment import Outcome
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def prepare(config: DictConfig) -> None:
+    """Fill in the number of workers, and set the environment that they inherit; raises ConfigError."""
+    launch = parse_section(config, "launch", LAUNCHES)
+    if isinstance(launch, Serial):
+        return
+    if isinstance(launch, Slurm) and not shutil.which("sbatch"):
+        raise ConfigError("launch=slurm: this machine has no sbatch; start it where SLURM is or use launch=slurm_local")
+    config.launch.workers = launch.at_once
+    os.environ.update(dict.fromkeys(THREADS, str(launch.threads)))
+    # a worker imports the code that launched it, not a copy that is installed
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+class Sweep:
+    """Every job of a grid, until each has an outcome."""
+
+    def __init__(self, overrides: Sequence[list[str]], configs: Sequence[DictConfig], launcher: Launcher, size: int):
+        self.launcher, self.size, self.console = launcher, size, screen()
+        self.launch = parse_section(configs[0], "launch", LAUNCHES)
+        self.jobs = [_job(asked, config) for asked, config in zip(overrides, configs, strict=True)]
+
+    def run(self) -> None:
+        """Launch the jobs in rounds; `outcomes` then holds one of each."""
+        self._forecast()
+        self.watch = Watch(self.jobs, self.console)
+        while left := [job for job in self.jobs if job.outcome is None or job.outcome.status == "busy"]:
+            ready = self._ready(left)
+            together = [job for job in ready if not job.suspect]
+            for start in range(0, len(together), self.size):
+                self._launch(together[start : start + self.size])
+            for job in ready:
+                if job.suspect:
+                    self._launch([job])
+        outcomes[:] = [job.outcome for job in self.jobs]
+
+    def _forecast(self) -> None:
+        todo, seconds = [job for job in self.jobs if job.outcome is None], ""
+        if not isinstance(self.launch, Slurm):
+            if not isinstance(self.launch, Serial):
+                torch.set_num_threads(self.launch.threads)
+            for job in todo:
+                with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
+                    job.predicted = predict(job.experiment, job.missing)
+            total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
+            seconds = f": at most about {duration(total)} on this machine"
+        self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{seconds}", soft_wrap=True)
+
+    def _ready(self, left: list[Job]) -> list[Job]:
+        """The jobs that nobody holds, as far as is known; where all are held, wait for the first that is not."""
+        ready = [job for job in left if job.outcome is None or not job.run.busy()]
+        if not ready:
+            held = ", ".join(str(job.run.path) for job in left)
+            self.console.print(f"waiting for another process to finish {held}", soft_wrap=True, highlight=False)
+        while not ready:
+            time.sleep(POLL_SECONDS)
+            self.watch.report()
+            ready = [job for job in left if not job.run.busy()]
+        return ready
+
+    def _launch(self, batch: list[Job]) -> None:
+        for job in batch:
+            job.outcome = None if job.missing else _skipped(job)
+        batch = [job for job in batch if job.outcome is None]
+        if not batch:
+            return
+        try:
+            with self.watch.live() if len(batch) > 1 else nullcontext():
+                returns = self.launcher.launch([job.overrides for job in batch], self.jobs.index(batch[0]))
+            for job, returned in zip(batch, returns, strict=True):
+                job.outcome = returned.return_value
+        except Exception as error:  # a worker died, and the launcher says nothing of the others
+            self._recover(batch, error)
+        self.watch.report()
+
+    def _recover(self, batch: list[Job], error: Exception) -> None:
+        for job in batch:
+            job.outcome = _stored(job, error)
+        if not any(job.suspect or (job.outcome and job.outcome.status != "busy") for job in batch):
+            for job in batch:
+                job.outcome = job.outcome or _failed(job, f"was not started: {error}")
+
+
+def _job(overrides: list[str], config: DictConfig) -> Job:
+    with open_dict(config):
+        del config["hydra"]
+    planned = plan(config)
+    if isinstance(planned, Outcome):
+        return Job(overrides, None, planned)
+    job = Job(overrides, planned)
+    job.outcome = None if job.missing else _skipped(job)
+    return job
+
+
+def _stored(job: Job, error: Exception) -> Outcome | None:
+    """What the store says of a job whose launch broke; None: try again, alone where it may have been the cause."""
+    state = job.state
+    if state == "done" or not job.missing:
+        return Outcome(job.label, "done", job.run, job.experiment.seeds)
+    if state == "running":
+        return Outcome(job.label, "busy", job.run, job.experiment.seeds)
+    if state == "failed":
+        return _failed(job, job.run.manifest()["traceback"].strip().splitlines()[-1])
+    if state == "died" and job.suspect:
+        return _failed(job, f"its process died twice: {error}")
+    job.suspect = state == "died"
+    return None
+
+
+def _skipped(job: Job) -> Outcome:
+    with suppress(RunBusy), job.run.claim():
+        job.run.settle()
+    return Outcome(job.label, "skipped", job.run, job.experiment.seeds)
+
+
+def _failed(job: Job, message: str) -> Outcome:
+    return Outcome(job.label, "failed", job.run, job.experiment.seeds, message=message)

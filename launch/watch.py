@@ -1,0 +1,100 @@
+"""What became of each job, seen in the store: other processes, and other launches, leave their traces there."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from conf.resolve import Experiment
+from launch.forecast import duration
+from store.runs import RunStore
+from training.experiment import Outcome
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(eq=False)
+class Job:
+    """One job of a sweep; `experiment` is None where the config was turned down."""
+
+    overrides: list[str]
+    experiment: Experiment | None
+    outcome: Outcome | None = None
+    predicted: float = 1.0  # seconds, or any unit common to all jobs
+    ended: str | None = None
+    suspect: bool = False  # its process died: the next try is alone
+
+    def __post_init__(self):
+        self.run = None if self.experiment is None else RunStore(self.experiment.runs_dir).find(self.experiment.config)
+        self.before = self.run and self.run.stamp()
+
+    @property
+    def label(self) -> str:
+        config = self.experiment.config
+        return f"{config['algo']['label']} on {config['env']['name']}"
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The seeds that are still to be trained."""
+        done = () if self.experiment.force else self.run.seeds_done()
+        return tuple(seed for seed in self.experiment.seeds if seed not in done)
+
+    @property
+    def state(self) -> str:
+        """waiting | running | done | failed | died, since this launch began."""
+        if self.run.stamp() == self.before:
+            return "waiting"
+        if self.run.busy():
+            return "running"
+        status = self.run.manifest().get("status")
+        return status if status in ("done", "failed") else "died"
+
+
+class Watch:
+    """Prints a line when a job ends."""
+
+    def __init__(self, jobs: list[Job], console: Console):
+        self.jobs = [job for job in jobs if job.outcome is None]
+        self.skipped = sum(job.outcome is not None and job.outcome.status != "refused" for job in jobs)
+        self.failed = len(jobs) - len(self.jobs) - self.skipped
+        self.total, self.console = len(jobs), console
+        self.start, self.lock = time.monotonic(), threading.Lock()
+
+    def report(self) -> None:
+        """One line for each job that ended since the last report."""
+        with self.lock:
+            states = {job: job.state for job in self.jobs if job.ended is None}
+            for job, state in states.items():
+                if state in ("done", "failed"):
+                    job.ended = state
+                    running = sum(states[other] == "running" for other in states)
+                    self.console.print(f"{self._line(running)} ({job.label}: {state})", soft_wrap=True, highlight=False)
+
+    def _line(self, running: int) -> str:
+        ended = [job.ended for job in self.jobs if job.ended]
+        done, failed = ended.count("done"), self.failed + ended.count("failed")
+        finished = sum(job.predicted for job in self.jobs if job.ended)
+        rest = sum(job.predicted for job in self.jobs if not job.ended)
+        left = duration((time.monotonic() - self.start) * rest / max(finished, 1e-9))
+        counts = f"{done} done, {self.skipped} skipped, {failed} failed, {running} running"
+        return f"sweep {len(ended) + self.total - len(self.jobs)}/{self.total}: {counts}, about {left} left"
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Report while other processes train."""
+        over = threading.Event()
+
+        def loop() -> None:
+            while not over.wait(POLL_SECONDS):
+                self.report()
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()

@@ -1,0 +1,171 @@
+"""Sweeps in several processes: workers, launches that share the work, and launches that are killed."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+
+import run as command_line
+from launch.kinds import Joblib, cores
+from store.runs import Run, RunStore
+from tests.helpers import ROOT
+
+GRID = ("-m", "algo=tpo,grpo,dg,pg", "env=contextual_bandit", "env.num_contexts=20", "seeds=2")
+GRID += ("train.steps=300", "train.checkpoint_every=30", "train.log_every=10")
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["run", "tests.test_sweeps"])
+
+
+def child(folder: Path, log: Path, args: tuple[str, ...]) -> None:
+    """`python run.py ARGS` in a process of its own, without the table and the curves at its end."""
+    os.dup2(os.open(log, os.O_WRONLY), sys.stdout.fileno())
+    torch.set_num_threads(1)
+    sys.argv = ["run.py", *args, f"runs_dir={folder}"]
+    command_line.job()
+    sys.exit(not {outcome.status for outcome in command_line.outcomes} <= {"done", "skipped"})
+
+
+def cli(*args: str) -> str:
+    """What `python run.py ARGS` says, from another folder than this one."""
+    command = [sys.executable, str(ROOT / "run.py"), *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def start(folder: Path, name: str, *args: str) -> tuple[BaseProcess, Path]:
+    folder.mkdir(exist_ok=True)
+    log = folder.with_name(f"{folder.name}.{name}.log")
+    log.touch()
+    process = PROCESSES.Process(target=child, args=(folder, log, args or GRID))
+    process.start()
+    return process, log
+
+
+def finish(process: BaseProcess, log: Path) -> str:
+    process.join(120)
+    assert process.exitcode == 0, log.read_text()
+    return log.read_text()
+
+
+def wait_for(log: Path, text: str) -> None:
+    deadline = time.monotonic() + 60
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.01)
+
+
+def wait_for_checkpoint(folder: Path) -> None:
+    while not list(folder.rglob("checkpoint.pt")):
+        time.sleep(0.01)
+
+
+def runs(folder: Path) -> dict[str, Run]:
+    return {run.path.name: run for run in RunStore(folder).runs()}
+
+
+def assert_equal(folder: Path, quiet: Path, expected: int = 4) -> None:
+    ours, theirs = runs(folder), runs(quiet)
+    assert len(ours) == expected
+    for name, run in ours.items():
+        assert run.frame().equals(theirs[name].frame())
+        assert run.manifest()["status"] == "done" and run.manifest()["seeds_done"] == [0, 1]
+        assert not any(path.exists() for path in run.checkpoints)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """The folder of one undisturbed launch, the seconds it trained, and what it said."""
+    folder = tmp_path_factory.mktemp("sweeps") / "quiet"
+    process, log = start(folder, "only")
+    wait_for(log, "to train")
+    began = time.monotonic()
+    wait_for(log, "sweep 4/4")
+    return folder, time.monotonic() - began, finish(process, log)
+
+
+def test_a_sweep_says_how_far_it_is(quiet):
+    lines = [line for line in quiet[2].splitlines() if line.startswith("sweep ")]
+    assert [line.split(":")[0] for line in lines] == ["sweep 1/4", "sweep 2/4", "sweep 3/4", "sweep 4/4"]
+    assert lines[0].startswith("sweep 1/4: 1 done, 0 skipped, 0 failed, 0 running, about ")
+    assert lines[0].endswith("left (TPO on contextual_bandit: done)")
+
+
+def test_two_launches_split_the_work(tmp_path, quiet):
+    both = [start(tmp_path / "runs", name) for name in ("one", "two")]
+    said = [finish(*launch) for launch in both]
+    trained = [text.count("step 300/300") for text in said]
+    assert min(trained) >= 1 and sum(trained) == 4
+    assert all(len(run.manifest()["batches"]) == 1 for run in runs(tmp_path / "runs").values())
+    assert_equal(tmp_path / "runs", quiet[0])
+
+
+def test_a_run_whose_process_dies_is_taken_over(tmp_path, quiet):
+    victim, _ = start(tmp_path / "runs", "victim", *GRID)
+    wait_for_checkpoint(tmp_path / "runs")
+    os.kill(victim.pid, signal.SIGSTOP)  # alive, so its claim holds
+    heir, log = start(tmp_path / "runs", "heir", *GRID)
+    wait_for(log, "waiting for another process to finish")
+    assert "sweep 3/4: 3 done" in log.read_text()
+    victim.kill()
+    victim.join()
+    said = finish(heir, log)
+    assert "resumed at step" in said and "sweep 4/4: 4 done" in said
+    assert_equal(tmp_path / "runs", quiet[0])
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_one_of_two_launches_is_killed_at_a_random_moment(tmp_path, quiet, kills):
+    folder, seconds, _ = quiet
+    for kill in range(kills):
+        ours = tmp_path / str(kill)
+        (victim, said), other = start(ours, "victim"), start(ours, "other")
+        wait_for(said, "to train")
+        time.sleep(random.Random(kill).uniform(0, seconds))
+        victim.kill()
+        victim.join()
+        finish(*other)
+        assert_equal(ours, folder)
+
+
+def kill_worker(sweep: BaseProcess) -> None:
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(sweep.pid)], capture_output=True, text=True)
+    workers = [int(line.split()[0]) for line in listed.stdout.splitlines() if "popen_loky" in line]
+    os.kill(workers[0], signal.SIGKILL)
+
+
+def test_jobs_whose_worker_dies_are_tried_once_more_and_alone(tmp_path):
+    long = ("algo=tpo,pg", "train.steps=600", "launch=joblib", "launch.workers=2")
+    sweep, log = start(tmp_path / "runs", "sweep", *GRID, *long)
+    wait_for_checkpoint(tmp_path / "runs")
+    kill_worker(sweep)
+    wait_for(log, "resumed at step")
+    kill_worker(sweep)
+    sweep.join(120)
+    said, both = log.read_text(), runs(tmp_path / "runs").values()
+    assert sweep.exitcode == 1 and "2 jobs, 2 to train" in said
+    assert sorted(run.seeds_done() for run in both) == [[], [0, 1]]
+
+
+@pytest.mark.parametrize("launch", ["joblib", "slurm_local"])
+def test_workers_train_the_same_numbers_with_their_share_of_the_cores(tmp_path, quiet, launch):
+    said = cli(*GRID, "algo=tpo,pg", f"launch={launch}", "launch.workers=2", f"runs_dir={tmp_path / 'runs'}")
+    assert said.startswith("2 jobs, 2 to train: at most about ")
+    assert "sweep 2/2: 2 done, 0 skipped, 0 failed, 0 running" in said and "curves.png" in said
+    assert_equal(tmp_path / "runs", quiet[0], expected=2)
+    for run in runs(tmp_path / "runs").values():
+        assert run.manifest()["batches"][0]["device"] == f"cpu ({max(1, cores() // 2)} threads)"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 1000])
+def test_workers_never_have_more_threads_than_there_are_cores(workers):
+    assert Joblib(workers).threads == max(1, cores() // workers)
+    assert Joblib().at_once == cores() and Joblib().threads == 1
