@@ -1,4 +1,4 @@
-"""How long a job will take, from a step of it, and how to say so."""
+"""How long a job will take, from a step of it."""
 
 import time
 
@@ -14,10 +14,3 @@ def predict(experiment: Experiment, seeds: tuple[int, ...]) -> float:
     start = time.perf_counter()
     trainer._train_step()
     return (time.perf_counter() - start) * experiment.train.steps * len(seeds) / len(block)
-
-
-def duration(seconds: float) -> str:
-    """Seconds for a reader: "40 s", "12 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -11,8 +11,9 @@ import torch
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
+from conf.messages import duration
 from conf.resolve import ConfigError, parse_section
-from launch.forecast import duration, predict
+from launch.forecast import predict
 from launch.job import outcomes, plan, screen
 from launch.kinds import LAUNCHES, Serial, Slurm
 from launch.watch import POLL_SECONDS, Job, Watch

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from conf.messages import duration
 from conf.resolve import Experiment
-from launch.forecast import duration
 from store.runs import RunStore
 from training.experiment import Outcome
 
