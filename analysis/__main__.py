@@ -16,6 +16,7 @@ from conf.messages import unknown
 from store.runs import RunStore
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
+FEW = 8  # missing configurations of a sweep that are named one by one
 
 
 def figures() -> list[str]:
@@ -24,19 +25,21 @@ def figures() -> list[str]:
 
 def wanted(name: str, store: RunStore, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
-    from analysis.load import sweep_rows
+    from analysis.load import choice, sweep_rows
 
-    sweeps = _sweeps(name)
-    rows = [row for sweep in sweeps for row in sweep_rows(sweep, store, scale)]
-    if not any(row.seeds for row in rows):
-        chosen = "" if scale == "paper" else f" scale={scale}"
-        commands = " && ".join(f"python run.py paper={sweep}{chosen}" for sweep in sweeps)
-        console.print(f"{name}: no runs in {store.root}; run: {commands}")
-        return rows
-    for row in rows:
-        if row.seeds < len(row.only):
+    rows = {" ".join(["python run.py", *choice(s, scale)]): sweep_rows(s, store, scale) for s in _sweeps(name)}
+    found = [row for of_sweep in rows.values() for row in of_sweep]
+    if not any(row.seeds for row in found):
+        console.print(f"{name}: no runs in {store.root}; run: {' && '.join(rows)}")
+        return found
+    for command, of_sweep in rows.items():
+        missing = [row for row in of_sweep if row.seeds < len(row.only)]
+        if len(missing) > FEW:
+            console.print(f"{name}: {len(missing)} of {len(of_sweep)} configurations lack seeds; run: {command}")
+            continue
+        for row in missing:
             console.print(f"{name}: {row.label} has {row.seeds} of {len(row.only)} seeds; run: {row.command}")
-    return rows
+    return found
 
 
 def make_figure(name: str, store: RunStore, out: Path, scale: str) -> int:

@@ -22,7 +22,8 @@ class TrainConfig:
 
     steps             rollouts, each followed by its gradient epochs
     epochs            gradient steps per rollout; null: the environment's, or else the objective's own
-    staleness         rollouts by which the policy that draws lags behind the one that learns; errors of rollouts lag too
+    staleness         rollouts by which the policy that draws lags behind the one that learns; so do the metrics of
+                      what it drew, which on sequence tasks are all there are
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
@@ -112,7 +113,9 @@ class Trainer:
         noise = self.noise.at(self.step)
         behaviour = self.lagging.advance()
         rollout = self.sampler(self.env, self._split(behaviour), noise)
-        metrics = rollout.metrics | (self.env.evaluate(behaviour, noise) if logged and self.eval_at == "rollout" else {})
+        metrics = rollout.metrics | (
+            self.env.evaluate(behaviour, noise) if logged and self.eval_at == "rollout" else {}
+        )
         for epoch in range(self.epochs):
             grad_norm, info = self._epoch(rollout, epoch == 0)
             if logged and epoch == 0:
@@ -131,7 +134,7 @@ class Trainer:
         """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
         on_policy = first and not self.cfg.staleness
-        matters = None if rollout.equal is None else rollout.matters(self.objective, first)
+        matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
         logp = self._logp(rollout, matters, on_policy)
         logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
