@@ -111,10 +111,9 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        behaviour = self.lagging.advance()
-        rollout = self.sampler(self.env, self._split(behaviour), noise)
+        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
         metrics = rollout.metrics | (
-            self.env.evaluate(behaviour, noise) if logged and self.eval_at == "rollout" else {}
+            self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
         for epoch in range(self.epochs):
             grad_norm, info = self._epoch(rollout, epoch == 0)
