@@ -15,18 +15,24 @@ from store.results import Results
 from store.runs import RunStore
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
+FEW = 8  # missing configurations of a sweep that are named one by one
 
 
 def wanted(name: str, store: Results, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
-    rows = catalogue.rows(name, store, scale)
-    if not any(row.seeds for row in rows):
-        console.print(f"{name}: no runs in {store}; run: {catalogue.command(name, scale)}")
-        return rows
-    for row in rows:
-        if row.seeds < len(row.only):
+    rows = {catalogue.command_of(s, scale): catalogue.sweep_rows(s, store, scale) for s in catalogue.sweeps(name)}
+    found = [row for of_sweep in rows.values() for row in of_sweep]
+    if not any(row.seeds for row in found):
+        console.print(f"{name}: no runs in {store}; run: {' && '.join(rows)}")
+        return found
+    for command, of_sweep in rows.items():
+        missing = [row for row in of_sweep if row.seeds < len(row.only)]
+        if len(missing) > FEW:
+            console.print(f"{name}: {len(missing)} of {len(of_sweep)} configurations lack seeds; run: {command}")
+            continue
+        for row in missing:
             console.print(f"{name}: {row.label} has {row.seeds} of {len(row.only)} seeds; run: {row.command}")
-    return rows
+    return found
 
 
 def make_figure(name: str, asked: list, store: Results, out: Path, scale: str) -> int:

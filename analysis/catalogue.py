@@ -5,7 +5,7 @@ import pkgutil
 from types import ModuleType
 
 import analysis.figures
-from analysis.load import Row, Store, sweep_rows
+from analysis.load import Row, Store, choice, sweep_rows
 
 
 def figures() -> list[str]:
@@ -34,7 +34,10 @@ def rows(figure: str, store: Store, scale: str) -> list[Row]:
     return [row for sweep in sweeps(figure) for row in sweep_rows(sweep, store, scale)]
 
 
+def command_of(sweep: str, scale: str) -> str:
+    return " ".join(["python run.py", *choice(sweep, scale)])
+
+
 def command(figure: str, scale: str) -> str:
     """What runs all sweeps of a figure."""
-    chosen = "" if scale == "paper" else f" scale={scale}"
-    return " && ".join(f"python run.py paper={sweep}{chosen}" for sweep in sweeps(figure))
+    return " && ".join(command_of(sweep, scale) for sweep in sweeps(figure))

@@ -17,7 +17,7 @@ from store.results import Readable, Results
 from store.runs import RunStore
 
 Store = RunStore | Results
-SWEEPS = Path(__file__).resolve().parent.parent / "sweeps" / "paper"
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,15 @@ class Row:
         return wide.index.to_numpy(), wide.to_numpy()
 
 
+def choice(name: str, scale: str) -> list[str]:
+    """What `python run.py` takes to run sweeps/<group>/<name>.yaml at a scale."""
+    (path,) = SWEEPS.glob(f"*/{name}.yaml")
+    return [f"{path.parent.name}={name}"] + [f"scale={scale}"] * (scale != "paper")
+
+
 def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
-    """The rows that sweeps/paper/<name>.yaml asks for at a scale, whether or not the store has them."""
-    chosen = [f"paper={name}"] + [f"scale={scale}"] * (scale != "paper")
+    """The rows that a sweep file asks for at a scale, whether or not the store has them."""
+    chosen = choice(name, scale)
     with initialize_config_module("conf", version_base="1.3"):
         file = compose("config", chosen, return_hydra_config=True)
         asked = jobs(file.hydra.sweeper.params)
@@ -110,15 +116,15 @@ def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: 
 
 
 def _asked_for(config: dict[str, Any]) -> bool:
-    """Whether a sweep file runs this algorithm on this environment, and changes all that is changed here."""
+    """Whether the paper has a sweep that runs this algorithm here, and changes all that is changed here."""
     name, env, settings = config["algo"]["name"], config["env"]["name"], changed(config).keys()
     return any(name in algos and env == task and settings <= keys for task, algos, keys in _sweeps())
 
 
 @cache
 def _sweeps() -> list[tuple[str, list[str], set[str]]]:
-    """Environment, algorithms and changed settings of every sweep file."""
-    files = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(SWEEPS.glob("*.yaml"))]
+    """Environment, algorithms and changed settings of every sweep file of the paper."""
+    files = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(SWEEPS.glob("paper/*.yaml"))]
     axes = [file["hydra"]["sweeper"]["params"] for file in files]
     tasks = [file["defaults"][0]["override /env"] for file in files]
     return [(t, a["algo"].split(","), {*a, *file}) for t, a, file in zip(tasks, axes, files, strict=True)]

@@ -15,6 +15,7 @@ Config = dict[str, Any]
 Place = tuple[str, str]  # titles of a panel's row and column
 GOAL = 0.01  # the tables' threshold, as a line
 FLOOR = 1e-3  # a rollout batch resolves little below
+ROUNDING = 1e-6  # 1 - pi in float32 resolves nothing below
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,21 @@ class Panel:
     log: bool = False
     xlabel: str = "episode"
     shows: Callable[[Config], bool] = lambda config: True
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting such as "env.candidates", as the horizontal axis of a panel of the rows that `shows` accepts."""
+
+    key: str
+    xlabel: str
+    title: str = ""
+    shows: Callable[[Config], bool] = lambda config: True
+    log: bool = False  # an error axis that is logarithmic down to ROUNDING, not linear below 1 %
+
+    def of(self, config: Config) -> float:
+        section, key = self.key.split(".")
+        return config[section][key]
 
 
 def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
@@ -50,26 +66,42 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
 
 
 def final_errors(
-    rows: list[Row], setting: str, xlabel: str, title: str, hide: tuple[str, ...] = ()
+    rows: list[Row], settings: tuple[Setting, ...], title: str, hide: tuple[str, ...] = ()
 ) -> tuple[style.Figure, pd.DataFrame]:
-    """Final error in % over a setting such as "env.candidates" on a log axis, one line per label, with 95 % bars."""
-    section, key = setting.split(".")
-    rows = told_apart(rows, hide, [[row.config[section][key]] for row in rows])
-    drawn = pd.DataFrame([_final(row, row.config[section][key]) for row in rows])
-    figure, (axis,) = style.panels(1)
-    looks = curves.looks(rows)
-    for name, line in drawn.sort_values("setting").groupby("label", sort=False):
+    """Final error in % with 95 % bars, a panel for each setting and a line for each label."""
+    rows = told_apart(
+        rows, hide, [[(s.title, s.of(row.config)) for s in settings if s.shows(row.config)] for row in rows]
+    )
+    found = {setting: [row for row in rows if setting.shows(row.config)] for setting in settings}
+    found = {setting: chosen for setting, chosen in found.items() if chosen}
+    figure, axes = style.panels(len(found))
+    looks, drawn = curves.looks(rows), []
+    for axis, (setting, chosen) in zip(axes, found.items(), strict=True):
+        data = pd.DataFrame([_final(row, setting.of(row.config)) for row in chosen])
+        _final_panel(axis, data, setting, looks)
+        drawn.append(data.assign(panel=setting.title))
+    _legend(figure, axes, list(looks))
+    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
+    return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _final_panel(axis, data: pd.DataFrame, setting: Setting, looks: dict[str, dict[str, Any]]) -> None:
+    for name, line in data.sort_values("setting").groupby("label", sort=False):
         bars = abs(line[["low", "high"]].sub(line["mean"], axis=0)).fillna(0).to_numpy().T
         axis.errorbar(line.setting, line["mean"], bars, marker="o", markersize=3, capsize=2, **looks[name])
-    ticks = sorted(drawn.setting.unique())
-    axis.set(xscale="log", xlabel=xlabel, ylabel="final error, %")
+    ticks = sorted(data.setting.unique())
+    # zero has no place on a logarithmic axis, so the stretch up to the next value is linear
+    scale = {"value": "symlog", "linthresh": ticks[1], "linscale": 0.3} if 0 in ticks[:-1] else {"value": "log"}
+    axis.set_xscale(**scale)
+    axis.set(title=setting.title, xlabel=setting.xlabel, ylabel="final error, %")
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
     axis.set_xticks([], minor=True)
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylim(bottom=0)
-    axis.legend()
-    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
-    return figure, drawn
+    if setting.log:
+        axis.set_yscale("log", nonpositive="clip")
+        axis.set_ylim(100 * ROUNDING, 150)
+    else:
+        axis.set_yscale("symlog", linthresh=1)
+        axis.set_ylim(bottom=0)
 
 
 def _final(row: Row, setting: float) -> dict[str, Any]:

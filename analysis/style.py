@@ -22,10 +22,10 @@ def panels(count: int, width: float = COLUMN, height: float = 2.6) -> tuple[Figu
     return figure, list(axes[0])
 
 
-def small_multiples(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """A block of panels (rows, columns) on shared axes, two to four of them in a text width."""
+def small_multiples(rows: int, columns: int, height: float = 1.6) -> tuple[Figure, np.ndarray]:
+    """A block of panels (rows, columns), each `height` inches, on shared axes, two to four of them in a text width."""
     width = max(PANEL * columns, COLUMN)
-    size = (width, 1.6 * rows + 0.9)
+    size = (width, height * rows + 0.9)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
 
 

@@ -49,9 +49,9 @@ def explain(error: Exception, argv: list[str]) -> str:
 
 def _siblings(key: str, argv: list[str]) -> list[str]:
     """The keys beside `key` in the config that the groups chosen in `argv` compose."""
-    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch)=\w+", arg)]
+    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch|paper|studies)=\w+", arg)]
     with initialize_config_module("conf", version_base="1.3"):
         node = compose("config", groups)
     for part in key.split(".")[:-1]:
         node = node.get(part) if isinstance(node, DictConfig) else None
-    return [str(k) for k in node if k not in ("debug", "paper")] if isinstance(node, DictConfig) else []
+    return [str(k) for k in node if k not in ("debug", "paper", "studies")] if isinstance(node, DictConfig) else []

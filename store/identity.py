@@ -12,13 +12,18 @@ PRESENTATION = {
     "env": ("label", "data_dir"),
     "train": ("checkpoint_every", "seed_block", "micro_batch"),
 }
+# settings at whose value a run is the one that never heard of them
+NEUTRAL = {"train": {"staleness": 0}}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a composed config that determines its numbers: no seeds, device, tracker, paths or labels."""
-    hidden = {section: PRESENTATION.get(section, ()) for section in SECTIONS}
-    sections = {s: {k: _number(v) for k, v in config[s].items() if k not in hidden[s]} for s in SECTIONS}
+    sections = {s: {k: _number(v) for k, v in config[s].items() if _counts(s, k, v)} for s in SECTIONS}
     return sections | {choice: config[choice] for choice in CHOICES}
+
+
+def _counts(section: str, key: str, value: Any) -> bool:
+    return key not in PRESENTATION.get(section, ()) and (key, value) not in NEUTRAL.get(section, {}).items()
 
 
 def run_id(config: dict[str, Any]) -> str:

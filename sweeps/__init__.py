@@ -1,1 +1,1 @@
-"""Grids as files: `python run.py paper=fig02`."""
+"""Grids as files: `python run.py paper=fig02`, `python run.py studies=staleness`."""

@@ -41,7 +41,7 @@ def rows_of(figure: str, store: RunStore, scale: str = "quick") -> list[Row]:
     return catalogue.rows(figure, store, scale)
 
 
-@pytest.mark.parametrize("sweep", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in SWEEPS.glob("*/*.yaml")))
 def test_every_command_of_a_sweep_resolves_to_its_row_at_both_scales(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(images, "load", lambda dataset, data_dir: datasets.load("digits", None))
     store = RunStore(tmp_path / "runs")

@@ -10,6 +10,7 @@ from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import MicroBatches, Policy
 from training import diagnostics, surplus
+from training.lag import Lagging
 from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
@@ -21,6 +22,8 @@ class TrainConfig:
 
     steps             rollouts, each followed by its gradient epochs
     epochs            gradient steps per rollout; null: the environment's, or else the objective's own
+    staleness         rollouts by which the policy that draws lags behind the one that learns; so do the metrics of
+                      what it drew, which on sequence tasks are all there are
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
@@ -28,11 +31,12 @@ class TrainConfig:
                       memory, not results
     diagnostics       also record what `training.diagnostics` computes, and the objective's own metrics
 
-    Raises ValueError for a count below 1.
+    Raises ValueError for a count below 1, or staleness below 0.
     """
 
     steps: int = 100
     epochs: int | None = None
+    staleness: int = 0
     log_every: int = 1
     checkpoint_every: int = 500
     seed_block: int | None = None
@@ -44,6 +48,7 @@ class TrainConfig:
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         for key in ("epochs", "seed_block", "micro_batch"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
+        require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
 
 
 def layout(env: Env, objective: Objective, sampler: str) -> str:
@@ -86,7 +91,8 @@ class Trainer:
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
         self.sampler = SAMPLERS[self.layout]
-        self.in_parts = policy if cfg.micro_batch is None else MicroBatches(policy, cfg.micro_batch)
+        self.in_parts = self._split(policy)
+        self.lagging = Lagging(policy, cfg.staleness)
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -105,7 +111,7 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        rollout = self.sampler(self.env, self.in_parts, noise)
+        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
@@ -126,8 +132,9 @@ class Trainer:
     def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
-        matters = None if rollout.equal is None else rollout.matters(self.objective, first)
-        logp = self._logp(rollout, matters, first)
+        on_policy = first and not self.cfg.staleness
+        matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
+        logp = self._logp(rollout, matters, on_policy)
         logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
         self.optimizer.zero_grad()
@@ -141,13 +148,16 @@ class Trainer:
         self.alive &= (loss.detach() + grad_norm).isfinite()
         return grad_norm, info
 
-    def _logp(self, rollout: Rollout, matters: Tensor | None, first: bool) -> Tensor:
+    def _split(self, policy: Policy) -> Policy | MicroBatches:
+        return policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+
+    def _logp(self, rollout: Rollout, matters: Tensor | None, on_policy: bool) -> Tensor:
         """Log-probs that need a gradient; with micro-batches they are a leaf, off the graph of the policy."""
         if matters is None:
             return rollout.logp(self.policy)
         if self.cfg.micro_batch is None:
             return rollout.logp_where(matters, self.policy)
-        if first:
+        if on_policy:
             return rollout.batch.logp_old.clone().requires_grad_()
         with torch.no_grad():
             return rollout.logp_where(matters, self.in_parts).requires_grad_()
@@ -173,6 +183,7 @@ class Trainer:
             "alive": self.alive,
             "steps_alive": self.steps_alive,
             "policy": self.policy.state_dict(),
+            "past": list(self.lagging.past),
             "optimizer": self.optimizer.state_dict(),
             "steps": self.history.steps,
             "values": {name: torch.stack(v) for name, v in self.history.values.items()},
@@ -181,5 +192,6 @@ class Trainer:
     def load_state_dict(self, state: dict) -> None:
         self.step, self.alive, self.steps_alive = state["step"], state["alive"], state["steps_alive"]
         self.policy.load_state_dict(state["policy"])
+        self.lagging.past.extend(state.get("past", ()))
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = History(state["steps"], {name: list(v) for name, v in state["values"].items()})

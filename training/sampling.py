@@ -26,10 +26,10 @@ class Rollout:
     equal: Tensor | None = None
     success: Tensor | None = None
 
-    def matters(self, objective: Objective, first: bool) -> Tensor:
-        """Which prompts (S,P) this objective draws a gradient from."""
+    def matters(self, objective: Objective, on_policy: bool) -> Tensor:
+        """Which prompts (S,P) this objective draws a gradient from; `on_policy`: at the policy that drew them."""
         idle = self.equal & objective.relative
-        if objective.flat == "always" or (objective.flat == "first" and first):
+        if objective.flat == "always" or (objective.flat == "first" and on_policy):
             flat = flat_contexts(objective, self.batch)
             idle = idle | flat.view(*idle.shape, -1).all(-1)
         return ~idle

@@ -1,1 +1,1 @@
-"""One module per figure: `draw(rows)` for the runs of its SWEEPS (unnamed: sweeps/paper/<module>.yaml)."""
+"""One module per figure: `draw(rows)` for the runs of its SWEEPS (unnamed: the sweep file of its own name)."""

@@ -1,7 +1,9 @@
 """Figure 12: final error by group size K."""
 
-from analysis.panels import final_errors
+from analysis.panels import Setting, final_errors
+
+SETTINGS = (Setting("env.candidates", "candidates K per prompt"),)
 
 
 def draw(rows):
-    return final_errors(rows, "env.candidates", "candidates K per prompt", "Terminal reversal, V = 2")
+    return final_errors(rows, SETTINGS, "Terminal reversal, V = 2")

@@ -1,8 +1,9 @@
 """Figure 15: final error by gradient epochs per rollout."""
 
-from analysis.panels import final_errors
+from analysis.panels import Setting, final_errors
+
+SETTINGS = (Setting("train.epochs", "gradient epochs per rollout"),)
 
 
 def draw(rows):
-    title = "Terminal reversal, V = 2"
-    return final_errors(rows, "train.epochs", "gradient epochs per rollout", title, hide=("train.epochs",))
+    return final_errors(rows, SETTINGS, "Terminal reversal, V = 2", hide=("train.epochs",))

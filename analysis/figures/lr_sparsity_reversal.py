@@ -1,0 +1,14 @@
+"""Study: learning rate by reward sparsity on token reversal, an error map per algorithm."""
+
+from analysis.heat import learning_rates
+
+REWARDS = ("bag_of_tokens", "sequential", "terminal")  # from dense to sparse
+
+
+def draw(rows):
+    return learning_rates(rows, _level, "Token reversal by reward")
+
+
+def _level(config):
+    reward, horizon = config["env"]["reward"], config["env"]["horizon"]
+    return (REWARDS.index(reward), horizon), f"{reward.replace('_', ' ')}, H {horizon}"

@@ -1,0 +1,59 @@
+"""Heat maps over the learning rate: a panel per algorithm, a line per task."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import curves, stats, style
+from analysis.load import Row
+
+SOLVED = 0.1  # a task is solved where the mean error is below
+TAIL = 0.1  # share of the training, at its end, over which an error is averaged: one step alone is noisy
+Level = tuple[Any, str]  # what orders the lines of a panel, and what they are called
+
+
+def late_errors(row: Row) -> np.ndarray:
+    """Error (seeds,), mean over the last tenth of the recorded steps; 1 for a seed that turned non-finite."""
+    _, values = row.metric("error")
+    return np.nan_to_num(values[-max(1, round(TAIL * len(values))) :], nan=1.0).mean(axis=0)
+
+
+def learning_rates(rows: list[Row], level: Callable[[dict], Level], title: str) -> tuple[style.Figure, pd.DataFrame]:
+    """Error by learning rate and `level`; beside each line at how many of the learning rates the task is solved."""
+    drawn = pd.DataFrame([_cell(row, level(row.config)) for row in rows])
+    levels = drawn.sort_values("order").level.unique()
+    labels = drawn.label.unique()
+    figure, axes = style.small_multiples(1, len(labels), max(1.2, 0.2 * len(levels)))
+    for axis, name in zip(axes[0], labels, strict=True):
+        wide = drawn[drawn.label == name].pivot(index="level", columns="lr", values="mean").reindex(levels)
+        mesh = axis.pcolormesh(_edges(wide.columns), np.arange(len(levels) + 1), wide, cmap="viridis_r", vmin=0, vmax=1)
+        y, x = np.nonzero(wide.to_numpy() < SOLVED)
+        axis.plot(wide.columns[x], y + 0.5, ".", color="black", markersize=3)
+        axis.set(title=name, xlabel="learning rate", xscale="log", ylim=(len(levels), 0))
+        axis.set_yticks(np.arange(len(levels)) + 0.5, levels)
+        axis.grid(False)
+        shares = axis.secondary_yaxis("right")
+        found = [f"{(wide.loc[one] < SOLVED).sum()}/{wide.loc[one].notna().sum()}" for one in levels]
+        shares.set_yticks(np.arange(len(levels)) + 0.5, found)
+        shares.tick_params(length=0)
+    figure.colorbar(mesh, ax=axes, label="error, end of training", aspect=12)
+    figure.suptitle(
+        f"{title}, {curves.seeds_text(rows)}; dots: error below {SOLVED:g}, counted on the right", fontsize=9
+    )
+    return figure, drawn.drop(columns="order")
+
+
+def _cell(row: Row, level: Level) -> dict[str, Any]:
+    errors = late_errors(row)
+    low, high = stats.interval(errors)
+    numbers = {"mean": errors.mean(), "low": low, "high": high, "n": len(errors), "solved": errors.mean() < SOLVED}
+    return {"label": row.label, "order": level[0], "level": level[1], "lr": row.config["optim"]["lr"], **numbers}
+
+
+def _edges(values: pd.Index) -> np.ndarray:
+    """Borders half way, in logarithms, between values; a lone one reaches half a decade to both sides."""
+    logs = np.log10(values.to_numpy(float))
+    half = np.diff(logs) / 2 if len(logs) > 1 else np.array([0.5])
+    return 10 ** np.concatenate([logs[:1] - half[:1], logs[:-1] + half[: len(logs) - 1], logs[-1:] + half[-1:]])

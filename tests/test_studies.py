@@ -1,0 +1,110 @@
+"""Studies beyond the paper: their grids, their figures, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import catalogue
+from analysis.__main__ import main
+from analysis.heat import late_errors, learning_rates
+from analysis.load import SWEEPS, choice, sweep_rows
+from store.runs import RunStore
+from tests.test_sequence_figures import fill
+
+STUDIES = sorted(path.stem for path in SWEEPS.glob("studies/*.yaml"))
+LINES = ("group_size", "model_depth", "model_heads", "model_width", "noise", "staleness")
+
+
+def rows_of(figure: str, store: RunStore) -> list:
+    return fill(store, [row for sweep in catalogue.sweeps(figure) for row in sweep_rows(sweep, store, "quick")])
+
+
+def test_every_study_is_drawn_and_knows_its_command():
+    assert {sweep for figure in catalogue.figures() for sweep in catalogue.sweeps(figure)} >= set(STUDIES)
+    assert choice("staleness", "quick") == ["studies=staleness", "scale=quick"] and choice("fig02", "paper") == [
+        "paper=fig02"
+    ]
+
+
+@pytest.mark.parametrize("scale", ["paper", "quick"])
+def test_groups_of_every_size_make_as_many_rollouts(tmp_path, scale):
+    envs = [row.config["env"] for row in sweep_rows("group_size", RunStore(tmp_path), scale)]
+    assert len({env["batch"] * env["candidates"] for env in envs}) == 1
+    assert {env["candidates"] for env in envs} == {2, 4, 8, 16, 32}
+
+
+@pytest.mark.parametrize("sweep", ["lr_sparsity_bandit", "lr_sparsity_bandit_share", "lr_sparsity_reversal"])
+def test_learning_rates_span_three_decades_around_the_default(tmp_path, sweep):
+    optims = [row.config["optim"] for row in sweep_rows(sweep, RunStore(tmp_path))]
+    lrs = np.log10(sorted({optim["lr"] for optim in optims}))
+    assert np.diff(lrs) == pytest.approx(0.5, abs=0.01)
+    assert len(lrs) == 7 and 10 ** lrs[3] == pytest.approx({"normalized": 0.1, "muon": 1e-3}[optims[0]["name"]])
+
+
+@pytest.mark.parametrize("figure", LINES)
+def test_a_line_per_algorithm_over_the_setting(tmp_path, figure):
+    rows = rows_of(figure, RunStore(tmp_path))
+    picture, drawn = catalogue.module(figure).draw(rows)
+    settings = {setting.title: setting for setting in catalogue.module(figure).SETTINGS}
+    for title, panel in drawn.groupby("panel"):
+        shown = [row for row in rows if settings[title].shows(row.config)]
+        assert len(panel) == len(shown) > 0
+        assert set(panel.setting) == {settings[title].of(row.config) for row in shown}
+    for axis in picture.axes:
+        assert axis.get_xlabel() and axis.get_ylabel() == "final error, %"
+    assert set(drawn.label) == {text.get_text() for text in picture.legends[0].get_texts()}
+    picture.canvas.draw()
+
+
+@pytest.mark.parametrize("figure", ["lr_sparsity_bandit", "lr_sparsity_reversal"])
+def test_a_map_per_algorithm_with_the_share_of_learning_rates_that_solve(tmp_path, figure):
+    store = RunStore(tmp_path)
+    rows = [row for row in sweep_rows(figure, store, "quick") if row.config["algo"]["name"] in ("tpo", "dg")]
+    for row in fill(store, rows):
+        if row.config["optim"]["lr"] > (0.1 if "bandit" in figure else 1e-3):
+            row.run.save(row.run.frame().assign(value=0.5), {"seconds": 0.0})
+    picture, drawn = catalogue.module(figure).draw(rows)
+    assert len(drawn) == len(rows) and (drawn.n == 2).all()
+    assert drawn.groupby(["label", "level"]).solved.mean().to_numpy() == pytest.approx(4 / 7)
+    maps = [axis for axis in picture.axes if axis.get_xlabel() == "learning rate"]
+    assert [axis.get_title() for axis in maps] == ["TPO", "DG"]
+    for axis in maps:
+        (shares,) = axis.child_axes
+        assert {text.get_text() for text in shares.get_yticklabels()} == {"4/7"}
+    picture.canvas.draw()
+
+
+def test_late_errors_are_those_of_the_last_tenth_and_a_lost_seed_counts_as_wrong(tmp_path):
+    store = RunStore(tmp_path)
+    (row,) = fill(store, sweep_rows("staleness_bandit", store, "quick")[:1])
+    values = np.array([[1.0] * 18 + [0.1, 0.3], [0.0] * 19 + [np.nan]]).ravel()
+    frame = pd.DataFrame({"seed": np.repeat([0, 1], 20), "step": np.tile(np.arange(20), 2), "metric": "error"})
+    row.run.save(frame.assign(value=values), {"seconds": 0.0})
+    assert late_errors(row) == pytest.approx([0.2, 0.5])
+    _, drawn = learning_rates([row], lambda config: (0, "one"), "title")
+    assert drawn["mean"].item() == pytest.approx(0.35) and not drawn.solved.item()
+
+
+def test_many_missing_runs_are_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    fill(RunStore(tmp_path / "runs"), sweep_rows("group_size", RunStore(tmp_path / "runs"), "quick")[:1])
+    assert main(["group_size", "--scale", "quick"]) == 0
+    out = capsys.readouterr().out
+    assert "10 of 10 configurations lack seeds; run: python run.py studies=group_size scale=quick" in out
+
+
+def test_an_axis_that_the_environment_lacks_is_refused(cli, tmp_path):
+    code, out = cli("studies=group_size", "scale=quick", "env=digits", "algo=tpo")
+    assert code == 2 and "Traceback" not in out
+    assert "env.candidates: unknown key; allowed: name, task, label, dataset, data_dir, batch" in out
+    assert not list(RunStore(tmp_path / "runs").runs())
+
+
+def test_a_study_trains_what_its_figure_draws(cli, tmp_path):
+    code, _ = cli(
+        "studies=staleness_bandit", "scale=quick", "algo=tpo", "train.staleness=0,2", "train.steps=3", "seeds=2"
+    )
+    assert code == 0
+    rows = sweep_rows("staleness_bandit", RunStore(tmp_path / "runs"), "quick")
+    stored = {run.config()["train"]["staleness"] for run in RunStore(tmp_path / "runs").runs()}
+    assert stored == {0, 2} <= {row.config["train"]["staleness"] for row in rows}
