@@ -33,12 +33,8 @@ def child(folder: Path, log: Path, args: tuple[str, ...]) -> None:
     sys.exit(not {outcome.status for outcome in command_line.outcomes} <= {"done", "skipped"})
 
 
-def cli(*args: str) -> str:
-    """What `python run.py ARGS` says, from another folder than this one."""
-    command = [sys.executable, str(ROOT / "run.py"), *args]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def command(*args: str) -> list[str]:
+    return [sys.executable, str(ROOT / "run.py"), *GRID, *args]
 
 
 def start(folder: Path, name: str, *args: str) -> tuple[BaseProcess, Path]:
@@ -136,28 +132,31 @@ def test_one_of_two_launches_is_killed_at_a_random_moment(tmp_path, quiet, kills
         assert_equal(ours, folder)
 
 
-def kill_worker(sweep: BaseProcess) -> None:
+def kill_worker(sweep: subprocess.Popen) -> None:
     listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(sweep.pid)], capture_output=True, text=True)
     workers = [int(line.split()[0]) for line in listed.stdout.splitlines() if "popen_loky" in line]
     os.kill(workers[0], signal.SIGKILL)
 
 
 def test_jobs_whose_worker_dies_are_tried_once_more_and_alone(tmp_path):
-    long = ("algo=tpo,pg", "train.steps=600", "launch=joblib", "launch.workers=2")
-    sweep, log = start(tmp_path / "runs", "sweep", *GRID, *long)
-    wait_for_checkpoint(tmp_path / "runs")
-    kill_worker(sweep)
-    wait_for(log, "resumed at step")
-    kill_worker(sweep)
-    sweep.join(120)
+    args = ("algo=tpo,pg", "train.steps=600", "launch=joblib", "launch.workers=2", f"runs_dir={tmp_path / 'runs'}")
+    log = tmp_path / "log"
+    with log.open("w") as out, subprocess.Popen(command(*args), stdout=out) as sweep:
+        wait_for_checkpoint(tmp_path / "runs")
+        kill_worker(sweep)
+        wait_for(log, "resumed at step")
+        kill_worker(sweep)
     said, both = log.read_text(), runs(tmp_path / "runs").values()
-    assert sweep.exitcode == 1 and "2 jobs, 2 to train" in said
+    assert sweep.returncode == 1 and "its process died twice" in said
     assert sorted(run.seeds_done() for run in both) == [[], [0, 1]]
 
 
 @pytest.mark.parametrize("launch", ["joblib", "slurm_local"])
 def test_workers_train_the_same_numbers_with_their_share_of_the_cores(tmp_path, quiet, launch):
-    said = cli(*GRID, "algo=tpo,pg", f"launch={launch}", "launch.workers=2", f"runs_dir={tmp_path / 'runs'}")
+    args = ("algo=tpo,pg", f"launch={launch}", "launch.workers=2", f"runs_dir={tmp_path / 'runs'}")
+    done = subprocess.run(command(*args), cwd=tmp_path, capture_output=True, text=True)
+    said = done.stdout
+    assert done.returncode == 0, said + done.stderr
     assert said.startswith("2 jobs, 2 to train: at most about ")
     assert "sweep 2/2: 2 done, 0 skipped, 0 failed, 0 running" in said and "curves.png" in said
     assert_equal(tmp_path / "runs", quiet[0], expected=2)
