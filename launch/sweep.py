@@ -103,7 +103,7 @@ class Sweep:
             job.outcome = _stored(job, error)
         if not any(job.suspect or (job.outcome and job.outcome.status != "busy") for job in batch):
             for job in batch:
-                job.outcome = job.outcome or _failed(job, f"was not started: {error}")
+                job.outcome = job.outcome or Outcome(job.label, "failed", message=f"was not started: {_line(error)}")
 
 
 def _job(overrides: list[str], config: DictConfig) -> Job:
@@ -127,7 +127,9 @@ def _stored(job: Job, error: Exception) -> Outcome | None:
     if state == "failed":
         return _failed(job, job.run.manifest()["traceback"].strip().splitlines()[-1])
     if state == "died" and job.suspect:
-        return _failed(job, f"its process died twice: {error}")
+        with suppress(RunBusy), job.run.claim():
+            job.run.fail(error)
+        return _failed(job, f"its process died twice: {_line(error)}")
     job.suspect = state == "died"
     return None
 
@@ -140,3 +142,7 @@ def _skipped(job: Job) -> Outcome:
 
 def _failed(job: Job, message: str) -> Outcome:
     return Outcome(job.label, "failed", job.run, job.experiment.seeds, message=message)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

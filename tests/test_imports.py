@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers import ROOT
 
-OURS = ("algorithms", "analysis", "benchmarks", "conf", "envs", "models", "reference", "store", "training")
+OURS = ("algorithms", "analysis", "benchmarks", "conf", "envs", "launch", "models", "reference", "store", "training")
 MAY_IMPORT = {
     "algorithms": {"algorithms"},
     "envs": {"algorithms.base", "envs"},
@@ -60,6 +60,8 @@ def test_modules_keep_to_their_budget():
         ("store.runs", "torch"),
         ("run", "wandb"),
         ("run", "vllm"),
+        ("run", "joblib"),
+        ("run", "submitit"),
     ],
 )
 def test_heavy_libraries_stay_out(module, absent):
