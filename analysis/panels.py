@@ -98,7 +98,7 @@ def _final_panel(axis, data: pd.DataFrame, setting: Setting, looks: dict[str, di
     axis.set_xticks([], minor=True)
     if setting.log:
         axis.set_yscale("log", nonpositive="clip")
-        axis.set_ylim(100 * ROUNDING, 150)
+        axis.set_ylim(max(100 * ROUNDING, data["mean"].min() / 2), 150)
     else:
         axis.set_yscale("symlog", linthresh=1)
         axis.set_ylim(bottom=0)
