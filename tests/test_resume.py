@@ -15,9 +15,9 @@ from tests.helpers import ROOT, experiment
 from training import checkpoint
 from training.experiment import build
 
-BANDIT = ("env=contextual_bandit", "env.num_contexts=20", "train.steps=3000", "train.checkpoint_every=100")
+BANDIT = ("env=contextual_bandit", "env.num_contexts=20", "train.steps=1500", "train.checkpoint_every=50")
 SEQUENCE = ("env=terminal_reversal", "env.horizon=3", "env.batch=8", "model.d_model=8", "model.layers=1")
-SEQUENCE += ("train.steps=300", "train.checkpoint_every=15", "train.seed_block=2")
+SEQUENCE += ("train.steps=120", "train.checkpoint_every=10", "train.seed_block=2")
 
 
 def start(folder: Path, args: tuple[str, ...]) -> subprocess.Popen:

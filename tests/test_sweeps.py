@@ -118,7 +118,7 @@ def test_a_run_whose_process_dies_is_taken_over(tmp_path, quiet):
     assert_equal(tmp_path / "runs", quiet[0])
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_one_of_two_launches_is_killed_at_a_random_moment(tmp_path, quiet, kills):
     folder, seconds, _ = quiet
     for kill in range(kills):
@@ -138,6 +138,7 @@ def kill_worker(sweep: subprocess.Popen) -> None:
     os.kill(workers[0], signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_jobs_whose_worker_dies_are_tried_once_more_and_alone(tmp_path):
     args = ("algo=tpo,pg", "train.steps=600", "launch=joblib", "launch.workers=2", f"runs_dir={tmp_path / 'runs'}")
     log = tmp_path / "log"
@@ -151,7 +152,7 @@ def test_jobs_whose_worker_dies_are_tried_once_more_and_alone(tmp_path):
     assert sorted(run.seeds_done() for run in both) == [[], [0, 1]]
 
 
-@pytest.mark.parametrize("launch", ["joblib", "slurm_local"])
+@pytest.mark.parametrize("launch", ["joblib", pytest.param("slurm_local", marks=pytest.mark.slow)])
 def test_workers_train_the_same_numbers_with_their_share_of_the_cores(tmp_path, quiet, launch):
     args = ("algo=tpo,pg", f"launch={launch}", "launch.workers=2", f"runs_dir={tmp_path / 'runs'}")
     done = subprocess.run(command(*args), cwd=tmp_path, capture_output=True, text=True)

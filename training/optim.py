@@ -117,6 +117,7 @@ class Adam(Optimizer):
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         frozen = [] if alive.all() else [p[~alive] for p in self.params]
         self.inner.step()
+        torch.autograd.graph.increment_version(self.params)  # the fused kernel leaves it as it was
         for p, values in zip(self.params, frozen, strict=False):
             p[~alive] = values
 
