@@ -77,7 +77,7 @@ PRESETS = frozenset({"mnist", "token_reversal", "terminal_reversal"})  # other f
 
 
 def tried(env: str, algo: str) -> bool:
-    """Whether a test of all pairs tries this one: every algorithm on every task, TPO alone on further presets of one."""
+    """Whether a test of all pairs tries this one: every algorithm on every task, TPO alone on its further presets."""
     return algo == "tpo" or env not in PRESETS
 
 
