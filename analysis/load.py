@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from analysis.labels import ALGOS, changed, label, told_apart
 from conf.sweep import jobs
@@ -69,9 +69,11 @@ def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
     chosen = choice(name, scale)
     with initialize_config_module("conf", version_base="1.3"):
         file = compose("config", chosen, return_hydra_config=True)
-        asked = jobs(file.hydra.sweeper.params)
-        seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
-        configs = _compose_all(chosen, asked)
+    asked = jobs(file.hydra.sweeper.params)
+    with open_dict(file):
+        del file["hydra"]
+    seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
+    configs = [_composed(file, job) for job in asked]
     commands = [" ".join(["python run.py", *chosen, *job]) for job in asked]
     return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
 
@@ -98,15 +100,12 @@ def environment_rows(env: str, store: Store) -> list[Row]:
     return told_apart([row for row in all_rows(store) if row.config["env"]["name"] == env])
 
 
-def _compose_all(chosen: list[str], asked: list[list[str]]) -> list[dict[str, Any]]:
-    """The config of each job. Composing is slow, so all jobs share it, and only the algorithm's file is exchanged."""
-    base, configs = compose("config", chosen), []
-    for job in asked:
-        cfg, algo = copy.deepcopy(base), dict(override.split("=") for override in job)["algo"]
-        cfg.algo = OmegaConf.load(ALGOS / f"{algo}.yaml")
-        cfg.merge_with_dotlist([override for override in job if not override.startswith("algo=")])
-        configs.append(_plain(cfg))
-    return configs
+def _composed(base: DictConfig, job: list[str]) -> dict[str, Any]:
+    """The config of a job. Composing is slow, so all jobs share one, and only the algorithm's file is exchanged."""
+    cfg, algo = copy.deepcopy(base), dict(override.split("=") for override in job)["algo"]
+    cfg.algo = OmegaConf.load(ALGOS / f"{algo}.yaml")
+    cfg.merge_with_dotlist([override for override in job if not override.startswith("algo=")])
+    return _plain(cfg)
 
 
 def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: str) -> Row:

@@ -275,7 +275,7 @@ def test_a_checkpoint_of_a_sequence_task_continues_the_same_curve(tmp_path):
 def test_micro_batches_change_no_curve(tmp_path, sampler, algo):
     settings = ("env=dense_reversal", *SMALL["dense_reversal"], f"sampler={sampler}", f"algo={algo}", "train.steps=6")
     curves = []
-    for size in ("null", "1", "4", "100"):
+    for size in ("null", "4"):
         exp = experiment(tmp_path, *settings, f"train.micro_batch={size}", "train.diagnostics=true")
         trainer = build(exp, (0, 1))
         trainer.policy.double()
