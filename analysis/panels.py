@@ -20,12 +20,12 @@ ROUNDING = 1e-6  # 1 - pi in float32 resolves nothing below
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric of the rows that `shows` accepts."""
+    """One metric of the rows that `shows` accepts; with `bottom`, on a logarithmic axis that ends there."""
 
     title: str
     metric: str
     ylabel: str
-    log: bool = False
+    bottom: float | None = None
     xlabel: str = "episode"
     shows: Callable[[Config], bool] = lambda config: True
 
@@ -47,7 +47,7 @@ class Setting:
 
 def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
     """A row of panels, each with its own axes, of the metrics that training recorded."""
-    figure, axes = style.panels(len(panels), style.PANEL * 1.3)
+    figure, axes = style.panels(len(panels), style.COLUMN if len(panels) == 1 else style.PANEL * 1.3)
     rows = told_apart(rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows])
     looks, drawn = curves.looks(rows), []
     for axis, panel in zip(axes, panels, strict=True):
@@ -58,8 +58,9 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
             data = curves.curve(row, panel.metric)
             curves.plot(axis, data, looks[row.label])
             drawn.append(data.assign(panel=panel.title))
-        if panel.log:
+        if panel.bottom is not None:
             axis.set_yscale("log")
+            axis.set_ylim(bottom=panel.bottom)
     _legend(figure, axes, list(looks))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)

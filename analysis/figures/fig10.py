@@ -3,7 +3,7 @@
 from analysis.panels import Panel, metric_panels
 
 PANELS = (
-    Panel("gradient norm", "grad_norm", "norm, first epoch", log=True),
+    Panel("gradient norm", "grad_norm", "norm, first epoch", bottom=1e-4),
     Panel("weight on successes", "weight_success", "mean weight on a token"),
     Panel("weight on failures", "weight_failure", "mean weight on a token"),
 )
