@@ -36,7 +36,8 @@ def test_figure_draws_what_there_is_and_says_what_is_missing(runs, tmp_path, cap
     assert (drawn.n == 2).all()
 
 
-def test_figure_without_runs_names_the_command(tmp_path, capsys):
+def test_figure_without_runs_names_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # away from the results of the repository
     assert main(["fig03", "--runs-dir", str(tmp_path)]) == 1
     assert "python run.py paper=fig03" in capsys.readouterr().out
 
