@@ -1,0 +1,1 @@
+"""Tasks for language models: a prompt in words, an answer that a program can check."""

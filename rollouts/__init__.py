@@ -1,0 +1,1 @@
+"""Generation engines for language models behind one interface."""
