@@ -105,11 +105,11 @@ def make_table(env: str, store: Results, out: Path) -> int:
     return 0
 
 
-def make_report(store: Results) -> int:
+def make_report(store: Results, out: Path) -> int:
     """Write the whole comparison with the paper as a page and as markdown."""
     from analysis import report
 
-    paths = report.write(store, Path())
+    paths = report.write(store, out)
     console.print(f"report: {', '.join(map(str, paths))}")
     return 0
 
@@ -117,9 +117,9 @@ def make_report(store: Results) -> int:
 def make_leaderboard(store: Results, out: Path) -> int:
     """Print and draw every method in the store over all of its tasks, and write the same as CSV and markdown."""
     from analysis import leaderboard, style
-    from analysis.load import all_rows
+    from analysis.load import stored_rows
 
-    found = leaderboard.entries(all_rows(store))
+    found = leaderboard.entries(stored_rows(store))
     if not found:
         console.print(f"leaderboard: no task in {store} was run by two methods; run: python run.py paper=fig02")
         return 1
@@ -140,11 +140,14 @@ def main(argv: list[str] | None = None) -> int:
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
     parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV")
-    parser.add_argument("--scale", choices=("paper", "quick"), default="paper", help="as in python run.py paper=fig07")
+    parser.add_argument("--scale", choices=("paper", "quick"), help="as in python run.py paper=fig07 (default: paper)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="where to write (default: figures)")
+    parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
     args = parser.parse_args(argv)
+    if args.scale and args.what[0] in ("list", "table", "report", "leaderboard"):
+        parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
+    scale, out = args.scale or "paper", args.out or Path("figures")
     if args.results and not args.results.is_dir():
         parser.error(f"--results {args.results}: no such folder")
     store = Results(RunStore(args.runs_dir), Archive(args.results or Path("results")))
@@ -153,21 +156,21 @@ def main(argv: list[str] | None = None) -> int:
             console.print(f"{name}  {title}", highlight=False)
         return 0
     if args.what == ["all"]:
-        return make_all(store, args.out, args.scale)
+        return make_all(store, out, scale)
     if args.what[0] == "table":
         if len(args.what) != 2:
             parser.error("table takes one environment: python -m analysis table sparse_bandit")
-        return make_table(args.what[1], store, args.out)
+        return make_table(args.what[1], store, out)
     if args.what == ["report"]:
-        return make_report(store)
+        return make_report(store, args.out or Path())
     if args.what == ["leaderboard"]:
-        return make_leaderboard(store, args.out)
+        return make_leaderboard(store, out)
     for name in args.what:
         if name not in titles:
             parser.error(
                 unknown(name, ["list", "all", "table", "report", "leaderboard", *titles], "no such figure or table")
             )
-    return max(make(name, store, args.out, args.scale) for name in args.what)
+    return max(make(name, store, out, scale) for name in args.what)
 
 
 def _stem(name: str, scale: str) -> str:

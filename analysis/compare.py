@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 from rich.table import Table
 
+from analysis import tables
 from analysis.labels import ALGOS, MATCHINGS, matchings
 from analysis.load import Row
 from analysis.measures import Measure
@@ -42,39 +43,39 @@ def compare(name: str, rows: list[Row]) -> pd.DataFrame:
 
 def pivot(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The paper's form: cells of text, the last key across."""
+    found = grid(name, frame)
+    lines = [[*names, *map(_text, cells)] for names, cells in found["lines"]]
+    return pd.DataFrame(lines, columns=found["heads"])
+
+
+def grid(name: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """A table in the paper's form: heads, and lines of names and cells {shown, paper_shown, verdict} or None."""
     *down, across = TABLES[name].keys
-    texts = frame.shown + np.where(frame.paper_shown == "", "", " | paper " + frame.paper_shown)
-    wide = (
-        titles(name, frame)
-        .assign(text=texts.str.removeprefix(" | "))
-        .set_index([*down, across])
-        .text.unstack(sort=False)
-    )
-    return wide.fillna("").reset_index().rename(columns=HEADS).rename_axis(columns=None)
-
-
-def titles(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The keys of each cell as a reader knows them."""
-    return pd.DataFrame({key: [_title(key, value) for value in frame[key]] for key in TABLES[name].keys})
+    columns = list(dict.fromkeys(_title(across, value) for value in frame[across]))
+    lines: dict[tuple, dict[str, Any]] = {}
+    for _, cell in frame.iterrows():
+        lines.setdefault(tuple(_title(key, cell[key]) for key in down), {})[_title(across, cell[across])] = cell
+    listed = [(names, [cells.get(column) for column in columns]) for names, cells in lines.items()]
+    return {"heads": [*(HEADS.get(key, key) for key in down), *columns], "lines": listed}
 
 
 def render(name: str, frame: pd.DataFrame) -> Table:
     """A terminal table of `pivot`."""
-    wide = pivot(name, frame)
-    table = Table(title=f"{TABLES[name].title}: ours [95 %] n | paper", title_justify="left", show_lines=True)
-    for column in wide:
-        table.add_column(str(column))
-    for line in wide.itertuples(index=False):
-        table.add_row(*(text.replace(" | ", "\n") for text in line))
-    return table
+    wide = pivot(name, frame).map(lambda text: text.replace(" | ", "\n"))
+    return tables.terminal(f"{TABLES[name].title}: ours [95 %] n | paper", wide, lines=True, names=len(wide.columns))
 
 
 def markdown(name: str, frame: pd.DataFrame) -> str:
     """The same for a document."""
-    wide = pivot(name, frame)
-    lines = [list(wide), ["---"] * len(wide.columns), *wide.values.tolist()]
-    body = "\n".join("| " + " | ".join(text.replace(" | ", "<br>") for text in line) + " |" for line in lines)
-    return f"{TABLES[name].title}: ours [95 % interval] with n seeds, and the paper's.\n\n{body}\n"
+    wide = pivot(name, frame).map(lambda text: text.replace(" | ", "<br>"))
+    return f"{TABLES[name].title}: ours [95 % interval] with n seeds, and the paper's.\n\n{tables.markdown(wide)}\n"
+
+
+def _text(cell: pd.Series | None) -> str:
+    """Ours, and the paper's after a bar."""
+    if cell is None:
+        return ""
+    return " | ".join(text for text in (cell.shown, cell.paper_shown and f"paper {cell.paper_shown}") if text)
 
 
 def _ours(measure: Measure, row: Row, seeds: int) -> dict[str, Any]:

@@ -5,21 +5,28 @@ from typing import Any
 
 from analysis.load import Row, Store
 
+Speeds = dict[tuple[str, str], float]  # {(task, objective): seconds per unit of `_size`}
 
-def seconds(rows: list[Row], store: Store) -> float | None:
-    """Seconds of the seeds that `rows` lack, at the median speed of stored runs of the same task and method.
 
-    None where a row has no like. Time is taken to grow with seeds, steps and tokens.
-    """
-    speeds: dict[tuple[str, str], list[float]] = {}
+def speeds(store: Store) -> Speeds:
+    """The median speed of the stored runs of each task and method."""
+    found: dict[tuple[str, str], list[float]] = {}
     for run in store.runs():
         config = run.config()
         for batch in run.manifest().get("batches", []):
-            speeds.setdefault(_kind(config), []).append(batch["seconds"] / _size(config, len(batch["seeds"])))
+            found.setdefault(_kind(config), []).append(batch["seconds"] / _size(config, len(batch["seeds"])))
+    return {kind: median(values) for kind, values in found.items()}
+
+
+def seconds(rows: list[Row], known: Speeds) -> float | None:
+    """Seconds of the seeds that `rows` lack; None where a row has no like among the `known`.
+
+    Time is taken to grow with seeds, steps and tokens.
+    """
     missing = [(row.config, len(row.only) - row.seeds) for row in rows if row.only and row.seeds < len(row.only)]
-    if any(_kind(config) not in speeds for config, _ in missing):
+    if any(_kind(config) not in known for config, _ in missing):
         return None
-    return sum(median(speeds[_kind(config)]) * _size(config, seeds) for config, seeds in missing)
+    return sum(known[_kind(config)] * _size(config, seeds) for config, seeds in missing)
 
 
 def _kind(config: dict[str, Any]) -> tuple[str, str]:

@@ -41,6 +41,12 @@ def looks(rows: list[Row]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def points(axis, x: pd.Series, data: pd.DataFrame, look: dict[str, Any]) -> None:
+    """Draw the mean of each line of `data` at x, with a bar from low to high."""
+    bars = abs(data[["low", "high"]].sub(data["mean"], axis=0)).fillna(0).to_numpy().T
+    axis.errorbar(x, data["mean"], bars, marker="o", markersize=3, capsize=2, **look)
+
+
 def draw(axis, row: Row, metric: str, look: dict[str, Any], log_y: bool = False) -> pd.DataFrame:
     """Draw one run's curve and return what was drawn."""
     data = curve(row, metric)

@@ -10,14 +10,7 @@ from analysis import curves, stats, style
 from analysis.load import Row
 
 SOLVED = 0.1  # a task is solved where the mean error is below
-TAIL = 0.1  # share of the training, at its end, over which an error is averaged: one step alone is noisy
 Level = tuple[Any, str]  # what orders the lines of a panel, and what they are called
-
-
-def late_errors(row: Row) -> np.ndarray:
-    """Error (seeds,), mean over the last tenth of the recorded steps; 1 for a seed that turned non-finite."""
-    _, values = row.metric("error")
-    return np.nan_to_num(values[-max(1, round(TAIL * len(values))) :], nan=1.0).mean(axis=0)
 
 
 def learning_rates(rows: list[Row], level: Callable[[dict], Level], title: str) -> tuple[style.Figure, pd.DataFrame]:
@@ -46,7 +39,7 @@ def learning_rates(rows: list[Row], level: Callable[[dict], Level], title: str) 
 
 
 def _cell(row: Row, level: Level) -> dict[str, Any]:
-    errors = late_errors(row)
+    errors = stats.late(row.metric("error")[1])
     low, high = stats.interval(errors)
     numbers = {"mean": errors.mean(), "low": low, "high": high, "n": len(errors), "solved": errors.mean() < SOLVED}
     return {"label": row.label, "order": level[0], "level": level[1], "lr": row.config["optim"]["lr"], **numbers}

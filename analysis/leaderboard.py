@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from analysis import stats, style
+from analysis import stats, style, tables
 from analysis.labels import label
 from analysis.load import Row
 from store.identity import identity
 
-LAST = 0.1  # the share of the recorded steps at the end over which an error is averaged
 RIVALS = ("TPO", "GRPO")
 
 
@@ -33,7 +32,7 @@ class Entry:
 def entries(rows: list[Row]) -> list[Entry]:
     """One per method and task; tasks that only one method has run are left out, since they compare nothing.
 
-    score = (chance - error) / (chance - best); error: mean over the last tenth of the records of a seed; best: the
+    score = (chance - error) / (chance - best); error: as `stats.late` has it; best: the
     lowest mean error on the task; chance: the error at the first record, mean over the methods.
     """
     tasks: dict[str, list[Row]] = {}
@@ -60,14 +59,15 @@ def by_task(found: list[Entry]) -> pd.DataFrame:
     return cells.pivot(index="method", columns="task", values="score")
 
 
-def render(board: pd.DataFrame, tasks: pd.DataFrame) -> list[Table]:
+def render(board: pd.DataFrame, by: pd.DataFrame) -> list[Table]:
     """Terminal tables of `leaderboard` and `by_task`."""
-    return [_table("Leaderboard", _texts(board)), _table("Mean score by task, 0 chance, 1 best known", _scores(tasks))]
+    texts = {"Leaderboard": _texts(board), "Mean score by task, 0 chance, 1 best known": _scores(by)}
+    return [tables.terminal(title, frame) for title, frame in texts.items()]
 
 
-def markdown(board: pd.DataFrame, tasks: pd.DataFrame) -> str:
+def markdown(board: pd.DataFrame, by: pd.DataFrame) -> str:
     """The same for a document."""
-    return "\n\n".join(_markdown(frame) for frame in (_texts(board), _scores(tasks))) + "\n"
+    return "\n\n".join(tables.markdown(frame) for frame in (_texts(board), _scores(by))) + "\n"
 
 
 def draw(found: list[Entry], board: pd.DataFrame) -> style.Figure:
@@ -87,10 +87,9 @@ def draw(found: list[Entry], board: pd.DataFrame) -> style.Figure:
 
 
 def _of_task(name: str, rows: list[Row]) -> list[Entry]:
-    curves = [(row, row.finite("error")[1]) for row in rows]
-    curves = [(row, values) for row, values in curves if values.shape[1]]
-    last = [values[-max(1, round(LAST * len(values))) :].mean(axis=0) for _, values in curves]
-    chance = np.mean([values[0].mean() for _, values in curves])
+    rows = [row for row in rows if row.has("error")]
+    last = [stats.late(row.metric("error")[1]) for row in rows]
+    chance = np.nanmean([row.metric("error")[1][0].mean() for row in rows])
     spread = chance - min(errors.mean() for errors in last)
     return [
         Entry(
@@ -102,7 +101,7 @@ def _of_task(name: str, rows: list[Row]) -> list[Entry]:
             seconds=_seconds(row),
             look=row.style,
         )
-        for (row, _), errors in zip(curves, last, strict=True)
+        for row, errors in zip(rows, last, strict=True)
     ]
 
 
@@ -164,31 +163,13 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _texts(board: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"method": board.method, "tasks": board.tasks, "seeds": board.seeds})
     shown["score, IQM [95 %]"] = [f"{r.iqm:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in board.itertuples()]
-    shown["mean rank"] = _numbers(board["rank"], "{:.1f}")
+    shown["mean rank"] = tables.numbers(board["rank"], "{:.1f}")
     for rival in RIVALS:
-        shown[f"P(beats {rival})"] = _numbers(board[f"wins_{rival}"], "{:.2f}")
-    shown["rollouts"] = _numbers(board.rollouts, "{:,.0f}")
-    shown["seconds"] = _numbers(board.seconds, "{:.3g}")
+        shown[f"P(beats {rival})"] = tables.numbers(board[f"wins_{rival}"], "{:.2f}")
+    shown["rollouts"] = tables.numbers(board.rollouts, "{:,.0f}")
+    shown["seconds"] = tables.numbers(board.seconds, "{:.3g}")
     return shown.astype(str)
 
 
-def _scores(tasks: pd.DataFrame) -> pd.DataFrame:
-    return tasks.apply(lambda column: _numbers(column, "{:.2f}")).reset_index()
-
-
-def _numbers(values: pd.Series, form: str) -> list[str]:
-    return ["-" if pd.isna(value) else form.format(value) for value in values]
-
-
-def _table(title: str, frame: pd.DataFrame) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in frame:
-        table.add_column(str(column), justify="left" if column == "method" else "right")
-    for line in frame.itertuples(index=False):
-        table.add_row(*line)
-    return table
-
-
-def _markdown(frame: pd.DataFrame) -> str:
-    lines = [list(frame), ["---"] * len(frame.columns), *frame.values.tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _scores(by: pd.DataFrame) -> pd.DataFrame:
+    return by.apply(lambda column: tables.numbers(column, "{:.2f}")).reset_index()

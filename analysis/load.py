@@ -1,6 +1,7 @@
 """Which runs a figure shows: the rows of its sweep files, found in the store, and what else was run beside them."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -81,23 +82,22 @@ def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
 def beside(rows: list[Row], store: Store) -> list[Row]:
     """Stored runs on the same tasks as `rows` that no sweep file asks for: other algorithms, other settings."""
     known, tasks = {run_id(row.config) for row in rows}, [_task(row.config) for row in rows]
-    found = ((run, run.config()) for run in store.runs())
-    return [
-        Row(config, label(config), run)
-        for run, config in found
-        if _task(config) in tasks and run_id(config) not in known and not _asked_for(config) and run.seeds_done()
-    ]
+
+    def belongs(config: dict[str, Any]) -> bool:
+        return _task(config) in tasks and run_id(config) not in known and not _asked_for(config)
+
+    return stored_rows(store, belongs)
 
 
-def all_rows(store: Store) -> list[Row]:
-    """Every run that the store has with a finished seed."""
+def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda config: True) -> list[Row]:
+    """Every run that the store has with a finished seed and a `chosen` config."""
     found = ((run, run.config()) for run in store.runs())
-    return [Row(config, label(config), run) for run, config in found if run.seeds_done()]
+    return [Row(config, label(config), run) for run, config in found if chosen(config) and run.seeds_done()]
 
 
 def environment_rows(env: str, store: Store) -> list[Row]:
     """Every run that the store has of an environment, each with a label of its own."""
-    return told_apart([row for row in all_rows(store) if row.config["env"]["name"] == env])
+    return told_apart(stored_rows(store, lambda config: config["env"]["name"] == env))
 
 
 def _composed(base: DictConfig, job: list[str]) -> dict[str, Any]:

@@ -88,8 +88,7 @@ def final_errors(
 
 def _final_panel(axis, data: pd.DataFrame, setting: Setting, looks: dict[str, dict[str, Any]]) -> None:
     for name, line in data.sort_values("setting").groupby("label", sort=False):
-        bars = abs(line[["low", "high"]].sub(line["mean"], axis=0)).fillna(0).to_numpy().T
-        axis.errorbar(line.setting, line["mean"], bars, marker="o", markersize=3, capsize=2, **looks[name])
+        curves.points(axis, line.setting, line, looks[name])
     ticks = sorted(data.setting.unique())
     # zero has no place on a logarithmic axis, so the stretch up to the next value is linear
     scale = {"value": "symlog", "linthresh": ticks[1], "linscale": 0.3} if 0 in ticks[:-1] else {"value": "log"}

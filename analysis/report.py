@@ -5,7 +5,6 @@ import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import matplotlib.pyplot as plt
@@ -13,7 +12,7 @@ import pandas as pd
 
 from analysis import catalogue, cost, curves
 from analysis.claims import Claim, claims
-from analysis.compare import DIFFERS, DIRECTION, HEADS, NOT_RUN, REPRODUCED, compare, titles
+from analysis.compare import DIFFERS, DIRECTION, NOT_RUN, REPRODUCED, compare, grid
 from analysis.load import Row, Store
 from analysis.paper import TABLES
 from conf.messages import duration
@@ -50,7 +49,8 @@ class Section:
 
 def sections(store: Store) -> list[Section]:
     """One per figure of the paper, at the paper's scale where it has any run, else at the quick one."""
-    return [_section(figure, store) for figure in catalogue.figures() if catalogue.is_papers(figure)]
+    speeds = cost.speeds(store)
+    return [_section(figure, store, speeds) for figure in catalogue.figures() if catalogue.is_papers(figure)]
 
 
 def write(store: Store, folder: Path) -> list[Path]:
@@ -67,22 +67,10 @@ def write(store: Store, folder: Path) -> list[Path]:
     return list(paths.values())
 
 
-def grid(name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """A table in the paper's form: heads, and lines of names and cells {shown, paper_shown, verdict}."""
-    *down, across = TABLES[name].keys
-    named = titles(name, frame)
-    columns = list(dict.fromkeys(named[across]))
-    lines: dict[tuple, dict[str, Any]] = {}
-    for (_, cell), (_, texts) in zip(frame.iterrows(), named.iterrows(), strict=True):
-        lines.setdefault(tuple(texts[down]), {})[texts[across]] = cell
-    listed = [(names, [cells.get(column) for column in columns]) for names, cells in lines.items()]
-    return {"heads": [*(HEADS.get(key, key) for key in down), *columns], "lines": listed}
-
-
-def _section(figure: str, store: Store) -> Section:
+def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
     scale = "paper"
     rows = catalogue.rows(figure, store, scale)
-    predicted = cost.seconds(rows, store)
+    predicted = cost.seconds(rows, speeds)
     tables = {name: compare(name, rows) for name, table in TABLES.items() if table.figure == figure}
     judged = tables
     if not any(row.seeds for row in rows):

@@ -7,6 +7,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 RESAMPLES = 999
+TAIL = 0.1  # share of the training, at its end, over which an error is averaged: one step alone is noisy
 
 
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +30,11 @@ def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     constant = values.min(-1) == values.max(-1)
     mean = values.mean(-1)
     return np.where(constant, mean, result.low), np.where(constant, mean, result.high)
+
+
+def late(errors: np.ndarray) -> np.ndarray:
+    """Error of each seed, mean over the last tenth of the records (n, seeds); 1 for one that turned non-finite."""
+    return np.nan_to_num(errors[-max(1, round(TAIL * len(errors))) :], nan=1.0).mean(axis=0)
 
 
 def steps_to(steps: np.ndarray, mean_error: np.ndarray, threshold: float) -> int | None:

@@ -1,4 +1,4 @@
-"""Small tables of final errors and how fast they were reached."""
+"""Tables for the terminal and for documents, and the one that ends a run."""
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,32 @@ def _summarise(row: Row) -> dict:
 
 def render(frame: pd.DataFrame, title: str) -> Table:
     """A terminal table of `summary`."""
-    table = Table(title=title, title_justify="left")
-    for name in ("algorithm", "seeds", "final error [95 %]", "steps to 10 %", "steps to 1 %", "seconds"):
-        table.add_column(name, justify="left" if name == "algorithm" else "right")
-    for _, row in frame.iterrows():
-        to = ["-" if pd.isna(row[f"steps_to_{t:g}"]) else str(int(row[f"steps_to_{t:g}"])) for t in THRESHOLDS]
-        error = f"{row.error:.3g}" + ("" if np.isnan(row.low) else f" [{row.low:.3g}, {row.high:.3g}]")
-        table.add_row(row.label, str(row.seeds), error, *to, f"{row.seconds:.1f}")
+    shown = pd.DataFrame({"algorithm": frame.label, "seeds": frame.seeds.astype(str)})
+    shown["final error [95 %]"] = [
+        f"{row.error:.3g}" + ("" if np.isnan(row.low) else f" [{row.low:.3g}, {row.high:.3g}]")
+        for row in frame.itertuples()
+    ]
+    for threshold in THRESHOLDS:
+        shown[f"steps to {100 * threshold:g} %"] = numbers(frame[f"steps_to_{threshold:g}"], "{:.0f}")
+    return terminal(title, shown.assign(seconds=numbers(frame.seconds, "{:.1f}")))
+
+
+def numbers(values: pd.Series, form: str) -> list[str]:
+    """Numbers as text; "-" where there is none."""
+    return ["-" if pd.isna(value) else form.format(value) for value in values]
+
+
+def terminal(title: str, frame: pd.DataFrame, lines: bool = False, names: int = 1) -> Table:
+    """A frame of text for the terminal, `names` columns of which are names; `lines` between its rows."""
+    table = Table(title=title, title_justify="left", show_lines=lines)
+    for place, column in enumerate(frame):
+        table.add_column(str(column), justify="left" if place < names else "right")
+    for line in frame.itertuples(index=False):
+        table.add_row(*line)
     return table
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A frame of text for a document."""
+    lines = [list(frame), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

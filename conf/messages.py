@@ -9,6 +9,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError
 
+FILES = ("debug", "paper", "studies")  # groups whose file changes the other sections, and is none itself
 PLUGINS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm_local"}  # launcher: launch=
 
 
@@ -54,4 +55,4 @@ def _siblings(key: str, argv: list[str]) -> list[str]:
         node = compose("config", groups)
     for part in key.split(".")[:-1]:
         node = node.get(part) if isinstance(node, DictConfig) else None
-    return [str(k) for k in node if k not in ("debug", "paper", "studies")] if isinstance(node, DictConfig) else []
+    return [str(k) for k in node if k not in FILES] if isinstance(node, DictConfig) else []

@@ -19,7 +19,7 @@ import envs
 import models
 import training
 from algorithms.base import Objective
-from conf.messages import unknown
+from conf.messages import FILES, unknown
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
@@ -73,7 +73,7 @@ def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
     for key, value in cfg.items():
         of_file = key == "scales" and OmegaConf.is_dict(value)
-        if key not in TOP_LEVEL and not of_file and not (key in ("debug", "paper", "studies") and value is None):
+        if key not in TOP_LEVEL and not of_file and not (key in FILES and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     _choice("scale", cfg.scale, ("paper", "quick"))
     objective = parse_section(cfg, "algo", discover(algorithms), "objective", hidden=tuple(APPEARANCE))

@@ -61,6 +61,13 @@ def test_unknown_figure_is_refused(capsys):
     assert "did you mean fig02?" in capsys.readouterr().err
 
 
+def test_an_option_that_would_change_nothing_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["leaderboard", "--scale", "quick"])
+    assert stop.value.code == 2
+    assert "--scale quick: leaderboard shows every scale" in capsys.readouterr().err
+
+
 def test_interval_covers_the_mean_and_shrinks_with_seeds():
     rng = np.random.default_rng(0)
     few, many = rng.exponential(size=(50, 20)), rng.exponential(size=(50, 200))

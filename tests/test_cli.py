@@ -38,6 +38,7 @@ REFUSED = {
     "algo.color=red": ["algo.color=red", "#0072B2"],
     "algo.name=../up": ["algo.name=../up", "letters"],
     "paper=fig99": ["paper=fig99", "fig02"],
+    "paper=fig02 studies=noise": ["paper=fig02 studies=noise", "one sweep file at a time"],
     "algo=null": ["algo", "name of one of its files"],
     "launch=job": ["launch=job", "did you mean joblib?", "serial"],
     "launch=joblib launch.workers=0": ["launch.workers=0", "null or >= 1"],

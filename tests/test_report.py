@@ -106,8 +106,8 @@ def test_page_holds_every_figure_and_number(store, tmp_path, monkeypatch, capsys
 def test_time_of_what_is_missing_grows_with_its_size(store):
     row, other = sweep_rows("fig03", store)[:2]
     stored(store, row, [0.1] * 10, seconds=20)
-    assert cost.seconds([row], store) == pytest.approx(180)  # 90 of 100 seeds are missing
-    assert cost.seconds([other], store) is None
+    assert cost.seconds([row], cost.speeds(store)) == pytest.approx(180)  # 90 of 100 seeds are missing
+    assert cost.seconds([other], cost.speeds(store)) is None
 
 
 def test_leaderboard_scores_chance_0_and_the_best_1(store):

@@ -103,6 +103,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_run_whose_process_died_before_its_manifest_settles(run, tmp_path):
+    run.save(metrics(0), {"seconds": 1})
+    metrics(0, 1).to_parquet(run.path / "metrics.parquet")
+    run.update(status="running")
+    run.checkpoints[0].touch()
+    with run.claim():
+        run.settle()
+    manifest = run.manifest()
+    assert manifest["status"] == "done" and manifest["seeds_done"] == [0, 1]
+    assert not run.checkpoints[0].exists()
+
+
 def test_one_process_holds_a_run(run):
     with run.claim(), pytest.raises(RunBusy), Run(run.path).claim():
         pass

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import catalogue
+from analysis import catalogue, stats
 from analysis.__main__ import main
-from analysis.heat import late_errors, learning_rates
+from analysis.heat import learning_rates
 from analysis.load import SWEEPS, choice, sweep_rows
 from store.runs import RunStore
 from tests.test_sequence_figures import fill
@@ -80,7 +80,7 @@ def test_late_errors_are_those_of_the_last_tenth_and_a_lost_seed_counts_as_wrong
     values = np.array([[1.0] * 18 + [0.1, 0.3], [0.0] * 19 + [np.nan]]).ravel()
     frame = pd.DataFrame({"seed": np.repeat([0, 1], 20), "step": np.tile(np.arange(20), 2), "metric": "error"})
     row.run.save(frame.assign(value=values), {"seconds": 0.0})
-    assert late_errors(row) == pytest.approx([0.2, 0.5])
+    assert stats.late(row.metric("error")[1]) == pytest.approx([0.2, 0.5])
     _, drawn = learning_rates([row], lambda config: (0, "one"), "title")
     assert drawn["mean"].item() == pytest.approx(0.35) and not drawn.solved.item()
 

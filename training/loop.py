@@ -135,7 +135,8 @@ class Trainer:
         on_policy = first and not self.cfg.staleness
         matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
         logp = self._logp(rollout, matters, on_policy)
-        logp.retain_grad()
+        if observed and not logp.is_leaf:
+            logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
         self.optimizer.zero_grad()
         loss.sum().backward()

@@ -19,9 +19,7 @@ def draw(rows):
     bars = pd.DataFrame([line for row in rows if row.has("surplus_1") for line in _surplus(row)])
     for i, row in enumerate(row for row in rows if row.has("surplus_1")):
         found = bars[bars.label == row.label]
-        sides = abs(found[["low", "high"]].sub(found["mean"], axis=0)).fillna(0).to_numpy().T
-        look = looks[row.label] | {"marker": "o", "markersize": 3, "capsize": 2}
-        right.errorbar(found.bin + 0.08 * i, found["mean"], sides, **look)
+        curves.points(right, found.bin + 0.08 * i, found, looks[row.label])
     right.axhline(0, color="#888888", linewidth=0.7, zorder=0)
     right.set_xticks(range(1, len(BINS) + 1), BINS)
     right.set(title=f"(b) misclassified images, step {STEP}", xlabel="concentration of the wrong mass")
