@@ -9,12 +9,16 @@ import pytest
 from analysis import stats
 from analysis.__main__ import main
 from analysis.catalogue import figures
+from tests.helpers import metrics, saved
 
 
 @pytest.fixture
-def runs(cli):
+def runs(tmp_path, monkeypatch):
     """A store with TPO and PG of figure 2, at paper settings but two seeds, and PPO beside them."""
-    cli("-m", "algo=tpo,pg,ppo", "env=sparse_bandit", "seeds=2")
+    monkeypatch.chdir(tmp_path)
+    both = pd.concat([metrics(0, 1), metrics(0, 1).assign(metric="misalignment")])
+    for algo in ("tpo", "pg", "ppo"):
+        saved(tmp_path, both, f"algo={algo}", "env=sparse_bandit")
 
 
 def test_list_names_every_figure(capsys):
@@ -26,7 +30,7 @@ def test_list_names_every_figure(capsys):
 def test_figure_draws_what_there_is_and_says_what_is_missing(runs, tmp_path, capsys):
     assert main(["fig02"]) == 0
     out = capsys.readouterr().out
-    for suffix in ("png", "pdf", "csv"):
+    for suffix in ("png", "pdf"):
         assert (tmp_path / "figures" / f"fig02.{suffix}").stat().st_size > 1000
     assert "GRPO has 0 of 100 seeds; run: python run.py paper=fig02 algo=grpo" in out
     assert "TPO has 2 of 100 seeds" in out

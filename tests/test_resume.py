@@ -2,58 +2,32 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from store.runs import RunStore
-from tests.helpers import ROOT, experiment
+from tests.helpers import experiment
+from tests.processes import finish, start, wait_for_checkpoint
 from training import checkpoint
 from training.experiment import build
 
-BANDIT = ("env=contextual_bandit", "env.num_contexts=20", "train.steps=1500", "train.checkpoint_every=50")
-SEQUENCE = ("env=terminal_reversal", "env.horizon=3", "env.batch=8", "model.d_model=8", "model.layers=1")
-SEQUENCE += ("train.steps=120", "train.checkpoint_every=10", "train.seed_block=2")
+ARGS = ("env=terminal_reversal", "env.horizon=3", "env.batch=8", "model.d_model=8", "model.layers=1", "seeds=4")
+ARGS += ("train.steps=60", "train.checkpoint_every=5", "train.seed_block=2")
 
 
-def start(folder: Path, args: tuple[str, ...]) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "run.py"), "seeds=4", *args, f"runs_dir={folder}"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for_checkpoint(folder: Path, newer_than: float = 0.0) -> float:
-    """Modification time of the first checkpoint that is newer."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for path in folder.glob("*/*/*/checkpoint.pt"):
-            if path.stat().st_mtime > newer_than:
-                return path.stat().st_mtime
-        time.sleep(0.01)
-    raise AssertionError("no checkpoint within a minute")
-
-
-@pytest.mark.parametrize("args", [BANDIT, SEQUENCE], ids=["bandit", "sequence"])
-def test_killed_interrupted_and_resumed_equals_quiet(tmp_path, args):
-    quiet = start(tmp_path / "quiet", args)
-    killed = start(tmp_path / "killed", args)
+def test_killed_interrupted_and_resumed_equals_quiet(tmp_path):
+    quiet = start(tmp_path / "quiet", "whole", ARGS)
+    killed, _ = start(tmp_path / "killed", "first", ARGS)
     first = wait_for_checkpoint(tmp_path / "killed")
     killed.kill()
-    assert killed.wait() == -9
-    interrupted = start(tmp_path / "killed", args)
+    killed.join()
+    interrupted, log = start(tmp_path / "killed", "second", ARGS)
     wait_for_checkpoint(tmp_path / "killed", newer_than=first)
-    interrupted.send_signal(signal.SIGINT)
-    out, _ = interrupted.communicate(timeout=60)
-    assert interrupted.returncode == 130 and "the same command goes on from here" in out
-    quiet_out, _ = quiet.communicate(timeout=120)
-    resumed = start(tmp_path / "killed", args)
-    resumed_out, _ = resumed.communicate(timeout=120)
-    assert quiet.returncode == resumed.returncode == 0, quiet_out + resumed_out
-    assert "resumed at step" in resumed_out
+    os.kill(interrupted.pid, signal.SIGINT)
+    assert "the same command goes on from here" in finish(interrupted, log, code=130)
+    assert "resumed at step" in finish(*start(tmp_path / "killed", "third", ARGS))
+    finish(*quiet)
     (a,), (b,) = RunStore(tmp_path / "quiet").runs(), RunStore(tmp_path / "killed").runs()
     assert a.frame().equals(b.frame())
     assert not any(path.exists() for path in b.checkpoints)

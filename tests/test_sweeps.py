@@ -1,66 +1,32 @@
 """Sweeps in several processes: workers, launches that share the work, and launches that are killed."""
 
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-import torch
 
-import run as command_line
 from launch.kinds import Joblib, cores
 from store.runs import Run, RunStore
 from tests.helpers import ROOT
+from tests.processes import finish, start, wait_for_checkpoint
 
 GRID = ("-m", "algo=tpo,grpo,dg,pg", "env=contextual_bandit", "env.num_contexts=20", "seeds=2")
 GRID += ("train.steps=300", "train.checkpoint_every=30", "train.log_every=10")
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["run", "tests.test_sweeps"])
-
-
-def child(folder: Path, log: Path, args: tuple[str, ...]) -> None:
-    """`python run.py ARGS` in a process of its own, without the table and the curves at its end."""
-    os.dup2(os.open(log, os.O_WRONLY), sys.stdout.fileno())
-    torch.set_num_threads(1)
-    sys.argv = ["run.py", *args, f"runs_dir={folder}"]
-    command_line.job()
-    sys.exit(not {outcome.status for outcome in command_line.outcomes} <= {"done", "skipped"})
 
 
 def command(*args: str) -> list[str]:
     return [sys.executable, str(ROOT / "run.py"), *GRID, *args]
 
 
-def start(folder: Path, name: str, *args: str) -> tuple[BaseProcess, Path]:
-    folder.mkdir(exist_ok=True)
-    log = folder.with_name(f"{folder.name}.{name}.log")
-    log.touch()
-    process = PROCESSES.Process(target=child, args=(folder, log, args or GRID))
-    process.start()
-    return process, log
-
-
-def finish(process: BaseProcess, log: Path) -> str:
-    process.join(120)
-    assert process.exitcode == 0, log.read_text()
-    return log.read_text()
-
-
 def wait_for(log: Path, text: str) -> None:
     deadline = time.monotonic() + 60
     while text not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.01)
-
-
-def wait_for_checkpoint(folder: Path) -> None:
-    while not list(folder.rglob("checkpoint.pt")):
         time.sleep(0.01)
 
 
@@ -81,7 +47,7 @@ def assert_equal(folder: Path, quiet: Path, expected: int = 4) -> None:
 def quiet(tmp_path_factory):
     """The folder of one undisturbed launch, the seconds it trained, and what it said."""
     folder = tmp_path_factory.mktemp("sweeps") / "quiet"
-    process, log = start(folder, "only")
+    process, log = start(folder, "only", GRID)
     wait_for(log, "to train")
     began = time.monotonic()
     wait_for(log, "sweep 4/4")
@@ -96,7 +62,7 @@ def test_a_sweep_says_how_far_it_is(quiet):
 
 
 def test_two_launches_split_the_work(tmp_path, quiet):
-    both = [start(tmp_path / "runs", name) for name in ("one", "two")]
+    both = [start(tmp_path / "runs", name, GRID) for name in ("one", "two")]
     said = [finish(*launch) for launch in both]
     trained = [text.count("step 300/300") for text in said]
     assert min(trained) >= 1 and sum(trained) == 4
@@ -105,10 +71,10 @@ def test_two_launches_split_the_work(tmp_path, quiet):
 
 
 def test_a_run_whose_process_dies_is_taken_over(tmp_path, quiet):
-    victim, _ = start(tmp_path / "runs", "victim", *GRID)
+    victim, _ = start(tmp_path / "runs", "victim", GRID)
     wait_for_checkpoint(tmp_path / "runs")
     os.kill(victim.pid, signal.SIGSTOP)  # alive, so its claim holds
-    heir, log = start(tmp_path / "runs", "heir", *GRID)
+    heir, log = start(tmp_path / "runs", "heir", GRID)
     wait_for(log, "waiting for another process to finish")
     assert "sweep 3/4: 3 done" in log.read_text()
     victim.kill()
@@ -123,7 +89,7 @@ def test_one_of_two_launches_is_killed_at_a_random_moment(tmp_path, quiet, kills
     folder, seconds, _ = quiet
     for kill in range(kills):
         ours = tmp_path / str(kill)
-        (victim, said), other = start(ours, "victim"), start(ours, "other")
+        (victim, said), other = start(ours, "victim", GRID), start(ours, "other", GRID)
         wait_for(said, "to train")
         time.sleep(random.Random(kill).uniform(0, seconds))
         victim.kill()
