@@ -35,10 +35,11 @@ def entries(rows: list[Row]) -> list[Entry]:
     score = (chance - error) / (chance - best); error: as `stats.late` has it; best: the
     lowest mean error on the task; chance: the error at the first record, mean over the methods.
     """
-    tasks: dict[str, list[Row]] = {}
-    for row in rows:
-        tasks.setdefault(json.dumps(_task(row.config), sort_keys=True), []).append(row)
-    compared = {task: found for task, found in tasks.items() if len({label(row.config) for row in found}) > 1}
+    tasks: dict[str, dict[str, Row]] = {}
+    for row in sorted(rows, key=lambda row: row.seeds):
+        # runs of one method that differ in what they record alone: the one with the most seeds stands for them
+        tasks.setdefault(json.dumps(_task(row.config), sort_keys=True), {})[label(row.config)] = row
+    compared = {task: list(found.values()) for task, found in tasks.items() if len(found) > 1}
     names = _names({task: found[0].config for task, found in compared.items()})
     return [entry for task, found in compared.items() for entry in _of_task(names[task], found)]
 
@@ -60,8 +61,8 @@ def by_task(found: list[Entry]) -> pd.DataFrame:
 
 
 def render(board: pd.DataFrame, by: pd.DataFrame) -> list[Table]:
-    """Terminal tables of `leaderboard` and `by_task`."""
-    texts = {"Leaderboard": _texts(board), "Mean score by task, 0 chance, 1 best known": _scores(by)}
+    """Terminal tables of `leaderboard`, and of the best method and the rivals on each task of `by_task`."""
+    texts = {"Leaderboard": _texts(board), "Mean score by task, 0 chance, 1 best known": _best(by)}
     return [tables.terminal(title, frame) for title, frame in texts.items()]
 
 
@@ -107,9 +108,9 @@ def _of_task(name: str, rows: list[Row]) -> list[Entry]:
 
 def _line(method: str, found: list[Entry]) -> dict[str, Any]:
     ours = [entry for entry in found if entry.method == method]
-    scores = np.concatenate([entry.scores for entry in ours])
+    scores = [entry.scores for entry in ours]
     low, high = stats.iqm_interval(scores)
-    line = {"method": method, "tasks": len(ours), "seeds": len(scores), "iqm": float(stats.iqm(scores))}
+    line = {"method": method, "tasks": len(ours), "seeds": sum(map(len, scores)), "iqm": float(stats.iqm(scores))}
     line |= {"low": low, "high": high, "rank": np.mean([_rank(entry, found) for entry in ours])}
     line |= {f"wins_{rival}": _wins(ours, rival, found) for rival in RIVALS}
     return line | {mean: np.mean([getattr(entry, mean) for entry in ours]) for mean in ("rollouts", "seconds")}
@@ -138,7 +139,8 @@ def _seconds(row: Row) -> float:
 def _task(config: dict[str, Any]) -> dict[str, Any]:
     """What methods must share to be compared: all but the method, how it samples, and how many epochs it takes."""
     task = {section: identity(config)[section] for section in ("env", "model", "optim")}
-    return task | {"steps": config["train"]["steps"], "match": config["match"]}
+    train = config["train"]
+    return task | {"steps": train["steps"], "staleness": train.get("staleness", 0), "match": config["match"]}
 
 
 def _names(configs: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -169,6 +171,15 @@ def _texts(board: pd.DataFrame) -> pd.DataFrame:
     shown["rollouts"] = tables.numbers(board.rollouts, "{:,.0f}")
     shown["seconds"] = tables.numbers(board.seconds, "{:.3g}")
     return shown.astype(str)
+
+
+def _best(by: pd.DataFrame) -> pd.DataFrame:
+    """A line per task, since all methods side by side are wider than a terminal."""
+    shown = pd.DataFrame({"task": list(by), "methods": by.notna().sum().astype(str).tolist()})
+    shown["best"] = by.idxmax().tolist()
+    for rival in RIVALS:
+        shown[rival] = tables.numbers(by.reindex([rival]).iloc[0], "{:.2f}")
+    return shown
 
 
 def _scores(by: pd.DataFrame) -> pd.DataFrame:

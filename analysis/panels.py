@@ -46,7 +46,8 @@ class Setting:
 
 
 def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
-    """A row of panels, each with its own axes, of the metrics that training recorded."""
+    """A row of panels, each with its own axes, of the metrics that training recorded; none for what was not run."""
+    panels = tuple(panel for panel in panels if any(panel.shows(row.config) and row.has(panel.metric) for row in rows))
     figure, axes = style.panels(len(panels), style.COLUMN if len(panels) == 1 else style.PANEL * 1.3)
     rows = told_apart(rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows])
     looks, drawn = curves.looks(rows), []

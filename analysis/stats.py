@@ -78,19 +78,26 @@ def predicted(statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray,
     return float(low), float(high)
 
 
-def iqm(values: np.ndarray) -> np.ndarray:
-    """Interquartile mean over the last axis: the mean of what is left without the best and the worst quarter."""
-    from scipy.stats import trim_mean
+def iqm(tasks: list[np.ndarray]) -> np.ndarray:
+    """Interquartile mean over the seeds of tasks (..., seeds): the mean of what is left without the best quarter and
+    the worst. Tasks weigh the same, however many seeds each has.
+    """
+    values = np.concatenate(tasks, axis=-1)
+    weights = np.concatenate([np.full(task.shape[-1], 1 / task.shape[-1] / len(tasks)) for task in tasks])
+    order = values.argsort(axis=-1)
+    weights = weights[order]
+    ends = weights.cumsum(axis=-1)
+    inside = (np.minimum(ends, 0.75) - np.maximum(ends - weights, 0.25)).clip(0)
+    return (inside * np.take_along_axis(values, order, axis=-1)).sum(axis=-1) / inside.sum(axis=-1)
 
-    return trim_mean(values, 0.25, axis=-1)
 
-
-def iqm_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the interquartile mean of values (n,); NaN for fewer than two."""
-    if len(values) < 2:
+def iqm_interval(tasks: list[np.ndarray]) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the interquartile mean, over the seeds of each task; NaN for one in all."""
+    if sum(len(task) for task in tasks) < 2:
         return np.nan, np.nan
-    chosen = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(iqm(values[chosen]), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    rng = np.random.default_rng(0)
+    drawn = [task[rng.integers(len(task), size=(RESAMPLES, len(task)))] for task in tasks]
+    low, high = np.quantile(iqm(drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

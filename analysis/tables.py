@@ -47,7 +47,7 @@ def terminal(title: str, frame: pd.DataFrame, lines: bool = False, names: int = 
     """A frame of text for the terminal, `names` columns of which are names; `lines` between its rows."""
     table = Table(title=title, title_justify="left", show_lines=lines)
     for place, column in enumerate(frame):
-        table.add_column(str(column), justify="left" if place < names else "right")
+        table.add_column(str(column), justify="left" if place < names else "right", no_wrap=place < names and not lines)
     for line in frame.itertuples(index=False):
         table.add_row(*line)
     return table

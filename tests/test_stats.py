@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import trim_mean
 
 from analysis import stats
 from analysis.measures import Arrival, Mean
@@ -10,10 +11,14 @@ STEPS = np.arange(1, 101)
 
 
 def test_interquartile_mean_leaves_out_the_outer_quarters():
-    assert stats.iqm(np.array([100.0, 1, 2, 3, 4, 5, 6, -50])) == pytest.approx(3.5)
-    low, high = stats.iqm_interval(np.random.default_rng(0).normal(5, 1, 100))
+    assert stats.iqm([np.array([100.0, 1, 2, 3, 4, 5, 6, -50])]) == pytest.approx(3.5)
+    odd = np.random.default_rng(1).normal(size=(3, 40))
+    assert stats.iqm([odd]) == pytest.approx(trim_mean(odd, 0.25, axis=-1))
+    many, few = np.zeros(300), np.ones(3)
+    assert stats.iqm([many, few]) == pytest.approx(0.5)  # a task with a hundred times the seeds weighs no more
+    low, high = stats.iqm_interval([np.random.default_rng(0).normal(5, 1, 100)])
     assert 4.6 < low < 5 < high < 5.4
-    assert all(np.isnan(stats.iqm_interval(np.array([1.0]))))
+    assert all(np.isnan(stats.iqm_interval([np.array([1.0])])))
 
 
 def test_probability_of_improvement_counts_pairs_and_halves_ties():
