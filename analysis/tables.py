@@ -47,7 +47,9 @@ def terminal(title: str, frame: pd.DataFrame, lines: bool = False, names: int = 
     """A frame of text for the terminal, `names` columns of which are names; `lines` between its rows."""
     table = Table(title=title, title_justify="left", show_lines=lines)
     for place, column in enumerate(frame):
-        table.add_column(str(column), justify="left" if place < names else "right", no_wrap=place < names and not lines)
+        name = place < names
+        head = str(column) if name else str(column).replace(" ", "\n", 1)
+        table.add_column(head, justify="left" if name else "right", no_wrap=not name)
     for line in frame.itertuples(index=False):
         table.add_row(*line)
     return table

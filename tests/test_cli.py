@@ -111,7 +111,7 @@ def test_a_run_ends_with_a_table_and_its_paths(cli, tmp_path):
     code, out = cli("seeds=3", "train.steps=5")
     (run,) = RunStore(tmp_path / "runs").runs()
     assert code == 0
-    assert "final error [95 %]" in out and "steps to 1 %" in out
+    assert "error [95 %]" in out and "to 1 %" in out
     assert str(run.path.relative_to(tmp_path)) in out
     assert run.curve.stat().st_size > 1000 and run.curve.name in out
     assert run.seeds_done() == [0, 1, 2]
