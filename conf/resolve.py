@@ -63,8 +63,9 @@ class Experiment:
 
 
 def discover(package: ModuleType) -> dict[str, type]:
-    """{name: class} of the named dataclasses in a package's modules."""
-    modules = [importlib.import_module(f"{package.__name__}.{i.name}") for i in pkgutil.iter_modules(package.__path__)]
+    """{name: class} of the named dataclasses in the modules of a package and of those inside it."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    modules = [importlib.import_module(module.name) for module in found]
     found = [c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__]
     return {c.name: c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)}
 

@@ -1,0 +1,66 @@
+"""The child process that grades answers: it imports one rule, gives up what it does not need, and serves a pipe.
+
+In: pickled lists of (facts, completion). Out: per answer one FRAME of (failed, solved, score), as soon as it is known.
+"""
+
+import importlib
+import os
+import pickle
+import resource
+import struct
+import sys
+import time
+
+FRAME = struct.Struct("<??d")
+READY = b"r"
+CPU_SECONDS = 2  # per answer
+MEMORY = 2 * 2**30  # bytes of address space
+
+
+def serve(name: str) -> None:
+    """Grade with the rule "module:function" until the pipe closes."""
+    module, function = name.split(":")
+    rule = getattr(importlib.import_module(module), function)
+    replies = _leave_only_pipes()
+    _limit()
+    os.write(replies, READY)
+    while True:
+        try:
+            work = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        for facts, completion in work:
+            _allow_cpu()
+            os.write(replies, FRAME.pack(*_graded(rule, facts, completion)))
+
+
+def _graded(rule, facts: dict, completion: str) -> tuple[bool, bool, float]:
+    try:
+        score, solved = rule(facts, completion)
+    except Exception:  # whatever an answer provokes is its own fault; the parent counts it
+        return True, False, 0.0
+    return False, bool(solved), min(1.0, max(0.0, float(score)))
+
+
+def _leave_only_pipes() -> int:
+    """A descriptor for replies; whatever a rule prints goes nowhere."""
+    replies, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return replies
+
+
+def _limit() -> None:
+    for what, most in {
+        resource.RLIMIT_AS: MEMORY,
+        resource.RLIMIT_NOFILE: 0,  # nothing can be opened from here on: no file, no socket, no other program
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    }.items():
+        resource.setrlimit(what, (most, most))
+
+
+def _allow_cpu() -> None:
+    """The kernel ends this process once the next answer has used its share, even if the parent is gone."""
+    used = int(time.process_time()) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, resource.RLIM_INFINITY))
