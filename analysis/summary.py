@@ -17,7 +17,7 @@ def conclude(outcomes: list, console: Console) -> int:
     rows = [Row(o.run.config(), label(o.run.config()), o.run, o.seeds) for o in finished]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
         _show([row for row in rows if row.config["env"]["name"] == env], env, console)
-    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy")]
+    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "warmed")]
     for outcome in problems:
         where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
         text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"
