@@ -33,7 +33,8 @@ def spelled_out(argv: list[str]) -> list[str]:
     found = []
     for arg in argv:
         key, _, value = arg.partition("=")
-        of_hub = key == "model" and value and ("/" in value or Path(value).is_dir())
+        ours = (Path(__file__).parent / "model" / f"{value}.yaml").exists()
+        of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
         found += ["model=hf", f"model.path='{value}'"] if of_hub else [arg]
     return found
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 import re
 import tempfile
@@ -149,6 +150,12 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
     if model.stacked != experiment.optim.stacked:
         allowed = "adamw_clipped, which is for language models alone"
         raise MisfitError(f"optim={cfg.optim.name}: model={cfg.model.name} does not fit it; allowed: {allowed}")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and not in_words:
+        raise MisfitError(f"{processes} processes: env={cfg.env.name} trains in one; use launch=joblib for a grid")
+    most = min(getattr(env, "batch", 1), train.eval_problems)
+    if processes > most and in_words:
+        raise MisfitError(f"{processes} processes: only {most} problems to share; raise env.batch or train.eval_problems")
     if train.eval_every is not None and not in_words:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
     if train.phase == "sft" and not getattr(model, "warm_accuracy", 0):
@@ -217,7 +224,10 @@ def _device(value: Any) -> torch.device:
     _choice("device", value, ("auto", "cpu", "cuda"))
     if value == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: this machine has no usable CUDA device; allowed here: auto, cpu")
-    return torch.device("cuda" if value != "cpu" and torch.cuda.is_available() else "cpu")
+    if value == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # torchrun and accelerate launch give each process of a machine a GPU of its own
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
 
 
 def _runs_dir(value: Any) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from algorithms.base import Batch
@@ -12,6 +13,7 @@ from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
 from envs.rlvr.verify import Grade, Pending
 from models.base import Policy, take
+from training import ranks
 from training.sampling import Rollout
 
 
@@ -20,7 +22,7 @@ class Answers:
     """K completions to each of B problems, while they are graded.
 
     prompts (1,B,P), padded on the left, and tokens (1,B,K,T), padded on the right, by -1 · logp (1,B,K,T) as the engine
-    gave it · truncated (1,B,K) bool · texts and grades: B*K of them · seconds that it took to draw them
+    gave it · truncated (1,B,K) bool · texts: those that this process drew · seconds that it took to draw them
     """
 
     prompts: Tensor
@@ -32,10 +34,11 @@ class Answers:
     seconds: float
 
     def grades(self) -> list[Grade]:
-        return self.pending.result()
+        """One of each completion, in order."""
+        return ranks.together(self.pending.result())
 
 
-def answer(env: TextEnv, policy: Policy, problems: Sequence[Problem], k: int, uniforms: Tensor | None) -> Answers:
+def answer(env: TextEnv, policy: Policy, problems: list[Problem], k: int, uniforms: Tensor | None) -> Answers:
     """`k` completions of each problem, drawn with uniforms (len(problems) * k, max_new_tokens), or the likeliest.
 
     Raises ValueError for a prompt that leaves no room for its completion.
@@ -48,19 +51,24 @@ def answer(env: TextEnv, policy: Policy, problems: Sequence[Problem], k: int, un
             f"env.max_new_tokens={env.max_new_tokens}: with a prompt of {longest} tokens that is more than the model's "
             f"window of {policy.window}; lower it, or use a model with a longer window"
         )
-    drawn = policy.complete(prompts, k, uniforms, env.max_new_tokens)
-    lengths = drawn.lengths.tolist()
-    texts = [decode(row[:n], policy.tokenizer) for row, n in zip(drawn.tokens.tolist(), lengths, strict=True)]
-    asked = [problem for problem in problems for _ in range(k)]
-    counts = torch.arange(max(lengths), device=drawn.tokens.device) < drawn.lengths.unsqueeze(1)
+    mine = ranks.share(len(problems))
+    numbers = None if uniforms is None else uniforms[mine.start * k : mine.stop * k]
+    drawn = policy.complete(prompts[mine], k, numbers, env.max_new_tokens)
+    rows = zip(drawn.tokens.tolist(), drawn.lengths.tolist(), strict=True)
+    texts = [decode(row[:n], policy.tokenizer) for row, n in rows]
+    pending = env.submit([problem for problem in problems[mine] for _ in range(k)], texts)
+    lengths, truncated = ranks.together(drawn.lengths), ranks.together(drawn.truncated)
+    longest, room = int(lengths.max()), (0, env.max_new_tokens - drawn.tokens.shape[1])
+    tokens, logp = (ranks.together(F.pad(x, room))[:, :longest] for x in (drawn.tokens, drawn.logp))
+    counts = torch.arange(longest, device=tokens.device) < lengths.unsqueeze(1)
     shape = (1, len(problems), k, -1)
     return Answers(
-        prompts=prompt_tensor(prompts).to(counts.device),
-        tokens=torch.where(counts, drawn.tokens[:, : counts.shape[1]], -1).view(shape),
-        logp=drawn.logp[:, : counts.shape[1]].view(shape),
-        truncated=drawn.truncated.view(1, len(problems), k),
+        prompts=prompt_tensor(prompts).to(tokens.device),
+        tokens=torch.where(counts, tokens, -1).view(shape),
+        logp=logp.view(shape),
+        truncated=truncated.view(shape[:3]),
         texts=texts,
-        pending=env.submit(asked, texts),
+        pending=pending,
         seconds=time.monotonic() - start,
     )
 

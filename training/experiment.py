@@ -10,7 +10,7 @@ from rich.console import Console
 
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
-from training import checkpoint, warmstart
+from training import checkpoint, ranks, warmstart
 from training.loop import History, Trainer, layout
 from training.noise import Noise
 from training.progress import Reporter
@@ -20,7 +20,7 @@ CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchm
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: "done", "skipped", "busy", "warmed", "failed" or "refused", and why."""
+    """What became of one experiment: "done", "skipped", "busy", "followed", "failed" or "refused", and why."""
 
     label: str
     status: str
@@ -32,10 +32,13 @@ class Outcome:
 
 def execute(experiment, console: Console) -> Outcome:
     """Train the seeds that the store lacks; a failure is recorded there and returned, not raised."""
+    ranks.start(experiment.device)
     label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
+    if ranks.rank() > 0:
+        return _follow(experiment, label)
     if experiment.train.phase == "sft":
         warmstart.warmed(experiment, console)
-        return Outcome(f"warm start for {label}", "warmed")
+        return Outcome(f"warm start for {label}", "done")
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     try:
@@ -48,13 +51,16 @@ def execute(experiment, console: Console) -> Outcome:
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
             if not missing:
+                ranks.told(())
                 run.settle()
                 return outcome
             if warmstart.wants(experiment):
                 experiment = warmstart.warmed(experiment, console)
+            ranks.told(missing)
             seconds = sum(_train(experiment, block, run, label, console) for block in blocks(experiment, missing))
             return Outcome(label, "done", run, experiment.seeds, seconds)
     except RunBusy:
+        ranks.told(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
@@ -62,6 +68,26 @@ def execute(experiment, console: Console) -> Outcome:
         run.fail(error)
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
         return Outcome(label, "failed", run, experiment.seeds, message=f"{type(error).__name__}: {error}")
+
+
+def _follow(experiment, label: str) -> Outcome:
+    """What every process but the first does: train with it, and neither store nor show anything."""
+    if experiment.train.phase == "rl":
+        missing = ranks.told(None)
+        if missing and warmstart.wants(experiment):
+            experiment = warmstart.warmed(experiment, Console(quiet=True))
+        for block in blocks(experiment, missing):
+            _restored(build(experiment, block)).run()
+    return Outcome(label, "followed")
+
+
+def _restored(trainer: Trainer) -> Trainer:
+    """The trainer in the state of the first process, where that one goes on from a checkpoint."""
+    if ranks.told(trainer.step):
+        state = ranks.told(trainer.state_dict())
+        if ranks.rank() > 0:
+            trainer.load_state_dict(state)
+    return trainer
 
 
 def explain_memory(error: Exception, experiment) -> Exception:
@@ -106,6 +132,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     if experiment.force:
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
+    _restored(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:

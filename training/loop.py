@@ -10,7 +10,7 @@ from torch import Tensor
 from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import MicroBatches, Policy
-from training import diagnostics, penalty, surplus
+from training import diagnostics, penalty, ranks, surplus
 from training.completions import completions
 from training.evaluation import evaluate
 from training.lag import Lagging
@@ -120,6 +120,7 @@ class Trainer:
         self.layout = layout(env, objective, sampler)
         self.in_words = self.layout == "completions"
         self.sampler = completions if self.in_words else SAMPLERS[self.layout]
+        self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
         self.reference = self._split(policy.reference()) if cfg.kl_beta else None
         self.lagging = Lagging(policy, cfg.staleness)
@@ -207,23 +208,25 @@ class Trainer:
             loss = loss + self.cfg.kl_beta * of_penalty["kl_reference"]
         self.optimizer.zero_grad()
         loss.sum().backward()
-        if size is not None:
+        if self.in_two_passes:
             # a loss couples the candidates of a group, so it cannot be split; its gradient on their log-probs can
             rollout.backward(matters, self.policy, logp.grad, size)
+            ranks.sum_gradients(self.optimizer.params)
         grad_norm = self.optimizer.grad_norm()
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
         return grad_norm, info | of_penalty
 
-    def _split(self, policy: Policy) -> Policy | MicroBatches:
-        return policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+    def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
+        policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+        return policy if ranks.size() == 1 else ranks.Shares(policy)
 
     def _logp(self, rollout: Rollout, matters: Tensor | None, on_policy: bool) -> Tensor:
-        """Log-probs that need a gradient; with micro-batches they are a leaf, off the graph of the policy."""
+        """Log-probs that need a gradient; in two passes they are a leaf, off the graph of the policy."""
         if matters is None:
             return rollout.logp(self.policy)
-        if self.cfg.micro_batch is None:
+        if not self.in_two_passes:
             return rollout.logp_where(matters, self.policy)
         if on_policy:
             return rollout.batch.logp_old.clone().requires_grad_()

@@ -9,6 +9,7 @@ from torch import Tensor
 from algorithms.base import Batch, Objective
 from envs.base import Env
 from models.base import Policy, draw, take
+from training import ranks
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,14 @@ class Rollout:
         asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_row, rows))
         return per_row.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
 
-    def backward(self, matters: Tensor, policy: Policy, grad: Tensor, size: int) -> None:
-        """Add d(logp) / d(theta) times grad (*L,B,K,T) to the gradients of the policy, `size` rows at a time."""
-        grad = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1)
-        for rows in _first(matters).split(size, dim=1):
+    def backward(self, matters: Tensor, policy: Policy, grad: Tensor, size: int | None) -> None:
+        """Add d(logp) / d(theta) times grad (*L,B,K,T) to the gradients of the policy, `size` rows at a time.
+
+        Where several processes train the policy, each adds what comes of its share of the rows.
+        """
+        grad, rows = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
+        rows = rows[:, ranks.share(rows.shape[1])]
+        for rows in rows.split(size or max(1, rows.shape[1]), dim=1) if rows.numel() else ():
             (self.logp(policy, rows).reshape(*rows.shape, -1) * take(grad, rows)).sum().backward()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
+from training import ranks
 from training.completions import prompt_tensor
 from training.evaluation import evaluate
 from training.noise import Noise
@@ -56,7 +57,8 @@ def _make(experiment, folder: Path, console: Console) -> None:
     plain = dataclasses.replace(model, dtype="float32", lora_rank=None, engine="hf", gradient_checkpointing=False)
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
-    accuracy, steps = train(experiment.env, policy, noise, model, console)
+    with ranks.apart():
+        accuracy, steps = train(experiment.env, policy, noise, model, console)
     made = {"accuracy": accuracy, "steps": steps, "seconds": time.monotonic() - start, "settings": model.recipe()}
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
