@@ -13,7 +13,9 @@ PRESENTATION = {
     "train": ("checkpoint_every", "seed_block", "micro_batch"),
 }
 # settings at whose value a run is the one that never heard of them
-NEUTRAL = {"train": {"staleness": 0}}
+NEUTRAL = {
+    "train": {"staleness": 0, "kl_beta": 0, "eval_every": None, "eval_problems": 256, "eval_split": "test", "phase": "rl"}
+}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The training loop: contexts -> candidates -> scores -> epochs x (loss, step) -> metrics, all seeds at once."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,11 +10,16 @@ from torch import Tensor
 from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import MicroBatches, Policy
-from training import diagnostics, surplus
+from training import diagnostics, penalty, ranks, surplus
+from training.completions import completions
+from training.evaluation import evaluate
 from training.lag import Lagging
 from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
+
+PHASES = ("rl", "sft")
+SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,15 @@ class TrainConfig:
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
-    micro_batch       prompts of each seed that pass through the policy at once; null: the whole batch. It changes
-                      memory, not results
+    micro_batch       prompts of each seed that pass through the policy at once, of a language model completions; null:
+                      the whole batch. It changes memory, not results
     diagnostics       also record what `training.diagnostics` computes, and the objective's own metrics
+    kl_beta           weight of a penalty for leaving the first policy (`training.penalty`), beside the objective's own
+    eval_every        of a language model, steps between two evaluations on eval_problems problems of eval_split, beside
+                      those before the first step and after the last; null: only these two
+    phase             rl, or sft: only the warm start of a model that has one
 
-    Raises ValueError for a count below 1, or staleness below 0.
+    Raises ValueError for a count below 1, a value below 0, or an unknown word.
     """
 
     steps: int = 100
@@ -42,11 +52,19 @@ class TrainConfig:
     seed_block: int | None = None
     micro_batch: int | None = None
     diagnostics: bool = False
+    kl_beta: float = 0.0
+    eval_every: int | None = None
+    eval_problems: int = 256
+    eval_split: str = "test"
+    phase: str = "rl"
 
     def __post_init__(self):
-        for key in ("steps", "log_every", "checkpoint_every"):
+        for key in ("steps", "log_every", "checkpoint_every", "eval_problems"):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
-        for key in ("epochs", "seed_block", "micro_batch"):
+        require(self.kl_beta >= 0, "kl_beta", self.kl_beta, ">= 0")
+        require(self.eval_split in SPLITS, "eval_split", self.eval_split, f"one of {', '.join(SPLITS)}")
+        require(self.phase in PHASES, "phase", self.phase, f"one of {', '.join(PHASES)}")
+        for key in ("epochs", "seed_block", "micro_batch", "eval_every"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
         require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
 
@@ -59,15 +77,25 @@ def layout(env: Env, objective: Objective, sampler: str) -> str:
 
 @dataclass
 class History:
-    """Metrics (S,) at each recorded step; a seed is NaN from the step at which it turned non-finite."""
+    """Metrics (S,), each with the steps at which it was recorded; NaN from where a seed turned non-finite."""
 
-    steps: list[int] = field(default_factory=list)
+    at: dict[str, list[int]] = field(default_factory=dict)
     values: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def append(self, step: int, metrics: dict[str, Tensor]) -> None:
-        self.steps.append(step)
         for name, value in metrics.items():
+            self.at.setdefault(name, []).append(step)
             self.values.setdefault(name, []).append(value.detach())
+
+    @property
+    def steps(self) -> list[int]:
+        """All steps at which something was recorded."""
+        return sorted(set().union(*self.at.values()))
+
+    def newest(self) -> tuple[int, dict[str, Tensor]]:
+        """The last step at which something was recorded, and what."""
+        last = max((steps[-1] for steps in self.at.values()), default=0)
+        return last, {name: self.values[name][-1] for name, steps in self.at.items() if steps[-1] == last}
 
     def arrays(self) -> dict:
         """{metric: numpy array (steps, S)}."""
@@ -90,8 +118,11 @@ class Trainer:
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
-        self.sampler = SAMPLERS[self.layout]
+        self.in_words = self.layout == "completions"
+        self.sampler = completions if self.in_words else SAMPLERS[self.layout]
+        self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
+        self.reference = self._split(policy.reference()) if cfg.kl_beta else None
         self.lagging = Lagging(policy, cfg.staleness)
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
@@ -99,9 +130,12 @@ class Trainer:
         self.alive = torch.ones(len(noise.seeds), dtype=torch.bool, device=noise.device)
         self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
         self.history = History()
+        self.samples: list[dict] = []  # of evaluations, until someone takes them
 
     def run(self, after_step: Callable[["Trainer"], None] = lambda trainer: None) -> History:
         """Train to the last step, calling `after_step` after each one."""
+        if self.step == 0:
+            self.history.append(0, self._held_out())
         while self.step < self.cfg.steps:
             self._train_step()
             after_step(self)
@@ -115,11 +149,14 @@ class Trainer:
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
+        logp_ref, start = self._reference(rollout), time.monotonic()
         for epoch in range(self.epochs):
-            grad_norm, info = self._epoch(rollout, epoch == 0)
+            grad_norm, info = self._epoch(rollout, epoch == 0, logp_ref)
             if logged and epoch == 0:
                 metrics |= self.env.gradient_metrics(self.policy) | info
             self.optimizer.step(self.alive, grad_norm)
+        if rollout.tokens:
+            metrics |= self._speed(self.epochs * rollout.tokens, start)
         self.steps_alive += self.alive
         if logged and self.cfg.diagnostics:
             with torch.no_grad():
@@ -127,35 +164,69 @@ class Trainer:
         if logged:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             metrics |= self._surplus()
-            self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
+        found = (metrics if logged else {}) | self._held_out()
+        self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in found.items()})
 
-    def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
+    def _held_out(self) -> dict[str, Tensor]:
+        """What `evaluate` finds, when it is due: before the first step, after the last, and every eval_every steps."""
+        every, step = self.cfg.eval_every or self.cfg.steps, self.step
+        if not self.in_words or (step % every and step < self.cfg.steps):
+            return {}
+        noise, cfg = self.noise.at(step), self.cfg
+        metrics, samples = evaluate(self.env, self.policy, noise, cfg.eval_split, cfg.eval_problems)
+        self.samples += [{"seed": self.noise.seeds[0], "step": step} | sample for sample in samples]
+        return metrics
+
+    def take_samples(self) -> list[dict]:
+        """The completions of evaluations since it was last called."""
+        taken, self.samples = self.samples, []
+        return taken
+
+    def _speed(self, tokens: int, start: float) -> dict[str, Tensor]:
+        if torch.device(self.noise.device).type == "cuda":
+            torch.cuda.synchronize()
+        return {"update_tokens_per_second": torch.full(self.alive.shape, tokens / (time.monotonic() - start))}
+
+    def _reference(self, rollout: Rollout) -> Tensor | None:
+        """Log-probs of the first policy, where leaving it costs."""
+        with torch.no_grad():
+            return None if self.reference is None else rollout.logp(self.reference)
+
+    def _epoch(self, rollout: Rollout, first: bool, logp_ref: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gradients in place; their norm (S,) and, where asked, metrics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
         on_policy = first and not self.cfg.staleness
         matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
+        if logp_ref is not None and matters is not None:
+            matters = torch.ones_like(matters)  # the penalty pulls on what the objective leaves alone
         logp = self._logp(rollout, matters, on_policy)
         logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
+        of_penalty = {}
+        if logp_ref is not None:
+            of_penalty["kl_reference"] = penalty.k3(logp, logp_ref, rollout.batch.mask)
+            loss = loss + self.cfg.kl_beta * of_penalty["kl_reference"]
         self.optimizer.zero_grad()
         loss.sum().backward()
-        if size is not None:
+        if self.in_two_passes:
             # a loss couples the candidates of a group, so it cannot be split; its gradient on their log-probs can
             rollout.backward(matters, self.policy, logp.grad, size)
+            ranks.sum_gradients(self.optimizer.params)
         grad_norm = self.optimizer.grad_norm()
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
-        return grad_norm, info
+        return grad_norm, info | of_penalty
 
-    def _split(self, policy: Policy) -> Policy | MicroBatches:
-        return policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+    def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
+        policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+        return policy if ranks.size() == 1 else ranks.Shares(policy)
 
     def _logp(self, rollout: Rollout, matters: Tensor | None, on_policy: bool) -> Tensor:
-        """Log-probs that need a gradient; with micro-batches they are a leaf, off the graph of the policy."""
+        """Log-probs that need a gradient; in two passes they are a leaf, off the graph of the policy."""
         if matters is None:
             return rollout.logp(self.policy)
-        if self.cfg.micro_batch is None:
+        if not self.in_two_passes:
             return rollout.logp_where(matters, self.policy)
         if on_policy:
             return rollout.batch.logp_old.clone().requires_grad_()
@@ -185,7 +256,7 @@ class Trainer:
             "policy": self.policy.state_dict(),
             "past": list(self.lagging.past),
             "optimizer": self.optimizer.state_dict(),
-            "steps": self.history.steps,
+            "at": self.history.at,
             "values": {name: torch.stack(v) for name, v in self.history.values.items()},
         }
 
@@ -194,4 +265,4 @@ class Trainer:
         self.policy.load_state_dict(state["policy"])
         self.lagging.past.extend(state.get("past", ()))
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history = History(state["steps"], {name: list(v) for name, v in state["values"].items()})
+        self.history = History(state["at"], {name: list(v) for name, v in state["values"].items()})

@@ -53,6 +53,7 @@ class TextEnv(Env):
             samplers=dict.fromkeys(("single", "group", "set"), "completions"),
             groups={"group": self.candidates, "set": self.candidates},
             chance=1.0,
+            tokenizer=self.tokenizer,
             tokens={"completions": self.batch * self.candidates * self.max_new_tokens},
         )
 
