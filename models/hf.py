@@ -9,6 +9,7 @@ import torch
 
 from algorithms.base import require
 from models.language import LanguagePolicy, stops
+from rollouts import vllm
 from rollouts.base import Engine
 from rollouts.hf import HFEngine
 
@@ -26,8 +27,10 @@ class LanguageModelConfig:
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
-    rollout_rows    completions that the engine hf draws at once; null: all. It changes memory, not results
-    vllm_memory     share of a GPU's memory for the engine vllm
+    rollout_rows    completions drawn at once; null: all, with vllm 256. It changes memory, not results
+    vllm_memory     share of a GPU's memory for the engine vllm, while it draws
+    vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
+    vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start
     max_mismatch    mean |log-prob of the engine - that of the trainer| per token, in nats, at which a run stops
 
     Raises ValueError for what is not among these, or a missing library.
@@ -43,12 +46,14 @@ class LanguageModelConfig:
     engine: str = "hf"
     rollout_rows: int | None = None
     vllm_memory: float = 0.3
+    vllm_window: int | None = None
+    vllm_eager: bool = False
     max_mismatch: float = 0.1
 
     def __post_init__(self):
         require(self.dtype in ("auto", *DTYPES), "dtype", self.dtype, f"one of auto, {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
-        for key in ("lora_rank", "rollout_rows"):
+        for key in ("lora_rank", "rollout_rows", "vllm_window"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
         require(self.lora_alpha >= 1, "lora_alpha", self.lora_alpha, ">= 1")
         require(0 < self.vllm_memory < 1, "vllm_memory", self.vllm_memory, "in (0, 1)")
@@ -57,7 +62,7 @@ class LanguageModelConfig:
         if self.lora_rank:
             _installed("peft", "rlvr", f"{self.name} with lora_rank={self.lora_rank}")
         if self.engine == "vllm":
-            _installed("vllm", "vllm", "engine=vllm")
+            vllm.check()
 
     def build(self, spec, noise) -> LanguagePolicy:
         """The policy of the one seed of `noise`; raises ValueError where the model cannot be loaded or does not fit."""
@@ -67,15 +72,18 @@ class LanguageModelConfig:
             model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
             if self.lora_rank:
                 model = _adapted(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(model, tokenizer, seed)
+        engine = self._engine(stops(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
         raise NotImplementedError
 
-    def _engine(self, model: Any, tokenizer: Any, seed: int) -> Engine:
-        return HFEngine(stops(model, tokenizer), self.rollout_rows)
+    def _engine(self, stops: list[int]) -> Engine:
+        if self.engine == "hf":
+            return HFEngine(stops, self.rollout_rows)
+        rows = self.rollout_rows or vllm.ROWS
+        return vllm.VLLMEngine(stops, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,9 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if Path(path).is_dir() and not (Path(path) / "config.json").exists():
-        raise ValueError(f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)")
+        raise ValueError(
+            f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)

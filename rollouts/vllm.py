@@ -1,5 +1,6 @@
 """Completions drawn by vLLM in this process, from weights that are pushed into it while they are trained."""
 
+import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +23,16 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
+ROWS = 256
 CPU_CACHE = 2**28  # bytes of keys and values on a machine without a GPU
+
+
+def check() -> None:
+    """Raise ValueError where vLLM is missing, or would have to share its work."""
+    if importlib.util.find_spec("vllm") is None:
+        raise ValueError(INSTALL)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("engine=vllm: draws in one process, and several were started; use model.engine=hf")
 
 
 class VLLMEngine(Engine):
@@ -34,13 +44,12 @@ class VLLMEngine(Engine):
     window  the most tokens of a prompt with its completion; None: the model's own window
     eager   on a GPU, no CUDA graphs: slower, in less memory and with a shorter start
 
-    Raises ValueError without vLLM, and RuntimeError where vLLM does not start.
+    Raises RuntimeError where vLLM does not start.
     """
 
-    def __init__(self, stops, rows: int = 256, memory: float = 0.3, window: int | None = None, eager: bool = False):
+    def __init__(self, stops, rows: int = ROWS, memory: float = 0.3, window: int | None = None, eager: bool = False):
         self.stops, self.rows, self.memory, self.window, self.eager = list(stops), rows, memory, window, eager
         self.device, self.llm, self.asleep = torch.device("cpu"), None, False
-        _vllm()
 
     def push(self, model) -> None:
         self.device = model.device
@@ -144,8 +153,6 @@ def _base(model) -> Any:
 def _vllm() -> Any:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import vllm
-    except ImportError as error:
-        raise ValueError(INSTALL) from error
+    import vllm
+
     return vllm
