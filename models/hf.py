@@ -26,8 +26,10 @@ class LanguageModelConfig:
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
-    rollout_rows    completions that the engine hf draws at once; null: all. It changes memory, not results
+    rollout_rows    completions that the engine draws at once; null: all, of vllm as many as it takes by itself. It
+                    changes memory, not results
     vllm_memory     share of a GPU's memory for the engine vllm
+    vllm_window     the most tokens of a prompt with its completion there; null: the model's window
     max_mismatch    mean |log-prob of the engine - that of the trainer| per token, in nats, at which a run stops
 
     Raises ValueError for what is not among these, or a missing library.
@@ -43,12 +45,13 @@ class LanguageModelConfig:
     engine: str = "hf"
     rollout_rows: int | None = None
     vllm_memory: float = 0.3
+    vllm_window: int | None = None
     max_mismatch: float = 0.1
 
     def __post_init__(self):
         require(self.dtype in ("auto", *DTYPES), "dtype", self.dtype, f"one of auto, {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
-        for key in ("lora_rank", "rollout_rows"):
+        for key in ("lora_rank", "rollout_rows", "vllm_window"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
         require(self.lora_alpha >= 1, "lora_alpha", self.lora_alpha, ">= 1")
         require(0 < self.vllm_memory < 1, "vllm_memory", self.vllm_memory, "in (0, 1)")
@@ -61,21 +64,29 @@ class LanguageModelConfig:
 
     def build(self, spec, noise) -> LanguagePolicy:
         """The policy of the one seed of `noise`; raises ValueError where the model cannot be loaded or does not fit."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # of each tensor that is read or written
         seed = int(noise.uniform("init", 1).item() * 2**24)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
             if self.lora_rank:
                 model = _adapted(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(model, tokenizer, seed)
+        engine = self._engine(model, tokenizer)
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
         raise NotImplementedError
 
-    def _engine(self, model: Any, tokenizer: Any, seed: int) -> Engine:
-        return HFEngine(stops(model, tokenizer), self.rollout_rows)
+    def _engine(self, model: Any, tokenizer: Any) -> Engine:
+        if self.engine == "hf":
+            return HFEngine(stops(model, tokenizer), self.rollout_rows)
+        from rollouts.vllm import VLLMEngine
+
+        rows = {} if self.rollout_rows is None else {"rows": self.rollout_rows}
+        return VLLMEngine(stops(model, tokenizer), memory=self.vllm_memory, window=self.vllm_window, **rows)
 
 
 @dataclass(frozen=True)
