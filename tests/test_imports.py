@@ -57,6 +57,8 @@ def test_modules_keep_to_their_budget():
     [
         (("analysis.__main__", "analysis.report", "store.runs"), {"torch"}),
         (("run",), {"wandb", "vllm", "joblib", "submitit"}),
+        (("conf.resolve", "envs.rlvr.gym", "envs.rlvr.gsm8k"), {"transformers", "datasets", "reasoning_gym"}),
+        (("envs.rlvr.worker", "envs.rlvr.rules"), {"torch", "numpy", "omegaconf"}),
     ],
 )
 def test_heavy_libraries_stay_out(modules, absent):

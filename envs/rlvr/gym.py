@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from envs.rlvr.rules import CHECKED
 from envs.rlvr.splits import Generated
 
 EVALUATES = "its verifier evaluates the answer as code"
+SECONDS = 10.0
 REFUSED = {  # each was tried
     "binary_matrix": EVALUATES,
     "countdown": EVALUATES,
@@ -41,7 +43,7 @@ class ReasoningGym(TextEnv):
     rule = "envs.rlvr.rules:reasoning_gym"
 
     task_name: str = "graph_color"
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
     shaping: bool = True
     template: str = "{question}"
     data_seed: int = 0
@@ -61,18 +63,24 @@ class ReasoningGym(TextEnv):
         self._puzzles()  # what cannot be made is refused before any work
 
     def problems(self, split: str) -> Sequence[Problem]:
-        return Generated(split, functools.partial(self._problem, self._puzzles()))
+        return _problems(self, split)
 
     def _puzzles(self) -> Any:
         return puzzles(self.task_name, self.data_seed, json.dumps(self.options, sort_keys=True))
 
-    def _problem(self, puzzles: Any, number: int) -> tuple[str, Problem]:
-        entry = puzzles[number]
+    def problem(self, number: int) -> tuple[str, Problem]:
+        """The puzzle with this number, and what it asks."""
+        entry = self._puzzles()[number]
         answer = entry["answer"]
         if answer is None:  # any of many: graph_color
             answer = json.dumps(entry["metadata"]["possible_answer"])
         facts = {"task_name": self.task_name, "entry": entry, "shaping": self.shaping}
         return entry["question"], Problem(self.template.replace("{question}", entry["question"]), str(answer), facts)
+
+
+@functools.cache
+def _problems(env: ReasoningGym, split: str) -> Generated:
+    return Generated(split, env.problem)
 
 
 @functools.cache
@@ -84,6 +92,13 @@ def puzzles(task_name: str, data_seed: int, options: str) -> Any:
         needs = 'pip install -c constraints.txt -e ".[rlvr]"'
         raise ValueError(f"task_name={task_name}: needs Reasoning Gym: {needs}") from None
     try:
-        return reasoning_gym.create_dataset(task_name, size=2**62, seed=data_seed, **json.loads(options))
+        made = reasoning_gym.create_dataset(task_name, size=2**62, seed=data_seed, **json.loads(options))
+        first = threading.Thread(target=made.__getitem__, args=(0,), daemon=True)
     except (TypeError, ValueError, AssertionError) as error:
         raise ValueError(f"options={options}: refused by Reasoning Gym's {task_name} ({error})") from None
+    first.start()  # some generators try for ever, such as one that shall colour a full graph with two colours
+    first.join(SECONDS)
+    require(
+        not first.is_alive(), "options", options, f"settings with which {task_name} makes a puzzle in {SECONDS:g} s"
+    )
+    return made
