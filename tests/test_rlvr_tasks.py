@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -187,16 +188,22 @@ def test_without_libraries_the_way_to_them_is_named(monkeypatch):
         (lambda: ReasoningGym(task_name="number_sorting"), "a list of NaN the full score"),
         (lambda: ReasoningGym(task_name="maze"), "was not checked"),
         (lambda: ReasoningGym(options={"colours": 3}), "options=.*refused by Reasoning Gym's graph_color.*colours"),
-        (lambda: ReasoningGym(options={"num_colors": 0}), "options=.*makes a puzzle in"),
+        (lambda: ReasoningGym(options={"num_colors": "two"}), "options=.*two.*refused by Reasoning Gym"),
         (lambda: ReasoningGym(template="x"), "template='x': must be a text with {question}"),
         (lambda: ReasoningGym(chat="yes"), "chat=yes: must be one of auto, always, never"),
         (lambda: GSM8K(marker="a\nb"), "marker='a.nb': must be one line"),
     ],
 )
-def test_impossible_settings_are_refused(make, text, monkeypatch):
-    monkeypatch.setattr(gym, "SECONDS", 0.2)
+def test_impossible_settings_are_refused(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_a_generator_that_tries_for_ever_is_given_up(monkeypatch):
+    monkeypatch.setattr(gym, "SECONDS", 0.1)
+    monkeypatch.setattr(gym, "_make", lambda *_: time.sleep(1))
+    with pytest.raises(ValueError, match=r"options=.*num_colors.*makes no puzzle of them in 0\.1 s"):
+        ReasoningGym(options={"num_colors": 2, "edge_probability": 0.99})
 
 
 def test_puzzles_have_the_librarys_score_and_a_share_solved():
@@ -210,3 +217,18 @@ def test_puzzles_have_the_librarys_score_and_a_share_solved():
     unshaped = ReasoningGym(shaping=False)
     problems = [unshaped.problems("train")[i] for i in range(2)]
     assert [g.score for g in unshaped.grade(problems, ["{}", problems[1].answer])] == [0, 1]
+
+
+def test_hedges_solve_no_puzzle():
+    env = ReasoningGym(options={"edge_probability": 0.4})
+    problem = env.problems("train")[0]
+    right = json.loads(problem.answer)
+    for colors in (1, float("nan"), None, [1, 2, 3], "1", 1e999):
+        assert not env.grade([problem], [json.dumps(dict.fromkeys(right, colors))])[0].solved
+    assert not env.grade([problem], [json.dumps([right, right])])[0].solved
+    assert not env.grade([problem], [problem.answer + problem.answer])[0].solved
+    env = ReasoningGym(task_name="knights_knaves")
+    problem = env.problems("train")[0]
+    swapped = problem.answer.replace("knight", "_").replace("knave", "knight").replace("_", "knave")
+    for text in (swapped, f"{problem.answer} {swapped}", f"{swapped} {problem.answer}"):
+        assert env.grade([problem], [text])[0].score < 1

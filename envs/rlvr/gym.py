@@ -2,6 +2,7 @@
 
 import functools
 import json
+import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -91,14 +92,22 @@ def puzzles(task_name: str, data_seed: int, options: str) -> Any:
     except ImportError:
         needs = 'pip install -c constraints.txt -e ".[rlvr]"'
         raise ValueError(f"task_name={task_name}: needs Reasoning Gym: {needs}") from None
+    outcome = queue.SimpleQueue()
+    threading.Thread(target=_make, args=(reasoning_gym, task_name, data_seed, options, outcome), daemon=True).start()
     try:
-        made = reasoning_gym.create_dataset(task_name, size=2**62, seed=data_seed, **json.loads(options))
-        first = threading.Thread(target=made.__getitem__, args=(0,), daemon=True)
-    except (TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f"options={options}: refused by Reasoning Gym's {task_name} ({error})") from None
-    first.start()  # some generators try for ever, such as one that shall colour a full graph with two colours
-    first.join(SECONDS)
-    require(
-        not first.is_alive(), "options", options, f"settings with which {task_name} makes a puzzle in {SECONDS:g} s"
-    )
+        made = outcome.get(timeout=SECONDS)
+    except queue.Empty:  # some generators try for ever, such as one that shall colour a full graph with two colours
+        raise ValueError(f"options={options}: {task_name} makes no puzzle of them in {SECONDS:g} s") from None
+    if isinstance(made, Exception):
+        raise ValueError(f"options={options}: refused by Reasoning Gym's {task_name} ({made})")
     return made
+
+
+def _make(library: Any, task_name: str, data_seed: int, options: str, outcome: queue.SimpleQueue) -> None:
+    """Put a generator that has made its first puzzle, or what it raised."""
+    try:
+        made = library.create_dataset(task_name, size=2**62, seed=data_seed, **json.loads(options))
+        made[0]
+    except Exception as error:  # each raises its own, and not always where it reads the setting
+        made = error
+    outcome.put(made)
