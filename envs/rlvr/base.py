@@ -9,7 +9,7 @@ from torch import Tensor
 from algorithms.base import require
 from envs.base import Env, Spec
 from envs.rlvr import tokens
-from envs.rlvr.verify import Grade, Pending, pool
+from envs.rlvr.verify import Case, Grade, Pending, pool
 
 SPLITS = ("train", "validation", "test")
 
@@ -26,12 +26,14 @@ class Problem:
 class TextEnv(Env):
     """A frozen dataclass of settings, among them batch (prompts per step), candidates (K) and max_new_tokens.
 
-    rule   "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
-    chat   whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
+    rule      "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
+    chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
+    thinking  what a chat template that can switch "thinking" on or off is told
     """
 
     rule: ClassVar[str]
     chat: str = "never"
+    thinking: bool = False
     batch: int
     candidates: int
     max_new_tokens: int
@@ -70,12 +72,12 @@ class TextEnv(Env):
 
     def encode(self, problem: Problem, tokenizer: Any) -> list[int]:
         """The prompt as tokens; raises ValueError where the tokenizer lacks what the settings ask for."""
-        return tokens.encode(problem.prompt, tokenizer, self.chat)
+        return tokens.encode(problem.prompt, tokenizer, self.chat, self.thinking)
 
     def submit(self, problems: Sequence[Problem], completions: Sequence[str]) -> Pending:
         """Start to grade, and go on; `.result()` waits for one grade per completion, in order."""
-        work = [(problem.facts, text) for problem, text in zip(problems, completions, strict=True)]
-        return pool(self.rule).submit(work)
+        pairs = zip(problems, completions, strict=True)
+        return pool(self.rule).submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
         """One grade per completion, in order; the same rule for reward and for evaluation."""

@@ -57,13 +57,14 @@ def check(tokenizer: Any, chat: str) -> None:
         raise ValueError(f"chat=always: {of} has no chat template; use env.chat=auto or env.chat=never")
 
 
-def encode(prompt: str, tokenizer: Any, chat: str) -> list[int]:
+def encode(prompt: str, tokenizer: Any, chat: str, thinking: bool = False) -> list[int]:
     """The prompt as tokens, as a user's message where `chat` and the tokenizer say so; raises what `check` raises."""
     check(tokenizer, chat)
     if chat == "never" or not tokenizer.chat_template:
         return tokenizer(prompt)["input_ids"]
     message = [{"role": "user", "content": prompt}]
-    return tokenizer.apply_chat_template(message, add_generation_prompt=True, return_dict=False)
+    options = {"add_generation_prompt": True, "enable_thinking": thinking, "return_dict": False}
+    return tokenizer.apply_chat_template(message, **options)
 
 
 def decode(completion: Sequence[int], tokenizer: Any) -> str:

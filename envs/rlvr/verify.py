@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from envs.rlvr.worker import FRAME, READY
 
@@ -27,6 +28,15 @@ SECONDS = 5.0  # on the clock, per answer; the child's own limit on CPU time is 
 STARTUP = 120.0  # on the clock, until a child has imported its rule
 CHARACTERS = 100_000  # longer completions are not even parsed
 CHUNK = 32  # answers that go to a child at once
+
+
+@dataclass(frozen=True)
+class Case:
+    """A completion to grade, with what its rule needs to know, and an answer that earns the full score."""
+
+    facts: dict[str, Any]
+    answer: str
+    completion: str
 
 
 @dataclass(frozen=True)
@@ -43,9 +53,9 @@ class Grade:
 
 
 class Child:
-    """One worker process; raises RuntimeError with what it wrote if its rule cannot be imported."""
+    """One worker process; raises RuntimeError with what it wrote unless its rule accepts the answer of `sample`."""
 
-    def __init__(self, rule: str):
+    def __init__(self, rule: str, sample: Case):
         with tempfile.TemporaryFile() as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-c", START, ROOT, rule],
@@ -60,20 +70,18 @@ class Child:
             self.replies = self.process.stdout.fileno()
             self.poll = select.poll()
             self.poll.register(self.replies, select.POLLIN)
+            self._write([(sample.facts, sample.answer)])
             if self._read(len(READY), STARTUP) != READY:
                 self.close()
                 errors.seek(0)
                 reason = errors.read().decode(errors="replace").strip().splitlines()
                 raise RuntimeError(f"verifier {rule} does not start: {reason[-1] if reason else 'no reason given'}")
 
-    def grade(self, work: Sequence[tuple[dict, str]]) -> list[Grade]:
+    def grade(self, cases: Sequence[Case]) -> list[Grade]:
         """Grades in order; after an answer that ends this process there are no more, and `alive` is false."""
-        with contextlib.suppress(BrokenPipeError):
-            data = memoryview(pickle.dumps(list(work)))
-            while data:
-                data = data[self.process.stdin.write(data) :]
+        self._write([(case.facts, case.completion) for case in cases])
         grades = []
-        for _ in work:
+        for _ in cases:
             frame = self._read(FRAME.size, SECONDS)
             if frame is None:
                 return [*grades, Grade(0.0, False, self._death())]
@@ -90,6 +98,12 @@ class Child:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+
+    def _write(self, work: list[tuple[dict, str]]) -> None:
+        data = memoryview(pickle.dumps(work))
+        with contextlib.suppress(BrokenPipeError):  # whoever waits for the reply finds out why
+            while data:
+                data = data[self.process.stdin.write(data) :]
 
     def _read(self, size: int, seconds: float) -> bytes | None:
         """`size` bytes, or None when the time is up or the process has ended."""
@@ -122,14 +136,14 @@ class Pool:
 
     def __init__(self, rule: str, size: int):
         self.rule = rule
-        self.children: queue.SimpleQueue[Child | None] = queue.SimpleQueue()
+        self.children: queue.LifoQueue[Child | None] = queue.LifoQueue()  # the warm ones first
         for _ in range(size):
             self.children.put(None)
         self.threads = ThreadPoolExecutor(size, thread_name_prefix="verify")
 
-    def submit(self, work: Sequence[tuple[dict, str]]) -> Pending:
-        """Start to grade (facts, completion) pairs."""
-        chunks = [work[i : i + CHUNK] for i in range(0, len(work), CHUNK)]
+    def submit(self, cases: Sequence[Case]) -> Pending:
+        """Start to grade; a rule that does not run, or refuses a right answer, raises RuntimeError in the result."""
+        chunks = [cases[i : i + CHUNK] for i in range(0, len(cases), CHUNK)]
         return Pending(tuple(self.threads.submit(self._grade, chunk) for chunk in chunks))
 
     def close(self) -> None:
@@ -139,22 +153,24 @@ class Pool:
             if child:
                 child.close()
 
-    def _grade(self, work: Sequence[tuple[dict, str]]) -> list[Grade]:
-        short = [pair for pair in work if len(pair[1]) <= CHARACTERS]
+    def _grade(self, cases: Sequence[Case]) -> list[Grade]:
+        short = [case for case in cases if len(case.completion) <= CHARACTERS]
         grades, child = [], self.children.get()
         try:
             while len(grades) < len(short):
-                child = child if child and child.alive else Child(self.rule)
+                if not child or not child.alive:
+                    child = None  # stays so if the next one does not start
+                    child = Child(self.rule, short[0])
                 grades += child.grade(short[len(grades) :])
         finally:
             self.children.put(child)
         verdicts = iter(grades)
-        return [next(verdicts) if len(text) <= CHARACTERS else Grade(0.0, False, "length") for _, text in work]
+        return [next(verdicts) if len(c.completion) <= CHARACTERS else Grade(0.0, False, "length") for c in cases]
 
 
 @functools.cache
 def pool(rule: str) -> Pool:
     """The pool of this process for a rule."""
-    pool = Pool(rule, max(1, min(4, len(os.sched_getaffinity(0)))))
+    pool = Pool(rule, min(4, os.cpu_count() or 1))
     atexit.register(pool.close)
     return pool
