@@ -27,10 +27,11 @@ class LanguageModelConfig:
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
-    rollout_rows    completions drawn at once; null: all, with vllm 256. It changes memory, not results
+    rollout_rows    completions that the engine draws at once; null: all, of vllm as many as it takes by itself. It
+                    changes memory, not results
     vllm_memory     share of a GPU's memory for the engine vllm, while it draws
-    vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
-    vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start
+    vllm_window     the most tokens of a prompt with its completion there; null: the model's window
+    vllm_eager      no CUDA graphs there: slower, in less memory and with a shorter start
     max_mismatch    mean |log-prob of the engine - that of the trainer| per token, in nats, at which a run stops
 
     Raises ValueError for what is not among these, or a missing library.
@@ -66,24 +67,28 @@ class LanguageModelConfig:
 
     def build(self, spec, noise) -> LanguagePolicy:
         """The policy of the one seed of `noise`; raises ValueError where the model cannot be loaded or does not fit."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # of each tensor that is read or written
         seed = int(noise.uniform("init", 1).item() * 2**24)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
             if self.lora_rank:
                 model = _adapted(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(stops(model, tokenizer))
+        engine = self._engine(model, tokenizer)
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
         raise NotImplementedError
 
-    def _engine(self, stops: list[int]) -> Engine:
+    def _engine(self, model: Any, tokenizer: Any) -> Engine:
+        ends = stops(model, tokenizer)
         if self.engine == "hf":
-            return HFEngine(stops, self.rollout_rows)
+            return HFEngine(ends, self.rollout_rows)
         rows = self.rollout_rows or vllm.ROWS
-        return vllm.VLLMEngine(stops, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
+        return vllm.VLLMEngine(ends, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,11 @@ def test_modules_keep_to_their_budget():
     ("modules", "absent"),
     [
         (("analysis.__main__", "analysis.report", "store.runs"), {"torch"}),
-        (("run",), {"wandb", "vllm", "joblib", "submitit"}),
+        (
+            ("run", "envs.rlvr.gym", "envs.rlvr.gsm8k"),
+            {"wandb", "vllm", "joblib", "submitit", "transformers", "tokenizers", "datasets", "reasoning_gym"},
+        ),
+        (("envs.rlvr.worker", "envs.rlvr.rules"), {"torch", "numpy", "omegaconf"}),
     ],
 )
 def test_heavy_libraries_stay_out(modules, absent):

@@ -19,7 +19,7 @@ from training.completions import prompt_tensor
 from training.evaluation import evaluate
 from training.noise import Noise
 
-EVERY, PROBLEMS = 50, 512  # steps between two evaluations on validation problems, and how many of them
+EVERY, PROBLEMS = 25, 512  # steps between two evaluations on validation problems, and how many of them
 WARMUP = 50  # steps in which the rate grows
 SECONDS = 5.0  # between two lines of progress
 FREE = ("label", "data_dir", "batch", "candidates")  # settings of a task that a warm start does not depend on

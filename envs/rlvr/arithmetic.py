@@ -38,10 +38,15 @@ class Arithmetic(TextEnv):
         require(self.max_new_tokens >= longest, "max_new_tokens", self.max_new_tokens, allowed)
 
     def problems(self, split: str) -> Sequence[Problem]:
-        return Generated(split, functools.partial(problem, self.terms, self.digits))
+        return _problems(self, split)
 
     def tokenizer(self) -> Any:
         return tokens.characters("0123456789+=")
+
+
+@functools.cache
+def _problems(env: Arithmetic, split: str) -> Generated:
+    return Generated(split, functools.partial(problem, env.terms, env.digits))
 
 
 def problem(terms: int, digits: int, number: int) -> tuple[str, Problem]:

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import queue
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,7 @@ from envs.rlvr.rules import CHECKED
 from envs.rlvr.splits import Generated
 
 EVALUATES = "its verifier evaluates the answer as code"
+SECONDS = 10.0
 REFUSED = {  # each was tried
     "binary_matrix": EVALUATES,
     "countdown": EVALUATES,
@@ -41,7 +44,7 @@ class ReasoningGym(TextEnv):
     rule = "envs.rlvr.rules:reasoning_gym"
 
     task_name: str = "graph_color"
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
     shaping: bool = True
     template: str = "{question}"
     data_seed: int = 0
@@ -61,18 +64,24 @@ class ReasoningGym(TextEnv):
         self._puzzles()  # what cannot be made is refused before any work
 
     def problems(self, split: str) -> Sequence[Problem]:
-        return Generated(split, functools.partial(self._problem, self._puzzles()))
+        return _problems(self, split)
 
     def _puzzles(self) -> Any:
         return puzzles(self.task_name, self.data_seed, json.dumps(self.options, sort_keys=True))
 
-    def _problem(self, puzzles: Any, number: int) -> tuple[str, Problem]:
-        entry = puzzles[number]
+    def problem(self, number: int) -> tuple[str, Problem]:
+        """The puzzle with this number, and what it asks."""
+        entry = self._puzzles()[number]
         answer = entry["answer"]
         if answer is None:  # any of many: graph_color
             answer = json.dumps(entry["metadata"]["possible_answer"])
         facts = {"task_name": self.task_name, "entry": entry, "shaping": self.shaping}
         return entry["question"], Problem(self.template.replace("{question}", entry["question"]), str(answer), facts)
+
+
+@functools.cache
+def _problems(env: ReasoningGym, split: str) -> Generated:
+    return Generated(split, env.problem)
 
 
 @functools.cache
@@ -83,7 +92,22 @@ def puzzles(task_name: str, data_seed: int, options: str) -> Any:
     except ImportError:
         needs = 'pip install -c constraints.txt -e ".[rlvr]"'
         raise ValueError(f"task_name={task_name}: needs Reasoning Gym: {needs}") from None
+    outcome = queue.SimpleQueue()
+    threading.Thread(target=_make, args=(reasoning_gym, task_name, data_seed, options, outcome), daemon=True).start()
     try:
-        return reasoning_gym.create_dataset(task_name, size=2**62, seed=data_seed, **json.loads(options))
-    except (TypeError, ValueError, AssertionError) as error:
-        raise ValueError(f"options={options}: refused by Reasoning Gym's {task_name} ({error})") from None
+        made = outcome.get(timeout=SECONDS)
+    except queue.Empty:  # some generators try for ever, such as one that shall colour a full graph with two colours
+        raise ValueError(f"options={options}: {task_name} makes no puzzle of them in {SECONDS:g} s") from None
+    if isinstance(made, Exception):
+        raise ValueError(f"options={options}: refused by Reasoning Gym's {task_name} ({made})")
+    return made
+
+
+def _make(library: Any, task_name: str, data_seed: int, options: str, outcome: queue.SimpleQueue) -> None:
+    """Put a generator that has made its first puzzle, or what it raised."""
+    try:
+        made = library.create_dataset(task_name, size=2**62, seed=data_seed, **json.loads(options))
+        made[0]
+    except Exception as error:  # each raises its own, and not always where it reads the setting
+        made = error
+    outcome.put(made)

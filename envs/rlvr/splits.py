@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envs.rlvr.base import Problem
 
@@ -25,11 +25,12 @@ def split_of(key: str) -> str:
 class Generated(Sequence[Problem]):
     """The problems of a split, made when they are asked for; drawn with replacement from all there are.
 
-    `make` gives the problem of any number, and a key that is equal for equal questions.
+    `make` gives the problem of any number, and a key that is equal for equal questions; held-out ones are kept.
     """
 
     split: str
     make: Callable[[int], tuple[str, Problem]]
+    kept: dict[int, Problem] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return SIZES[self.split]
@@ -37,8 +38,12 @@ class Generated(Sequence[Problem]):
     def __getitem__(self, index: int) -> Problem:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        if index in self.kept:
+            return self.kept[index]
         for attempt in range(ATTEMPTS):
             key, problem = self.make(index * ATTEMPTS + attempt)
             if split_of(key) == self.split:
+                if self.split != "train":
+                    self.kept[index] = problem
                 return problem
         raise ValueError(f"these settings leave no question for {self.split}: make the questions larger")

@@ -136,7 +136,7 @@ class Pool:
 
     def __init__(self, rule: str, size: int):
         self.rule = rule
-        self.children: queue.SimpleQueue[Child | None] = queue.SimpleQueue()
+        self.children: queue.LifoQueue[Child | None] = queue.LifoQueue()  # the warm ones first
         for _ in range(size):
             self.children.put(None)
         self.threads = ThreadPoolExecutor(size, thread_name_prefix="verify")

@@ -14,17 +14,18 @@ import time
 
 FRAME = struct.Struct("<??d")
 READY = b"r"
-CPU_SECONDS = 2  # per answer
+CPU_SECONDS = 1  # per answer, and up to one more, since the kernel counts in whole seconds
+COMPLAINTS = 2**20  # bytes that may go to stderr
 MEMORY = 2**30  # bytes of address space, beyond what the rule itself takes
 
 
 def serve(name: str) -> None:
     """Grade with the rule "module:function" until the pipe closes, once it has accepted a right answer."""
+    replies = _keep_replies()
     module, function = name.split(":")
     rule = getattr(importlib.import_module(module), function)
     (sample,) = pickle.load(sys.stdin.buffer)
     _accept(rule, sample)  # loads what the rule loads lazily, while files can still be opened
-    replies = _leave_only_pipes()
     _limit()
     _accept(rule, sample)
     os.write(replies, READY)
@@ -52,7 +53,7 @@ def _graded(rule, facts: dict, completion: str) -> tuple[bool, bool, float]:
     return False, bool(solved), min(1.0, max(0.0, float(score)))
 
 
-def _leave_only_pipes() -> int:
+def _keep_replies() -> int:
     """A descriptor for replies; whatever a rule prints goes nowhere."""
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -65,7 +66,7 @@ def _limit() -> None:
     for what, most in {
         resource.RLIMIT_AS: present + MEMORY,
         resource.RLIMIT_NOFILE: 0,  # nothing can be opened from here on: no file, no socket, no other program
-        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_FSIZE: COMPLAINTS,
         resource.RLIMIT_CORE: 0,
     }.items():
         resource.setrlimit(what, (most, most))
