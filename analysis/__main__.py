@@ -15,6 +15,7 @@ from store.results import Results
 from store.runs import RunStore
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
+COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
 FEW = 8  # missing configurations of a sweep that are named one by one
 
 
@@ -155,7 +156,8 @@ def main(argv: list[str] | None = None) -> int:
     titles = {name: catalogue.title(name) for name in catalogue.figures()}
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV, samples RUN")
+    allowed = f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV, samples RUN"
+    parser.add_argument("what", nargs="+", help=allowed)
     parser.add_argument("--scale", choices=("paper", "quick"), default="paper", help="as in python run.py paper=fig07")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
@@ -184,9 +186,7 @@ def main(argv: list[str] | None = None) -> int:
         return make_leaderboard(store, args.out)
     for name in args.what:
         if name not in titles:
-            parser.error(
-                unknown(name, ["list", "all", "table", "report", "leaderboard", "samples", *titles], "no such figure or table")
-            )
+            parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))
     return max(make(name, store, args.out, args.scale) for name in args.what)
 
 

@@ -21,6 +21,6 @@ def lines(samples: list[dict[str, Any]]) -> list[str]:
         found.append(f"seed {seed}, step {step}, {split}, {'likeliest tokens' if greedy else 'sampled'}:")
         for s in samples:
             if (s["seed"], s["step"], s["split"], s["greedy"]) == key:
-                verdict = "solved" if s["solved"] else "wrong"
-                found.append(f"  {s['score']:.2f} {verdict}  {s['prompt']!r} -> {s['completion']!r} (right: {s['answer']!r})")
+                verdict = f"{s['score']:.2f} {'solved' if s['solved'] else 'wrong '}"
+                found.append(f"  {verdict}  {s['prompt']!r} -> {s['completion']!r} (right: {s['answer']!r})")
     return found

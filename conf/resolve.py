@@ -24,6 +24,7 @@ from conf.messages import unknown
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
+from training import warmstart
 from training.loop import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
@@ -155,13 +156,17 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
         raise MisfitError(f"{processes} processes: env={cfg.env.name} trains in one; use launch=joblib for a grid")
     most = min(getattr(env, "batch", 1), train.eval_problems)
     if processes > most and in_words:
-        raise MisfitError(f"{processes} processes: only {most} problems to share; raise env.batch or train.eval_problems")
+        raise MisfitError(
+            f"{processes} processes: only {most} problems to share; raise env.batch or train.eval_problems"
+        )
     if train.eval_every is not None and not in_words:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
-    if train.phase == "sft" and not getattr(model, "warm_accuracy", 0):
+    if train.phase == "sft" and not warmstart.target(experiment):
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
     if train.staleness and getattr(model, "engine", "hf") != "hf":
-        raise MisfitError(f"train.staleness={train.staleness}: an older policy needs an engine too; use model.engine=hf")
+        raise MisfitError(
+            f"train.staleness={train.staleness}: an older policy needs an engine too; use model.engine=hf"
+        )
 
 
 def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:

@@ -110,7 +110,7 @@ class TinyQwen3Config(LanguageModelConfig):
     """Qwen3's architecture at any size with the task's own tokenizer, warm-started on right answers before RLVR.
 
     warm_accuracy  share of sampled answers to validation problems that are right, at which the warm start ends;
-                   0: none, the model starts untrained
+                   null: as the task has it; 0: none, the model starts untrained
     warm_steps     the most steps that it may take, of warm_batch right answers with AdamW at warm_lr
     warm_seed      of its noise, the same for every seed of a run
 
@@ -127,7 +127,7 @@ class TinyQwen3Config(LanguageModelConfig):
     head_dim: int = 32
     window: int = 4096
     tied: bool = True
-    warm_accuracy: float = 0.4
+    warm_accuracy: float | None = None
     warm_steps: int = 5000
     warm_batch: int = 256
     warm_lr: float = 1e-3
@@ -139,7 +139,8 @@ class TinyQwen3Config(LanguageModelConfig):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         require(self.heads % self.kv_heads == 0, "kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
         require(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim", self.head_dim, "even and >= 2")
-        require(0 <= self.warm_accuracy < 1, "warm_accuracy", self.warm_accuracy, "in [0, 1)")
+        allowed = self.warm_accuracy is None or 0 <= self.warm_accuracy < 1
+        require(allowed, "warm_accuracy", self.warm_accuracy, "null or in [0, 1)")
         require(self.warm_lr > 0, "warm_lr", self.warm_lr, "> 0")
         require(self.warm_seed >= 0, "warm_seed", self.warm_seed, ">= 0")
 
@@ -179,7 +180,9 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if Path(path).is_dir() and not (Path(path) / "config.json").exists():
-        raise ValueError(f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)")
+        raise ValueError(
+            f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)

@@ -2,14 +2,20 @@
 
 import copy
 import dataclasses
+import io
+import multiprocessing
+import os
+import shutil
+import socket
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
 
 from analysis.__main__ import main as analysis
-from envs.rlvr.verify import Grade
+from envs.rlvr.verify import Grade, pool
 from models.head import token_logp
 from rollouts.hf import HFEngine
 from store.runs import RunStore
@@ -32,6 +38,16 @@ ALGOS = [name for name in names("algo") if name != "ce"]
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     return experiment(tmp_path_factory.mktemp("tiny"), *TINY)
+
+
+@pytest.fixture(scope="session")
+def warm_starts(tmp_path_factory):
+    """The folder with the warm start of WARM."""
+    folder, said = tmp_path_factory.mktemp("warm"), io.StringIO()
+    outcome = execute(experiment(folder, *WARM, "train.phase=sft"), Console(file=said, width=200))
+    assert outcome.status == "done" and outcome.run is None
+    assert "% of sampled validation answers right" in said.getvalue()
+    return folder / "runs" / "warm_starts"
 
 
 @pytest.fixture(scope="session")
@@ -90,7 +106,7 @@ def test_completions_in_parts_give_the_gradient_of_the_whole(made, algo):
 
 
 def test_groups_without_a_gradient_are_not_computed(made):
-    trainer, rollout = made
+    _, rollout = made
     for algo, expected in (("tpo", 8), ("grpo", 8), ("pg", 12)):
         assert int(rollout.matters(helpers.objective(algo), True).sum()) == expected
     assert int(rollout.matters(helpers.objective("tpo"), False).sum()) >= 8
@@ -147,17 +163,18 @@ def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):
 
 
 def test_a_mismatch_of_the_engine_stops_the_run_and_says_why(made):
-    trainer, rollout = made
+    trainer, _ = made
     problems = [trainer.env.problems("train")[i] for i in range(3)]
     answers = answer(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
     with pytest.raises(RuntimeError, match=r"engine_mismatch=.*model.max_mismatch=0.1.*model.engine=hf"):
         rollout_of(answers, answers.logp - 0.2, 0.1)
 
 
-def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tiny, tmp_path, capsys):
+def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tmp_path, capsys, warm_starts):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     exp = experiment(tmp_path, *WARM, "train.kl_beta=0.1", "train.epochs=2", "algo=grpo", "model.lora_rank=2")
+    shutil.copytree(warm_starts, exp.runs_dir / "warm_starts")
     run, exp, states = quiet(exp), warmed(exp, Console(quiet=True)), []
     whole = build(exp, (0,))
     whole.run(lambda t: states.append(copy.deepcopy(t.state_dict())) if t.step == 2 else None)
@@ -166,7 +183,7 @@ def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tiny, tmp
     again.run()
     assert curves(again) == curves(whole)
     stored = run.frame().pivot_table(index="step", columns="metric", values="value")
-    assert {0, 1, 2, 3, 4} == set(stored.index) and stored.test_accuracy.notna().tolist() == [True, False, True, False, True]
+    assert stored.test_accuracy.dropna().index.tolist() == [0, 2, 4] and stored.reward.dropna().index[0] == 1
     assert stored.kl_reference[1] == 0 < stored.kl_reference[4]
     assert all(name.count("lora") for name in whole.state_dict()["policy"])
     folder = run.path / "policy" / "seed_0"
@@ -183,3 +200,34 @@ def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tiny, tmp
     trainer.run()
     ids = tokenizer("1+2=", return_tensors="pt")["input_ids"]
     torch.testing.assert_close(model(ids).logits, trainer.policy.model(ids).logits)
+
+
+def test_two_processes_give_the_curve_of_one(tmp_path, warm_starts):
+    settings = (*WARM, "train.kl_beta=0.1", "train.epochs=2", "train.micro_batch=7")
+    one, two = (experiment(tmp_path / name, *settings) for name in ("one", "two"))
+    for exp in (one, two):
+        shutil.copytree(warm_starts, exp.runs_dir / "warm_starts")
+    alone = quiet(one)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=process, args=(two, world | {"RANK": str(rank)})) for rank in range(2)]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join(120)
+    assert [each.exitcode for each in processes] == [0, 0]
+    expected, found = (
+        run.frame().query("metric not in @CLOCK").set_index(["metric", "step"]).value
+        for run in (alone, RunStore(two.runs_dir).find(two.config))
+    )
+    assert expected["reward"].any() and expected["kl_reference"].any() and len(expected["test_accuracy"]) == 3
+    pd.testing.assert_series_equal(found, expected, atol=1e-5, rtol=0)
+
+
+def process(exp, world: dict[str, str]) -> None:
+    """One of several that train `exp`, with verifiers of its own."""
+    os.environ.update(world)
+    pool.cache_clear()
+    os._exit(execute(exp, Console(quiet=True)).status == "failed")

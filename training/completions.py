@@ -117,9 +117,9 @@ def scored(answers: Answers, logp_old: Tensor, grades: list[Grade], max_mismatch
     mismatch = metrics["engine_mismatch"].item()
     if not mismatch <= max_mismatch:
         raise RuntimeError(
-            f"engine_mismatch={mismatch:.3g} nats per token, above model.max_mismatch={max_mismatch}: the engine does not "
-            f"draw from the policy that learns (other weights, or rounding of model.dtype); use model.engine=hf or "
-            f"model.dtype=float32, or raise model.max_mismatch"
+            f"engine_mismatch={mismatch:.3g} nats per token, above model.max_mismatch={max_mismatch}: the engine does "
+            f"not draw from the policy that learns (other weights, or rounding of model.dtype); use model.engine=hf "
+            f"or model.dtype=float32, or raise model.max_mismatch"
         )
     metrics = {name: value.float().view(1) for name, value in metrics.items()}
     equal = (tokens == tokens[:, :, :1]).flatten(2).all(-1)

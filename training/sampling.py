@@ -53,9 +53,9 @@ class Rollout:
 
         Where several processes train the policy, each adds what comes of its share of the rows.
         """
-        grad, rows = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
-        rows = rows[:, ranks.share(rows.shape[1])]
-        for rows in rows.split(size or max(1, rows.shape[1]), dim=1) if rows.numel() else ():
+        grad, asked = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
+        mine = asked[:, ranks.share(asked.shape[1])]
+        for rows in mine.split(size or max(1, mine.shape[1]), dim=1) if mine.numel() else ():
             (self.logp(policy, rows).reshape(*rows.shape, -1) * take(grad, rows)).sum().backward()
 
 
