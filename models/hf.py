@@ -9,6 +9,7 @@ import torch
 
 from algorithms.base import require
 from models.language import LanguagePolicy, stops
+from rollouts import vllm
 from rollouts.base import Engine
 from rollouts.hf import HFEngine
 
@@ -26,10 +27,10 @@ class LanguageModelConfig:
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
-    rollout_rows    completions that the engine draws at once; null: all, of vllm as many as it takes by itself. It
-                    changes memory, not results
-    vllm_memory     share of a GPU's memory for the engine vllm
-    vllm_window     the most tokens of a prompt with its completion there; null: the model's window
+    rollout_rows    completions drawn at once; null: all, with vllm 256. It changes memory, not results
+    vllm_memory     share of a GPU's memory for the engine vllm, while it draws
+    vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
+    vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start
     max_mismatch    mean |log-prob of the engine - that of the trainer| per token, in nats, at which a run stops
 
     Raises ValueError for what is not among these, or a missing library.
@@ -46,6 +47,7 @@ class LanguageModelConfig:
     rollout_rows: int | None = None
     vllm_memory: float = 0.3
     vllm_window: int | None = None
+    vllm_eager: bool = False
     max_mismatch: float = 0.1
 
     def __post_init__(self):
@@ -60,7 +62,7 @@ class LanguageModelConfig:
         if self.lora_rank:
             _installed("peft", "rlvr", f"{self.name} with lora_rank={self.lora_rank}")
         if self.engine == "vllm":
-            _installed("vllm", "vllm", "engine=vllm")
+            vllm.check()
 
     def build(self, spec, noise) -> LanguagePolicy:
         """The policy of the one seed of `noise`; raises ValueError where the model cannot be loaded or does not fit."""
@@ -73,20 +75,18 @@ class LanguageModelConfig:
             model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
             if self.lora_rank:
                 model = _adapted(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(model, tokenizer)
+        engine = self._engine(stops(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
         raise NotImplementedError
 
-    def _engine(self, model: Any, tokenizer: Any) -> Engine:
+    def _engine(self, stops: list[int]) -> Engine:
         if self.engine == "hf":
-            return HFEngine(stops(model, tokenizer), self.rollout_rows)
-        from rollouts.vllm import VLLMEngine
-
-        rows = {} if self.rollout_rows is None else {"rows": self.rollout_rows}
-        return VLLMEngine(stops(model, tokenizer), memory=self.vllm_memory, window=self.vllm_window, **rows)
+            return HFEngine(stops, self.rollout_rows)
+        rows = self.rollout_rows or vllm.ROWS
+        return vllm.VLLMEngine(stops, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ CHOICES = ("sampler", "match")  # how candidates are drawn
 PRESENTATION = {
     "algo": ("label", "color", "linestyle"),
     "env": ("label", "data_dir"),
-    "model": ("rollout_rows", "gradient_checkpointing", "vllm_memory", "vllm_window", "max_mismatch"),
+    "model": ("rollout_rows", "gradient_checkpointing", "vllm_memory", "vllm_window", "vllm_eager", "max_mismatch"),
     "train": ("checkpoint_every", "seed_block", "micro_batch", "phase"),
 }
 # settings at whose value a run is the one that never heard of them

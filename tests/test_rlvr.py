@@ -95,7 +95,7 @@ def test_completions_in_parts_give_the_gradient_of_the_whole(made, algo):
         expected = gradients(trainer.policy)
         assert expected.norm() > 1e-2
         for each in (whole, parts):
-            each._epoch(rollout, first, None)
+            each._epoch(rollout, first)
             assert (gradients(trainer.policy) - expected).norm() < 1e-6 * expected.norm()
         with torch.no_grad():  # the later epochs are off the policy that drew
             for i, p in enumerate(trainer.policy.parameters()):

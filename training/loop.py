@@ -10,8 +10,7 @@ from torch import Tensor
 from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import MicroBatches, Policy
-from training import diagnostics, penalty, ranks, surplus
-from training.completions import completions
+from training import completions, diagnostics, penalty, ranks, surplus
 from training.evaluation import evaluate
 from training.lag import Lagging
 from training.noise import Noise
@@ -118,12 +117,15 @@ class Trainer:
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
-        self.in_words = self.layout == "completions"
-        self.sampler = completions if self.in_words else SAMPLERS[self.layout]
+        self.sampler, self.in_words = (
+            (SAMPLERS | completions.SAMPLERS)[self.layout],
+            self.layout in completions.SAMPLERS,
+        )
         self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
-        self.reference = self._split(policy.reference()) if cfg.kl_beta else None
         self.lagging = Lagging(policy, cfg.staleness)
+        # a trainer is built from its seeds before a checkpoint is loaded, so this needs no place in one
+        self.reference = policy.reference() if cfg.kl_beta else None
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -145,13 +147,13 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        rollout = self.rollout(noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
-        logp_ref, start = self._reference(rollout), time.monotonic()
+        start = time.monotonic()
         for epoch in range(self.epochs):
-            grad_norm, info = self._epoch(rollout, epoch == 0, logp_ref)
+            grad_norm, info = self._epoch(rollout, epoch == 0)
             if logged and epoch == 0:
                 metrics |= self.env.gradient_metrics(self.policy) | info
             self.optimizer.step(self.alive, grad_norm)
@@ -187,25 +189,23 @@ class Trainer:
             torch.cuda.synchronize()
         return {"update_tokens_per_second": torch.full(self.alive.shape, tokens / (time.monotonic() - start))}
 
-    def _reference(self, rollout: Rollout) -> Tensor | None:
-        """Log-probs of the first policy, where leaving it costs."""
-        with torch.no_grad():
-            return None if self.reference is None else rollout.logp(self.reference)
+    def rollout(self, noise: Noise) -> Rollout:
+        """Candidates of the policy that draws, and what the objective compares them with."""
+        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        return rollout if self.reference is None else rollout.beside(self._split(self.reference))
 
-    def _epoch(self, rollout: Rollout, first: bool, logp_ref: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients in place; their norm (S,) and, where asked, metrics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
         on_policy = first and not self.cfg.staleness
         matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
-        if logp_ref is not None and matters is not None:
+        if self.cfg.kl_beta and matters is not None:
             matters = torch.ones_like(matters)  # the penalty pulls on what the objective leaves alone
         logp = self._logp(rollout, matters, on_policy)
         logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
-        of_penalty = {}
-        if logp_ref is not None:
-            of_penalty["kl_reference"] = penalty.k3(logp, logp_ref, rollout.batch.mask)
-            loss = loss + self.cfg.kl_beta * of_penalty["kl_reference"]
+        left = penalty.k3(logp, rollout.batch) if self.cfg.kl_beta else None
+        loss = loss if left is None else loss + self.cfg.kl_beta * left
         self.optimizer.zero_grad()
         loss.sum().backward()
         if self.in_two_passes:
@@ -216,7 +216,7 @@ class Trainer:
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
-        return grad_norm, info | of_penalty
+        return grad_norm, info if left is None else info | {"kl_reference": left}
 
     def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
         policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)

@@ -1,7 +1,7 @@
 """Rollouts: how candidates are laid out before an objective sees them, and which of them it needs to see again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,11 @@ class Rollout:
             flat = flat_contexts(objective, self.batch)
             idle = idle | flat.view(*idle.shape, -1).all(-1)
         return (~idle).repeat_interleave(self.rows, dim=1)
+
+    def beside(self, reference: Policy) -> "Rollout":
+        """The same with log-probs under a reference policy."""
+        with torch.no_grad():
+            return replace(self, batch=replace(self.batch, logp_ref=self.logp(reference)))
 
     def logp_where(self, matters: Tensor, policy: Policy) -> Tensor:
         """`logp` of the rows that matter, and logp_old elsewhere."""
