@@ -11,7 +11,8 @@ from rich.console import Console
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
 from training import checkpoint, ranks, warmstart
-from training.loop import History, Trainer, layout
+from training.history import History
+from training.loop import Trainer, layout
 from training.noise import Noise
 from training.progress import Reporter
 
