@@ -44,8 +44,8 @@ class Policy(nn.Module):
         raise NotImplementedError
 
     def reference(self) -> "Policy":
-        """This policy as it is now, for log-probs without a gradient."""
-        return copy.deepcopy(self).requires_grad_(False)
+        """A copy that stays as this policy is now, and shares with it what never changes."""
+        return copy.deepcopy(self, {id(buffer): buffer for buffer in self.buffers()}).requires_grad_(False)
 
     def export(self, folder: Path) -> None:
         """Write the policy in the format of the library that it comes from, if it comes from one."""

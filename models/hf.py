@@ -27,11 +27,10 @@ class LanguageModelConfig:
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
-    rollout_rows    completions that the engine draws at once; null: all, of vllm as many as it takes by itself. It
-                    changes memory, not results
+    rollout_rows    completions drawn at once; null: all, with vllm 256. It changes memory, not results
     vllm_memory     share of a GPU's memory for the engine vllm, while it draws
-    vllm_window     the most tokens of a prompt with its completion there; null: the model's window
-    vllm_eager      no CUDA graphs there: slower, in less memory and with a shorter start
+    vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
+    vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start
     max_mismatch    mean |log-prob of the engine - that of the trainer| per token, in nats, at which a run stops
 
     Raises ValueError for what is not among these, or a missing library.
@@ -76,19 +75,18 @@ class LanguageModelConfig:
             model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
             if self.lora_rank:
                 model = _adapted(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(model, tokenizer)
+        engine = self._engine(stops(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
         raise NotImplementedError
 
-    def _engine(self, model: Any, tokenizer: Any) -> Engine:
-        ends = stops(model, tokenizer)
+    def _engine(self, stops: list[int]) -> Engine:
         if self.engine == "hf":
-            return HFEngine(ends, self.rollout_rows)
+            return HFEngine(stops, self.rollout_rows)
         rows = self.rollout_rows or vllm.ROWS
-        return vllm.VLLMEngine(ends, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
+        return vllm.VLLMEngine(stops, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class TinyQwen3Config(LanguageModelConfig):
     """Qwen3's architecture at any size with the task's own tokenizer, warm-started on right answers before RLVR.
 
     warm_accuracy  share of sampled answers to validation problems that are right, at which the warm start ends;
-                   0: none, the model starts untrained
+                   null: as the task has it; 0: none, the model starts untrained
     warm_steps     the most steps that it may take, of warm_batch right answers with AdamW at warm_lr
     warm_seed      of its noise, the same for every seed of a run
 
@@ -129,7 +127,7 @@ class TinyQwen3Config(LanguageModelConfig):
     head_dim: int = 32
     window: int = 4096
     tied: bool = True
-    warm_accuracy: float = 0.4
+    warm_accuracy: float | None = None
     warm_steps: int = 5000
     warm_batch: int = 256
     warm_lr: float = 1e-3
@@ -141,7 +139,8 @@ class TinyQwen3Config(LanguageModelConfig):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         require(self.heads % self.kv_heads == 0, "kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
         require(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim", self.head_dim, "even and >= 2")
-        require(0 <= self.warm_accuracy < 1, "warm_accuracy", self.warm_accuracy, "in [0, 1)")
+        allowed = self.warm_accuracy is None or 0 <= self.warm_accuracy < 1
+        require(allowed, "warm_accuracy", self.warm_accuracy, "null or in [0, 1)")
         require(self.warm_lr > 0, "warm_lr", self.warm_lr, "> 0")
         require(self.warm_seed >= 0, "warm_seed", self.warm_seed, ">= 0")
 

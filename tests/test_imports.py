@@ -8,12 +8,26 @@ import pytest
 
 from tests.helpers import ROOT
 
-OURS = ("algorithms", "analysis", "benchmarks", "conf", "envs", "launch", "models", "reference", "store", "training")
+OURS = (
+    "algorithms",
+    "analysis",
+    "benchmarks",
+    "conf",
+    "envs",
+    "launch",
+    "models",
+    "reference",
+    "rollouts",
+    "store",
+    "training",
+)
+WORDS = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every task in words has
 MAY_IMPORT = {
     "algorithms": {"algorithms"},
     "envs": {"algorithms.base", "envs"},
-    "models": {"algorithms.base", "models"},
-    "training": {"algorithms.base", "envs.base", "models.base", "store", "training"},
+    "models": {"algorithms.base", "models", "rollouts"},
+    "rollouts": {"rollouts"},
+    "training": {"algorithms.base", "envs.base", *WORDS, "models.base", "store", "training"},
     "store": {"store"},
     "analysis": {"analysis", "store", "conf.messages", "conf.sweep"},
 }

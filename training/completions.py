@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -73,6 +73,20 @@ def answer(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unifor
     )
 
 
+def completions_beside_greedy(env: TextEnv, policy: Policy, noise) -> Rollout:
+    """As `completions`, with the score of each problem's likeliest completion as the baseline."""
+    rollout, problems = completions(env, policy, noise), _chosen(env, noise)
+    greedy = answer(env, policy, problems, 1, None).grades()
+    batch = rollout.batch
+    baseline = _tensor([grade.score for grade in greedy], batch.score).view(1, -1, 1, 1)
+    return replace(rollout, batch=replace(batch, baseline=baseline.expand_as(batch.reward)))
+
+
+def _chosen(env: TextEnv, noise) -> list[Problem]:
+    problems = env.problems("train")
+    return [problems[i] for i in env.contexts(noise)[0].tolist()]
+
+
 def prompt_tensor(prompts: Sequence[list[int]]) -> Tensor:
     """Prompts as tokens (1,B,P), padded on the left by -1."""
     longest = max(map(len, prompts))
@@ -84,10 +98,9 @@ def completions(env: TextEnv, policy: Policy, noise) -> Rollout:
 
     Each token gets the score of its completion as reward; the baseline is the mean score of the batch.
     """
-    problems = env.problems("train")
-    chosen = [problems[i] for i in env.contexts(noise)[0].tolist()]
-    uniforms = noise.uniform("action", len(chosen) * env.candidates * env.max_new_tokens)
-    answers = answer(env, policy, chosen, env.candidates, uniforms.view(-1, env.max_new_tokens))
+    problems = _chosen(env, noise)
+    uniforms = noise.uniform("action", len(problems) * env.candidates * env.max_new_tokens)
+    answers = answer(env, policy, problems, env.candidates, uniforms.view(-1, env.max_new_tokens))
     with torch.no_grad():  # while the answers are graded
         logp_old = asker(answers.prompts, answers.tokens)(policy)
     return scored(answers, logp_old, answers.grades(), policy.max_mismatch)
@@ -117,9 +130,9 @@ def scored(answers: Answers, logp_old: Tensor, grades: list[Grade], max_mismatch
     mismatch = metrics["engine_mismatch"].item()
     if not mismatch <= max_mismatch:
         raise RuntimeError(
-            f"engine_mismatch={mismatch:.3g} nats per token, above model.max_mismatch={max_mismatch}: the engine does not "
-            f"draw from the policy that learns (other weights, or rounding of model.dtype); use model.engine=hf or "
-            f"model.dtype=float32, or raise model.max_mismatch"
+            f"engine_mismatch={mismatch:.3g} nats per token, above model.max_mismatch={max_mismatch}: the engine does "
+            f"not draw from the policy that learns (other weights, or rounding of model.dtype); use model.engine=hf "
+            f"or model.dtype=float32, or raise model.max_mismatch"
         )
     metrics = {name: value.float().view(1) for name, value in metrics.items()}
     equal = (tokens == tokens[:, :, :1]).flatten(2).all(-1)
@@ -159,3 +172,6 @@ def _metrics(answers: Answers, batch: Batch, solved: Tensor) -> dict[str, Tensor
 
 def _tensor(values: list, like: Tensor) -> Tensor:
     return torch.tensor([float(value) for value in values], dtype=like.dtype, device=like.device)
+
+
+SAMPLERS = {"completions": completions, "completions_beside_greedy": completions_beside_greedy}

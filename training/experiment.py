@@ -11,7 +11,8 @@ from rich.console import Console
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
 from training import checkpoint, ranks, warmstart
-from training.loop import History, Trainer, layout
+from training.history import History
+from training.loop import Trainer, layout
 from training.noise import Noise
 from training.progress import Reporter
 
@@ -54,7 +55,7 @@ def execute(experiment, console: Console) -> Outcome:
                 ranks.told(())
                 run.settle()
                 return outcome
-            if warmstart.wants(experiment):
+            if warmstart.target(experiment):
                 experiment = warmstart.warmed(experiment, console)
             ranks.told(missing)
             seconds = sum(_train(experiment, block, run, label, console) for block in blocks(experiment, missing))
@@ -72,12 +73,15 @@ def execute(experiment, console: Console) -> Outcome:
 
 def _follow(experiment, label: str) -> Outcome:
     """What every process but the first does: train with it, and neither store nor show anything."""
-    if experiment.train.phase == "rl":
-        missing = ranks.told(None)
-        if missing and warmstart.wants(experiment):
+    try:
+        missing = () if experiment.train.phase == "sft" else ranks.told(None)
+        if missing and warmstart.target(experiment):
             experiment = warmstart.warmed(experiment, Console(quiet=True))
         for block in blocks(experiment, missing):
             _restored(build(experiment, block)).run()
+    except Exception as error:
+        error = explain_memory(error, experiment)
+        return Outcome(label, "failed", message=f"process {ranks.rank()}: {type(error).__name__}: {error}")
     return Outcome(label, "followed")
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,9 +10,9 @@ from torch import Tensor
 from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import MicroBatches, Policy
-from training import diagnostics, penalty, ranks, surplus
-from training.completions import completions
+from training import completions, diagnostics, penalty, ranks, surplus
 from training.evaluation import evaluate
+from training.history import History
 from training.lag import Lagging
 from training.noise import Noise
 from training.optim import Optimizer
@@ -75,33 +75,6 @@ def layout(env: Env, objective: Objective, sampler: str) -> str:
     return layouts[objective.sampler]
 
 
-@dataclass
-class History:
-    """Metrics (S,), each with the steps at which it was recorded; NaN from where a seed turned non-finite."""
-
-    at: dict[str, list[int]] = field(default_factory=dict)
-    values: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def append(self, step: int, metrics: dict[str, Tensor]) -> None:
-        for name, value in metrics.items():
-            self.at.setdefault(name, []).append(step)
-            self.values.setdefault(name, []).append(value.detach())
-
-    @property
-    def steps(self) -> list[int]:
-        """All steps at which something was recorded."""
-        return sorted(set().union(*self.at.values()))
-
-    def newest(self) -> tuple[int, dict[str, Tensor]]:
-        """The last step at which something was recorded, and what."""
-        last = max((steps[-1] for steps in self.at.values()), default=0)
-        return last, {name: self.values[name][-1] for name, steps in self.at.items() if steps[-1] == last}
-
-    def arrays(self) -> dict:
-        """{metric: numpy array (steps, S)}."""
-        return {name: torch.stack(values).cpu().numpy() for name, values in self.values.items()}
-
-
 class Trainer:
     """Trains the seeds of one configuration together; `state_dict` is its whole state."""
 
@@ -118,12 +91,15 @@ class Trainer:
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
-        self.in_words = self.layout == "completions"
-        self.sampler = completions if self.in_words else SAMPLERS[self.layout]
+        self.sampler, self.in_words = (
+            (SAMPLERS | completions.SAMPLERS)[self.layout],
+            self.layout in completions.SAMPLERS,
+        )
         self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
-        self.reference = self._split(policy.reference()) if cfg.kl_beta else None
         self.lagging = Lagging(policy, cfg.staleness)
+        # a trainer is built from its seeds before a checkpoint is loaded, so this needs no place in one
+        self.reference = policy.reference() if cfg.kl_beta else None
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -145,13 +121,13 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        rollout = self.rollout(noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
-        logp_ref, start = self._reference(rollout), time.monotonic()
+        start = time.monotonic()
         for epoch in range(self.epochs):
-            grad_norm, info = self._epoch(rollout, epoch == 0, logp_ref)
+            grad_norm, info = self._epoch(rollout, epoch == 0)
             if logged and epoch == 0:
                 metrics |= self.env.gradient_metrics(self.policy) | info
             self.optimizer.step(self.alive, grad_norm)
@@ -187,25 +163,23 @@ class Trainer:
             torch.cuda.synchronize()
         return {"update_tokens_per_second": torch.full(self.alive.shape, tokens / (time.monotonic() - start))}
 
-    def _reference(self, rollout: Rollout) -> Tensor | None:
-        """Log-probs of the first policy, where leaving it costs."""
-        with torch.no_grad():
-            return None if self.reference is None else rollout.logp(self.reference)
+    def rollout(self, noise: Noise) -> Rollout:
+        """Candidates of the policy that draws, and what the objective compares them with."""
+        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        return rollout if self.reference is None else rollout.beside(self._split(self.reference))
 
-    def _epoch(self, rollout: Rollout, first: bool, logp_ref: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients in place; their norm (S,) and, where asked, metrics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
         on_policy = first and not self.cfg.staleness
         matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
-        if logp_ref is not None and matters is not None:
+        if self.cfg.kl_beta and matters is not None:
             matters = torch.ones_like(matters)  # the penalty pulls on what the objective leaves alone
         logp = self._logp(rollout, matters, on_policy)
         logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
-        of_penalty = {}
-        if logp_ref is not None:
-            of_penalty["kl_reference"] = penalty.k3(logp, logp_ref, rollout.batch.mask)
-            loss = loss + self.cfg.kl_beta * of_penalty["kl_reference"]
+        left = penalty.k3(logp, rollout.batch) if self.cfg.kl_beta else None
+        loss = loss if left is None else loss + self.cfg.kl_beta * left
         self.optimizer.zero_grad()
         loss.sum().backward()
         if self.in_two_passes:
@@ -216,7 +190,7 @@ class Trainer:
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
-        return grad_norm, info | of_penalty
+        return grad_norm, info if left is None else info | {"kl_reference": left}
 
     def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
         policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)

@@ -1,7 +1,7 @@
 """Rollouts: how candidates are laid out before an objective sees them, and which of them it needs to see again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -38,6 +38,11 @@ class Rollout:
             idle = idle | flat.view(*idle.shape, -1).all(-1)
         return (~idle).repeat_interleave(self.rows, dim=1)
 
+    def beside(self, reference: Policy) -> "Rollout":
+        """The same with log-probs under a reference policy."""
+        with torch.no_grad():
+            return replace(self, batch=replace(self.batch, logp_ref=self.logp(reference)))
+
     def logp_where(self, matters: Tensor, policy: Policy) -> Tensor:
         """`logp` of the rows that matter, and logp_old elsewhere."""
         if matters.all():
@@ -53,9 +58,9 @@ class Rollout:
 
         Where several processes train the policy, each adds what comes of its share of the rows.
         """
-        grad, rows = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
-        rows = rows[:, ranks.share(rows.shape[1])]
-        for rows in rows.split(size or max(1, rows.shape[1]), dim=1) if rows.numel() else ():
+        grad, asked = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
+        mine = asked[:, ranks.share(asked.shape[1])]
+        for rows in mine.split(size or max(1, mine.shape[1]), dim=1) if mine.numel() else ():
             (self.logp(policy, rows).reshape(*rows.shape, -1) * take(grad, rows)).sum().backward()
 
 

@@ -25,15 +25,17 @@ SECONDS = 5.0  # between two lines of progress
 FREE = ("label", "data_dir", "batch", "candidates")  # settings of a task that a warm start does not depend on
 
 
-def wants(experiment) -> bool:
-    """Whether this model starts from a warm start."""
-    return getattr(experiment.model, "warm_accuracy", 0) > 0
+def target(experiment) -> float:
+    """The accuracy at which the warm start of this model ends; 0 where it has none."""
+    wanted = getattr(experiment.model, "warm_accuracy", 0.0)
+    return experiment.env.warm_accuracy if wanted is None else wanted
 
 
 def folder_of(experiment) -> Path:
     """runs_dir/warm_starts/<env>-<hash of what makes it>."""
     env = {k: v for k, v in experiment.config["env"].items() if k not in FREE}
-    made_by = json.dumps({"env": env, "model": experiment.model.recipe()}, sort_keys=True)
+    recipe = experiment.model.recipe() | {"warm_accuracy": target(experiment)}
+    made_by = json.dumps({"env": env, "model": recipe}, sort_keys=True)
     name = f"{env['name']}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
     return experiment.runs_dir / "warm_starts" / name
 
@@ -58,7 +60,7 @@ def _make(experiment, folder: Path, console: Console) -> None:
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
     with ranks.apart():
-        accuracy, steps = train(experiment.env, policy, noise, model, console)
+        accuracy, steps = train(experiment.env, policy, noise, model, target(experiment), console)
     made = {"accuracy": accuracy, "steps": steps, "seconds": time.monotonic() - start, "settings": model.recipe()}
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -67,8 +69,8 @@ def _make(experiment, folder: Path, console: Console) -> None:
     draft.rename(folder)
 
 
-def train(env: TextEnv, policy: Policy, noise: Noise, cfg, console: Console) -> tuple[float, int]:
-    """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for cfg.warm_accuracy."""
+def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console) -> tuple[float, int]:
+    """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for the accuracy wanted."""
     optimizer = torch.optim.AdamW(policy.parameters(), cfg.warm_lr, weight_decay=0.0, fused=True)
     problems, asked = env.problems("train"), dataclasses.replace(env, batch=cfg.warm_batch)
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
@@ -85,18 +87,18 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, console: Console) -> 
         if step % EVERY == 0 or step == cfg.warm_steps:
             metrics, _ = evaluate(env, policy, noise.at(step), "validation", PROBLEMS, greedy=False)
             accuracy = metrics["validation_accuracy"].item()
-        if time.monotonic() - shown > SECONDS or accuracy >= cfg.warm_accuracy:
+        if time.monotonic() - shown > SECONDS or accuracy >= wanted:
             shown = time.monotonic()
             console.print(
                 f"warm start: step {step} of at most {cfg.warm_steps}, loss {loss.item():.3f} nats per token, "
-                f"{accuracy:.1%} right of {cfg.warm_accuracy:.0%} wanted, {shown - start:.0f} s",
+                f"{accuracy:.1%} right of {wanted:.0%} wanted, {shown - start:.0f} s",
                 soft_wrap=True,
             )
-        if accuracy >= cfg.warm_accuracy:
+        if accuracy >= wanted:
             return accuracy, step
     console.print(
         f"warm start: {accuracy:.1%} right after model.warm_steps={cfg.warm_steps}, less than "
-        f"model.warm_accuracy={cfg.warm_accuracy}; it is used as it is",
+        f"the {wanted:.1%} wanted; it is used as it is",
         soft_wrap=True,
     )
     return accuracy, cfg.warm_steps

@@ -22,6 +22,7 @@ class Arithmetic(TextEnv):
 
     name = "arithmetic"
     rule = "envs.rlvr.rules:exact"
+    warm_accuracy = 0.4
 
     terms: int = 2
     digits: int = 3

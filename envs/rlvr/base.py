@@ -29,9 +29,11 @@ class TextEnv(Env):
     rule      "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
     chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
     thinking  what a chat template that can switch "thinking" on or off is told
+    warm_accuracy  how often a model that starts untrained should be right before it learns from rewards
     """
 
     rule: ClassVar[str]
+    warm_accuracy: ClassVar[float] = 0.0
     chat: str = "never"
     thinking: bool = False
     batch: int
@@ -50,7 +52,7 @@ class TextEnv(Env):
             contexts=len(self.problems("train")),
             actions=0,  # the model's vocabulary, whichever it is
             horizon=self.max_new_tokens,
-            samplers=dict.fromkeys(("single", "group", "set"), "completions"),
+            samplers=dict.fromkeys(("single", "group", "set"), "completions") | {"greedy": "completions_beside_greedy"},
             groups={"group": self.candidates, "set": self.candidates},
             chance=1.0,
             tokenizer=self.tokenizer,
