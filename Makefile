@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format test-slow replay clean
+.PHONY: run test lint format test-slow test-vllm replay clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -21,6 +21,9 @@ format: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
+test-vllm: .venv-vllm/installed
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
+
 replay: .venv/installed
 	$(BIN)/python -m reference.replay
 
@@ -29,5 +32,11 @@ replay: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@
 
+# every version is in the file: nothing is left to resolve, and nothing that only a GPU needs comes along
+.venv-vllm/installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r constraints-vllm.txt -e .
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-vllm

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.summary import conclude
-from conf.messages import explain
+from conf.messages import explain, spelled_out
 from conf.resolve import ConfigError
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
@@ -23,6 +23,7 @@ def job(cfg) -> Outcome:
 def main() -> int:
     console = screen()
     logging.basicConfig(format="%(message)s")
+    sys.argv[1:] = spelled_out(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
         job()

@@ -22,6 +22,7 @@ class Batch:
     mask      (*L,B,K,T)  1 where a token counts, 0 where it is padding
     score     (*L,B,K)    score of the whole candidate
     weight    (*L,B,K)    expected draws behind a candidate: 1 for a sample, pi_old(a) where all actions are listed
+    logp_ref  (*L,B,K,T)  log-prob of each token under the reference policy, where an objective needs one
     """
 
     logp_old: Tensor
@@ -30,6 +31,7 @@ class Batch:
     mask: Tensor
     score: Tensor
     weight: Tensor
+    logp_ref: Tensor | None = None
 
     @property
     def advantage(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV | report | leaderboard"""
+"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV | samples RUN | report | leaderboard"""
 
 import argparse
 import logging
@@ -15,6 +15,7 @@ from store.results import Results
 from store.runs import RunStore
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
+COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
 FEW = 8  # missing configurations of a sweep that are named one by one
 
 
@@ -134,18 +135,35 @@ def make_leaderboard(store: Results, out: Path) -> int:
     return 0
 
 
+def show_samples(name: str, store: RunStore) -> int:
+    """Print the completions that a run of a language model kept."""
+    from analysis import samples
+
+    runs = samples.find(name, store)
+    if len(runs) != 1:
+        known = [run.path.name for run in store.runs() if (run.path / "samples.jsonl").exists()]
+        what = f"{len(runs)} runs in {store.root}" if runs else f"no run in {store.root}"
+        console.print(unknown(f"samples {name}", known, what))
+        return 1
+    found = samples.lines(runs[0].samples()) or [f"{runs[0].path}: no completions; runs of language models keep them"]
+    for line in found:
+        console.print(line, markup=False, highlight=False)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
     titles = {name: catalogue.title(name) for name in catalogue.figures()}
     titles |= {name: table.title for name, table in TABLES.items()}
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    parser.add_argument("what", nargs="+", help=f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV")
+    allowed = f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV, samples RUN"
+    parser.add_argument("what", nargs="+", help=allowed)
     parser.add_argument("--scale", choices=("paper", "quick"), help="as in python run.py paper=fig07 (default: paper)")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
     parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
     args = parser.parse_args(argv)
-    if args.scale and args.what[0] in ("list", "table", "report", "leaderboard"):
+    if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard"):
         parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
     scale, out = args.scale or "paper", args.out or Path("figures")
     if args.results and not args.results.is_dir():
@@ -161,15 +179,17 @@ def main(argv: list[str] | None = None) -> int:
         if len(args.what) != 2:
             parser.error("table takes one environment: python -m analysis table sparse_bandit")
         return make_table(args.what[1], store, out)
+    if args.what[0] == "samples":
+        if len(args.what) != 2:
+            parser.error("samples takes one run: python -m analysis samples RUN, its id or folder")
+        return show_samples(args.what[1], RunStore(args.runs_dir))
     if args.what == ["report"]:
         return make_report(store, args.out or Path())
     if args.what == ["leaderboard"]:
         return make_leaderboard(store, out)
     for name in args.what:
         if name not in titles:
-            parser.error(
-                unknown(name, ["list", "all", "table", "report", "leaderboard", *titles], "no such figure or table")
-            )
+            parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))
     return max(make(name, store, out, scale) for name in args.what)
 
 

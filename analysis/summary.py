@@ -13,11 +13,11 @@ from analysis.load import Row
 
 def conclude(outcomes: list, console: Console) -> int:
     """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 one job, refused."""
-    finished = [o for o in outcomes if o.status in ("done", "skipped")]
+    finished = [o for o in outcomes if o.status in ("done", "skipped") and o.run]
     rows = [Row(o.run.config(), label(o.run.config()), o.run, o.seeds) for o in finished]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
         _show([row for row in rows if row.config["env"]["name"] == env], env, console)
-    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy")]
+    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed")]
     for outcome in problems:
         where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
         text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"

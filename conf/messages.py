@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -26,6 +27,17 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def spelled_out(argv: list[str]) -> list[str]:
+    """A command line on which model=Qwen/Qwen3-1.7B or model=FOLDER says what Hydra understands."""
+    found = []
+    for arg in argv:
+        key, _, value = arg.partition("=")
+        ours = (Path(__file__).parent / "model" / f"{value}.yaml").exists()
+        of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
+        found += ["model=hf", f"model.path='{value}'"] if of_hub else [arg]
+    return found
 
 
 def explain(error: Exception, argv: list[str]) -> str:

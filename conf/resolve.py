@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 import re
 import tempfile
@@ -23,6 +24,7 @@ from conf.messages import FILES, unknown
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
+from training import warmstart
 from training.loop import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
@@ -63,8 +65,9 @@ class Experiment:
 
 
 def discover(package: ModuleType) -> dict[str, type]:
-    """{name: class} of the named dataclasses in a package's modules."""
-    modules = [importlib.import_module(f"{package.__name__}.{i.name}") for i in pkgutil.iter_modules(package.__path__)]
+    """{name: class} of the named dataclasses in the modules of a package and of those inside it."""
+    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    modules = [importlib.import_module(module.name) for module in found]
     found = [c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__]
     return {c.name: c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)}
 
@@ -96,6 +99,7 @@ def resolve(cfg: DictConfig) -> Experiment:
         force=_bool("force", cfg.force),
         config={},
     )
+    check_model(experiment, cfg)
     if experiment.train.micro_batch is not None and not env.spec.tokens:
         typed = f"train.micro_batch={experiment.train.micro_batch}"
         raise MisfitError(f"{typed}: env={cfg.env.name} has no prompts to split; use null")
@@ -135,6 +139,34 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
     if candidates is not None and candidates < 2:
         what = COMPARES[objective.sampler]
         raise MisfitError(f"algo={algo} compares {what}, but env={task} is set to {candidates}: must be at least 2")
+
+
+def check_model(experiment: Experiment, cfg: DictConfig) -> None:
+    """Raise MisfitError unless task, model and optimiser are all for language models, or none of them is."""
+    env, model, train = experiment.env, experiment.model, experiment.train
+    in_words = env.spec.tokenizer is not None
+    if in_words == model.stacked:
+        what = "a language model: model=tiny_qwen3, a model id or a folder" if in_words else "no language model"
+        raise MisfitError(f"model={cfg.model.name}: env={cfg.env.name} takes {what}")
+    if model.stacked != experiment.optim.stacked:
+        allowed = "adamw_clipped, which is for language models alone"
+        raise MisfitError(f"optim={cfg.optim.name}: model={cfg.model.name} does not fit it; allowed: {allowed}")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and not in_words:
+        raise MisfitError(f"{processes} processes: env={cfg.env.name} trains in one; use launch=joblib for a grid")
+    most = min(getattr(env, "batch", 1), train.eval_problems)
+    if processes > most and in_words:
+        raise MisfitError(
+            f"{processes} processes: only {most} problems to share; raise env.batch or train.eval_problems"
+        )
+    if train.eval_every is not None and not in_words:
+        raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
+    if train.phase == "sft" and not warmstart.target(experiment):
+        raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
+    if train.staleness and getattr(model, "engine", "hf") != "hf":
+        raise MisfitError(
+            f"train.staleness={train.staleness}: an older policy needs an engine too; use model.engine=hf"
+        )
 
 
 def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:
@@ -197,7 +229,10 @@ def _device(value: Any) -> torch.device:
     _choice("device", value, ("auto", "cpu", "cuda"))
     if value == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: this machine has no usable CUDA device; allowed here: auto, cpu")
-    return torch.device("cuda" if value != "cpu" and torch.cuda.is_available() else "cpu")
+    if value == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # torchrun and accelerate launch give each process of a machine a GPU of its own
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
 
 
 def _runs_dir(value: Any) -> Path:

@@ -1,7 +1,8 @@
 """What the trainer needs to know of a task."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class Spec:
     token_samplers  the layouts of sampler=token_group, which compares next tokens instead of whole candidates
     chance     error of the uniform policy
     epochs     gradient steps per rollout, or None for the objective's own
+    tokenizer  makes the tokenizer of a task in words, for language models that come with none
     eval_at    "rollout": metrics of the policy that drew the batch; "update": of the policy after it
     """
 
@@ -34,6 +36,7 @@ class Spec:
     token_samplers: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     epochs: int | None = None
+    tokenizer: Callable[[], Any] | None = None
     eval_at: str = "rollout"
 
 

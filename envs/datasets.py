@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
+from envs.hub import fetch
 
 HUB = "ylecun/mnist"
 FILES = {  # name without .gz: magic number, shape
@@ -78,15 +79,7 @@ def _file(folder: Path, name: str) -> Tensor:
 
 def _hub() -> Images:
     ways = "set env.data_dir to a folder with the four IDX files, or use env=digits, which needs no download"
-    try:
-        from datasets import load_dataset
-
-        splits = load_dataset(HUB)  # cached, with a progress bar
-    except ImportError:
-        raise ValueError(f"data_dir=null: loading {HUB} needs 'pip install datasets'; or {ways}") from None
-    except Exception as error:  # no network, no disk space, a moved repository: each library raises its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"data_dir=null: cannot load {HUB} ({reason}); {ways}") from None
+    splits = fetch(HUB, ways)
     found = []
     for split in ("train", "test"):
         columns = splits[split].with_format("torch")[:]

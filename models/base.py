@@ -1,6 +1,8 @@
 """What the trainer and the samplers need of a policy."""
 
+import copy
 import math
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -41,13 +43,20 @@ class Policy(nn.Module):
         """Candidates (S,B,K) drawn with uniforms (S,B,K) in [0, 1)."""
         raise NotImplementedError
 
+    def reference(self) -> "Policy":
+        """A copy that stays as this policy is now, and shares with it what never changes."""
+        return copy.deepcopy(self, {id(buffer): buffer for buffer in self.buffers()}).requires_grad_(False)
+
+    def export(self, folder: Path) -> None:
+        """Write the policy in the format of the library that it comes from, if it comes from one."""
+
     def layouts(self, split: str) -> dict[str, tuple[int, ...]]:
         """{parameter: shape of one seed} by which an optimiser tells matrices (two dims) from the rest."""
         return {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}
 
 
 class MicroBatches:
-    """A policy that passes `size` of the prompts of each seed at a time: the same numbers in less memory."""
+    """A policy that passes `size` of the rows of each seed at a time: the same numbers in less memory."""
 
     def __init__(self, policy: Policy, size: int):
         self.policy, self.size = policy, size
@@ -60,6 +69,9 @@ class MicroBatches:
 
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         return self._in_parts(self.policy.generate, prompts, uniforms)
+
+    def __getattr__(self, name: str):
+        return getattr(self.policy, name)
 
     def _in_parts(self, method, *inputs: Tensor):
         parts = [method(*part) for part in zip(*(x.split(self.size, dim=1) for x in inputs), strict=True)]

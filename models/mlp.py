@@ -16,6 +16,7 @@ class MLPConfig:
     """`layers` hidden layers of `width` units; kernels LeCun normal, biases 0; raises ValueError for a size below 1."""
 
     name = "mlp"
+    stacked = True
 
     width: int = 50
     layers: int = 2

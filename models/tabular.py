@@ -13,6 +13,7 @@ class TabularConfig:
     """Initial logits are N(0, init_std^2); raises ValueError for init_std < 0."""
 
     name = "tabular"
+    stacked = True
 
     init_std: float = 0.0
 

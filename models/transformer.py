@@ -23,6 +23,7 @@ class TransformerConfig:
     """
 
     name = "transformer"
+    stacked = True
 
     d_model: int = 64
     heads: int = 2

@@ -10,10 +10,13 @@ CHOICES = ("sampler", "match")  # how candidates are drawn
 PRESENTATION = {
     "algo": ("label", "color", "linestyle"),
     "env": ("label", "data_dir"),
-    "train": ("checkpoint_every", "seed_block", "micro_batch"),
+    "model": ("rollout_rows", "gradient_checkpointing", "vllm_memory", "vllm_window", "vllm_eager", "max_mismatch"),
+    "train": ("checkpoint_every", "seed_block", "micro_batch", "phase"),
 }
 # settings at whose value a run is the one that never heard of them
-NEUTRAL = {"train": {"staleness": 0}}
+NEUTRAL = {
+    "train": {"staleness": 0, "kl_beta": 0, "eval_every": None, "eval_problems": 256, "eval_split": "test"},
+}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,22 @@ class Run:
         if seeds != self.manifest().get("seeds_done", []):
             self.drop_checkpoints()
             self.update(status="done", traceback=None, seeds_done=seeds)
+
+    def add_samples(self, samples: list[dict[str, Any]]) -> None:
+        """Append completions of a language model, one per line."""
+        if samples:
+            with (self.path / "samples.jsonl").open("a") as file:
+                file.writelines(json.dumps(sample) + "\n" for sample in samples)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """What was appended, once each: a resumed run appends again what came after its checkpoint."""
+        found: dict[tuple, dict[str, Any]] = {}
+        path = self.path / "samples.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            with suppress(ValueError):  # the process may have died in the middle of a line
+                sample = json.loads(line)
+                found[tuple(sample[key] for key in ("seed", "step", "split", "greedy", "prompt"))] = sample
+        return list(found.values())
 
     def drop_checkpoints(self) -> None:
         for path in self.checkpoints:

@@ -39,9 +39,10 @@ class Wandb:
 
             def mirror(history) -> None:
                 nonlocal shown
-                if history.steps and history.steps[-1] > shown:
-                    shown = history.steps[-1]
-                    run.log({name: v[-1].nanmean().item() for name, v in history.values.items()}, step=shown)
+                step, metrics = history.newest()
+                if step > shown:
+                    shown = step
+                    run.log({name: value.nanmean().item() for name, value in metrics.items()}, step=shown)
 
             yield mirror
 

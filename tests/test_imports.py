@@ -8,12 +8,26 @@ import pytest
 
 from tests.helpers import ROOT
 
-OURS = ("algorithms", "analysis", "benchmarks", "conf", "envs", "launch", "models", "reference", "store", "training")
+OURS = (
+    "algorithms",
+    "analysis",
+    "benchmarks",
+    "conf",
+    "envs",
+    "launch",
+    "models",
+    "reference",
+    "rollouts",
+    "store",
+    "training",
+)
+WORDS = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every task in words has
 MAY_IMPORT = {
     "algorithms": {"algorithms"},
     "envs": {"algorithms.base", "envs"},
-    "models": {"algorithms.base", "models"},
-    "training": {"algorithms.base", "envs.base", "models.base", "store", "training"},
+    "models": {"algorithms.base", "models", "rollouts"},
+    "rollouts": {"rollouts"},
+    "training": {"algorithms.base", "envs.base", *WORDS, "models.base", "store", "training"},
     "store": {"store"},
     "analysis": {"analysis", "store", "conf.messages", "conf.sweep"},
 }
@@ -56,7 +70,11 @@ def test_modules_keep_to_their_budget():
     ("modules", "absent"),
     [
         (("analysis.__main__", "analysis.report", "store.runs"), {"torch"}),
-        (("run",), {"wandb", "vllm", "joblib", "submitit"}),
+        (
+            ("run", "envs.rlvr.gym", "envs.rlvr.gsm8k"),
+            {"wandb", "vllm", "joblib", "submitit", "transformers", "tokenizers", "datasets", "reasoning_gym"},
+        ),
+        (("envs.rlvr.worker", "envs.rlvr.rules"), {"torch", "numpy", "omegaconf"}),
     ],
 )
 def test_heavy_libraries_stay_out(modules, absent):

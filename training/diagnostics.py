@@ -22,12 +22,12 @@ def of_first_epoch(rollout: Rollout, grad_norm: Tensor, grad: Tensor) -> dict[st
     found = {
         "grad_norm": grad_norm,
         "zero_variance_share": equal.float().mean(-1).expand(grad_norm.shape),
-        "entropy": -_mean(batch.logp_old.mean(-1), batch.weight),
+        "entropy": -_mean(_per_token(batch.logp_old, batch.mask), batch.weight),
     }
     if rollout.success is None:
         return found
     success, prompts = rollout.success, rollout.equal.shape[1]
-    pull = -grad.mean(-1) * grad.shape[1]
+    pull = -_per_token(grad, batch.mask) * grad.shape[1]
     return found | {
         "all_fail_share": (~success.any(-1)).float().mean(-1),
         "success_share": success.view(len(success), prompts, -1).any(-1).float().mean(-1),
@@ -39,7 +39,13 @@ def of_first_epoch(rollout: Rollout, grad_norm: Tensor, grad: Tensor) -> dict[st
 def of_update(rollout: Rollout, logp: Tensor) -> dict[str, Tensor]:
     """{"kl": (S,)}: KL(pi_old, pi) per token after the update, as the mean of e^d - 1 - d, d = log pi - log pi_old."""
     d = logp.detach() - rollout.batch.logp_old
-    return {"kl": _mean((d.expm1() - d).mean(-1), rollout.batch.weight)}
+    return {"kl": _mean(_per_token(d.expm1() - d, rollout.batch.mask), rollout.batch.weight)}
+
+
+def _per_token(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens that count: (S,B,K,T) -> (S,B,K)."""
+    mask = mask.expand_as(x)
+    return (x * mask).sum(-1) / mask.sum(-1)
 
 
 def _mean(x: Tensor, weight: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
-from training import checkpoint
-from training.loop import History, Trainer, layout
+from training import checkpoint, ranks, warmstart
+from training.history import History
+from training.loop import Trainer, layout
 from training.noise import Noise
 from training.progress import Reporter
 
@@ -20,7 +21,7 @@ CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchm
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: "done", "skipped", "busy", "failed" or "refused", and why."""
+    """What became of one experiment: "done", "skipped", "busy", "followed", "failed" or "refused", and why."""
 
     label: str
     status: str
@@ -32,8 +33,14 @@ class Outcome:
 
 def execute(experiment, console: Console) -> Outcome:
     """Train the seeds that the store lacks; a failure is recorded there and returned, not raised."""
-    run = RunStore(experiment.runs_dir).open(experiment.config)
+    ranks.start(experiment.device)
     label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
+    if ranks.rank() > 0:
+        return _follow(experiment, label)
+    if experiment.train.phase == "sft":
+        warmstart.warmed(experiment, console)
+        return Outcome(f"warm start for {label}", "done")
+    run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     try:
         with run.claim():
@@ -45,11 +52,16 @@ def execute(experiment, console: Console) -> Outcome:
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
             if not missing:
+                ranks.told(())
                 run.settle()
                 return outcome
+            if warmstart.target(experiment):
+                experiment = warmstart.warmed(experiment, console)
+            ranks.told(missing)
             seconds = sum(_train(experiment, block, run, label, console) for block in blocks(experiment, missing))
             return Outcome(label, "done", run, experiment.seeds, seconds)
     except RunBusy:
+        ranks.told(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
@@ -59,6 +71,29 @@ def execute(experiment, console: Console) -> Outcome:
         return Outcome(label, "failed", run, experiment.seeds, message=f"{type(error).__name__}: {error}")
 
 
+def _follow(experiment, label: str) -> Outcome:
+    """What every process but the first does: train with it, and neither store nor show anything."""
+    try:
+        missing = () if experiment.train.phase == "sft" else ranks.told(None)
+        if missing and warmstart.target(experiment):
+            experiment = warmstart.warmed(experiment, Console(quiet=True))
+        for block in blocks(experiment, missing):
+            _restored(build(experiment, block)).run()
+    except Exception as error:
+        error = explain_memory(error, experiment)
+        return Outcome(label, "failed", message=f"process {ranks.rank()}: {type(error).__name__}: {error}")
+    return Outcome(label, "followed")
+
+
+def _restored(trainer: Trainer) -> Trainer:
+    """The trainer in the state of the first process, where that one goes on from a checkpoint."""
+    if ranks.told(trainer.step):
+        state = ranks.told(trainer.state_dict())
+        if ranks.rank() > 0:
+            trainer.load_state_dict(state)
+    return trainer
+
+
 def explain_memory(error: Exception, experiment) -> Exception:
     """The error itself, or, where memory ran out, one that names the settings to lower."""
     # torch's allocator for the CPU raises a bare RuntimeError
@@ -66,10 +101,13 @@ def explain_memory(error: Exception, experiment) -> Exception:
         return error
     sizes = {"train.seed_block": len(blocks(experiment, experiment.seeds)[0])}
     sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in ("candidates", "batch")}
-    sizes |= {"model.d_model": getattr(experiment.model, "d_model", 1)}
+    sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
+    sizes |= {f"model.{key}": getattr(experiment.model, key, None) or 1 for key in ("d_model", "rollout_rows")}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
     if experiment.env.spec.tokens:
         lower += f", or set train.micro_batch (now {experiment.train.micro_batch or 'null'})"
+    if not experiment.model.stacked:
+        lower += ", model.rollout_rows, model.lora_rank or model.gradient_checkpointing"
     explained = MemoryError(f"out of memory on {experiment.device}: lower {lower}")
     explained.__cause__ = error
     return explained
@@ -86,7 +124,7 @@ def build(experiment, seeds: tuple[int, ...]) -> Trainer:
 def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Seeds in the blocks that train together: activations that leave the cache cost more than small products do."""
     tokens = experiment.env.spec.tokens.get(layout(experiment.env, experiment.objective, experiment.sampler))
-    size = experiment.train.seed_block
+    size = experiment.train.seed_block if experiment.model.stacked else 1
     if size is None and tokens and experiment.device.type == "cpu":
         size = max(1, CACHED_TOKENS // tokens)
     return [seeds[i : i + (size or len(seeds))] for i in range(0, len(seeds), size or len(seeds))]
@@ -98,6 +136,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     if experiment.force:
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
+    _restored(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:
@@ -107,6 +146,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
             def after_step(t: Trainer) -> None:
                 report(t)
                 mirror(t.history)
+                run.add_samples(t.take_samples())
                 if t.step % t.cfg.checkpoint_every == 0 and t.step < t.cfg.steps:
                     checkpoint.save(run, t, time.monotonic() - start)
 
@@ -116,6 +156,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
         run.update(status="interrupted")
         raise
     seconds = time.monotonic() - start
+    trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
     batch |= {"frozen": trainer.frozen(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **provenance(run)}
     run.save(to_frame(trainer.history, seeds), batch)
@@ -126,12 +167,11 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
 
 def to_frame(history: History, seeds: tuple[int, ...]) -> pd.DataFrame:
     """The long form that the store keeps: seed, step, metric, value."""
-    steps = np.repeat(np.asarray(history.steps, dtype=np.int32), len(seeds))
-    columns = np.tile(np.asarray(seeds, dtype=np.int64), len(history.steps))
-    parts = [
-        pd.DataFrame({"seed": columns, "step": steps, "metric": name, "value": values.reshape(-1)})
-        for name, values in history.arrays().items()
-    ]
+    parts = []
+    for name, values in history.arrays().items():
+        steps = np.repeat(np.asarray(history.at[name], dtype=np.int32), len(seeds))
+        columns = np.tile(np.asarray(seeds, dtype=np.int64), len(values))
+        parts.append(pd.DataFrame({"seed": columns, "step": steps, "metric": name, "value": values.reshape(-1)}))
     return pd.concat(parts, ignore_index=True)
 
 

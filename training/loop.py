@@ -1,7 +1,8 @@
 """The training loop: contexts -> candidates -> scores -> epochs x (loss, step) -> metrics, all seeds at once."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -9,11 +10,16 @@ from torch import Tensor
 from algorithms.base import Objective, require
 from envs.base import Env
 from models.base import MicroBatches, Policy
-from training import diagnostics, surplus
+from training import completions, diagnostics, penalty, ranks, surplus
+from training.evaluation import evaluate
+from training.history import History
 from training.lag import Lagging
 from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
+
+PHASES = ("rl", "sft")
+SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,15 @@ class TrainConfig:
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
     checkpoint_every  steps between two checkpoints
     seed_block        seeds that train together; null: as many as the processor's cache holds, all on a GPU
-    micro_batch       prompts of each seed that pass through the policy at once; null: the whole batch. It changes
-                      memory, not results
+    micro_batch       prompts of each seed that pass through the policy at once, of a language model completions; null:
+                      the whole batch. It changes memory, not results
     diagnostics       also record what `training.diagnostics` computes, and the objective's own metrics
+    kl_beta           weight of a penalty for leaving the first policy (`training.penalty`), beside the objective's own
+    eval_every        of a language model, steps between two evaluations on eval_problems problems of eval_split, beside
+                      those before the first step and after the last; null: only these two
+    phase             rl, or sft: only the warm start of a model that has one
 
-    Raises ValueError for a count below 1, or staleness below 0.
+    Raises ValueError for a count below 1, a value below 0, or an unknown word.
     """
 
     steps: int = 100
@@ -42,11 +52,19 @@ class TrainConfig:
     seed_block: int | None = None
     micro_batch: int | None = None
     diagnostics: bool = False
+    kl_beta: float = 0.0
+    eval_every: int | None = None
+    eval_problems: int = 256
+    eval_split: str = "test"
+    phase: str = "rl"
 
     def __post_init__(self):
-        for key in ("steps", "log_every", "checkpoint_every"):
+        for key in ("steps", "log_every", "checkpoint_every", "eval_problems"):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
-        for key in ("epochs", "seed_block", "micro_batch"):
+        require(self.kl_beta >= 0, "kl_beta", self.kl_beta, ">= 0")
+        require(self.eval_split in SPLITS, "eval_split", self.eval_split, f"one of {', '.join(SPLITS)}")
+        require(self.phase in PHASES, "phase", self.phase, f"one of {', '.join(PHASES)}")
+        for key in ("epochs", "seed_block", "micro_batch", "eval_every"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
         require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
 
@@ -55,23 +73,6 @@ def layout(env: Env, objective: Objective, sampler: str) -> str:
     """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
     layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
     return layouts[objective.sampler]
-
-
-@dataclass
-class History:
-    """Metrics (S,) at each recorded step; a seed is NaN from the step at which it turned non-finite."""
-
-    steps: list[int] = field(default_factory=list)
-    values: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def append(self, step: int, metrics: dict[str, Tensor]) -> None:
-        self.steps.append(step)
-        for name, value in metrics.items():
-            self.values.setdefault(name, []).append(value.detach())
-
-    def arrays(self) -> dict:
-        """{metric: numpy array (steps, S)}."""
-        return {name: torch.stack(values).cpu().numpy() for name, values in self.values.items()}
 
 
 class Trainer:
@@ -90,18 +91,27 @@ class Trainer:
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
-        self.sampler = SAMPLERS[self.layout]
+        self.sampler, self.in_words = (
+            (SAMPLERS | completions.SAMPLERS)[self.layout],
+            self.layout in completions.SAMPLERS,
+        )
+        self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
         self.lagging = Lagging(policy, cfg.staleness)
+        # a trainer is built from its seeds before a checkpoint is loaded, so this needs no place in one
+        self.reference = policy.reference() if cfg.kl_beta else None
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
         self.alive = torch.ones(len(noise.seeds), dtype=torch.bool, device=noise.device)
         self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
         self.history = History()
+        self.samples: list[dict] = []  # of evaluations, until someone takes them
 
     def run(self, after_step: Callable[["Trainer"], None] = lambda trainer: None) -> History:
         """Train to the last step, calling `after_step` after each one."""
+        if self.step == 0:
+            self.history.append(0, self._held_out())
         while self.step < self.cfg.steps:
             self._train_step()
             after_step(self)
@@ -111,15 +121,18 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        rollout = self.rollout(noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
+        start = time.monotonic()
         for epoch in range(self.epochs):
             grad_norm, info = self._epoch(rollout, epoch == 0)
             if logged and epoch == 0:
                 metrics |= self.env.gradient_metrics(self.policy) | info
             self.optimizer.step(self.alive, grad_norm)
+        if rollout.tokens:
+            metrics |= self._speed(self.epochs * rollout.tokens, start)
         self.steps_alive += self.alive
         if logged and self.cfg.diagnostics:
             with torch.no_grad():
@@ -127,36 +140,68 @@ class Trainer:
         if logged:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             metrics |= self._surplus()
-            self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
+        found = (metrics if logged else {}) | self._held_out()
+        self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in found.items()})
+
+    def _held_out(self) -> dict[str, Tensor]:
+        """What `evaluate` finds, when it is due: before the first step, after the last, and every eval_every steps."""
+        every, step = self.cfg.eval_every or self.cfg.steps, self.step
+        if not self.in_words or (step % every and step < self.cfg.steps):
+            return {}
+        noise, cfg = self.noise.at(step), self.cfg
+        metrics, samples = evaluate(self.env, self.policy, noise, cfg.eval_split, cfg.eval_problems)
+        self.samples += [{"seed": self.noise.seeds[0], "step": step} | sample for sample in samples]
+        return metrics
+
+    def take_samples(self) -> list[dict]:
+        """The completions of evaluations since it was last called."""
+        taken, self.samples = self.samples, []
+        return taken
+
+    def _speed(self, tokens: int, start: float) -> dict[str, Tensor]:
+        if torch.device(self.noise.device).type == "cuda":
+            torch.cuda.synchronize()
+        return {"update_tokens_per_second": torch.full(self.alive.shape, tokens / (time.monotonic() - start))}
+
+    def rollout(self, noise: Noise) -> Rollout:
+        """Candidates of the policy that draws, and what the objective compares them with."""
+        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        return rollout if self.reference is None else rollout.beside(self._split(self.reference))
 
     def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
+        """Gradients in place; their norm (S,) and, where asked, metrics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
         on_policy = first and not self.cfg.staleness
         matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
+        if self.cfg.kl_beta and matters is not None:
+            matters = torch.ones_like(matters)  # the penalty pulls on what the objective leaves alone
         logp = self._logp(rollout, matters, on_policy)
         if observed and not logp.is_leaf:
             logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
+        left = penalty.k3(logp, rollout.batch) if self.cfg.kl_beta else None
+        loss = loss if left is None else loss + self.cfg.kl_beta * left
         self.optimizer.zero_grad()
         loss.sum().backward()
-        if size is not None:
+        if self.in_two_passes:
             # a loss couples the candidates of a group, so it cannot be split; its gradient on their log-probs can
             rollout.backward(matters, self.policy, logp.grad, size)
+            ranks.sum_gradients(self.optimizer.params)
         grad_norm = self.optimizer.grad_norm()
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
-        return grad_norm, info
+        return grad_norm, info if left is None else info | {"kl_reference": left}
 
-    def _split(self, policy: Policy) -> Policy | MicroBatches:
-        return policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+    def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
+        policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
+        return policy if ranks.size() == 1 else ranks.Shares(policy)
 
     def _logp(self, rollout: Rollout, matters: Tensor | None, on_policy: bool) -> Tensor:
-        """Log-probs that need a gradient; with micro-batches they are a leaf, off the graph of the policy."""
+        """Log-probs that need a gradient; in two passes they are a leaf, off the graph of the policy."""
         if matters is None:
             return rollout.logp(self.policy)
-        if self.cfg.micro_batch is None:
+        if not self.in_two_passes:
             return rollout.logp_where(matters, self.policy)
         if on_policy:
             return rollout.batch.logp_old.clone().requires_grad_()
@@ -186,7 +231,7 @@ class Trainer:
             "policy": self.policy.state_dict(),
             "past": list(self.lagging.past),
             "optimizer": self.optimizer.state_dict(),
-            "steps": self.history.steps,
+            "at": self.history.at,
             "values": {name: torch.stack(v) for name, v in self.history.values.items()},
         }
 
@@ -195,4 +240,4 @@ class Trainer:
         self.policy.load_state_dict(state["policy"])
         self.lagging.past.extend(state.get("past", ()))
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history = History(state["steps"], {name: list(v) for name, v in state["values"].items()})
+        self.history = History(state["at"], {name: list(v) for name, v in state["values"].items()})

@@ -39,6 +39,7 @@ class MuonConfig:
     """
 
     name = "muon"
+    stacked = True
 
     lr: float = 1e-3
     momentum: float = 0.95
@@ -59,6 +60,7 @@ class AdamWConfig:
     """Nesterov AdamW without weight decay (Optax's nesterov=True) on all parameters; raises ValueError for lr <= 0."""
 
     name = "adamw"
+    stacked = True
 
     lr: float = 1e-3
 

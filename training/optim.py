@@ -44,6 +44,7 @@ class NormalizedConfig:
     """Plain gradient steps of length lr; raises ValueError for lr <= 0."""
 
     name = "normalized"
+    stacked = True
 
     lr: float = 0.1
 
@@ -70,6 +71,7 @@ class SGDConfig:
     """Plain gradient steps lr * g; raises ValueError for lr <= 0."""
 
     name = "sgd"
+    stacked = True
 
     lr: float = 0.1
 
@@ -96,6 +98,7 @@ class AdamConfig:
     """Adam on all parameters; raises ValueError for lr <= 0. https://arxiv.org/abs/1412.6980"""
 
     name = "adam"
+    stacked = True
 
     lr: float = 1e-3
 

@@ -10,9 +10,21 @@ from training.loop import Trainer
 BAR_SECONDS, LINE_SECONDS = 0.1, 5.0
 
 
+OF_WORDS = {  # metrics of language models: how a reader sees them
+    "reward": "reward {:.3f}",
+    "solved": "{:.1%} solved",
+    "length": "{:.1f} tokens each",
+    "rollout_tokens_per_second": "{:.0f} tokens/s rollout",
+    "update_tokens_per_second": "{:.0f} tokens/s update",
+}
+
+
 def describe(trainer: Trainer) -> str:
-    """Error now, as mean and standard error over the seeds that are still finite."""
-    errors = trainer.history.values["error"][-1]
+    """Error now, as mean and standard error over the seeds that are still finite; of a language model what it did."""
+    values = trainer.history.values
+    if "reward" in values:
+        return ", ".join(text.format(values[name][-1].item()) for name, text in OF_WORDS.items())
+    errors = values["error"][-1]
     errors = errors[errors.isfinite()].double()
     if not len(errors):
         return "error: no finite seed"
@@ -54,7 +66,8 @@ class Reporter:
             return
         self.shown = now
         rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)
-        text = f"{describe(trainer)}, {rate:.0f} steps/s"
+        speed = f"{rate:.0f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
+        text = f"{describe(trainer)}, {speed}"
         if self.bar:
             self.bar.update(
                 self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True

@@ -1,7 +1,7 @@
 """Rollouts: how candidates are laid out before an objective sees them, and which of them it needs to see again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from algorithms.base import Batch, Objective
 from envs.base import Env
 from models.base import Policy, draw, take
+from training import ranks
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Rollout:
 
     `metrics` {name: (S,)} are those of the drawn candidates themselves, `success` (S,B,K) says which of them are right
     where a task knows it. Where a forward pass is what costs, `equal` (S,P) marks the prompts whose candidates are all
-    the same, and `logp` takes the rows (S,n) of prompts to ask for.
+    the same, and `logp` takes the numbers (S,n) of the rows to ask for, of which each prompt has `rows`: 1 if all its
+    candidates pass together. `tokens` counts what was drawn, where that is a measure of speed.
     """
 
     batch: Batch
@@ -25,34 +27,45 @@ class Rollout:
     metrics: dict[str, Tensor] = field(default_factory=dict)
     equal: Tensor | None = None
     success: Tensor | None = None
+    rows: int = 1
+    tokens: int = 0
 
     def matters(self, objective: Objective, on_policy: bool) -> Tensor:
-        """Which prompts (S,P) this objective draws a gradient from; `on_policy`: at the policy that drew them."""
+        """Which rows (S,P*rows) this objective draws a gradient from; `on_policy`: at the policy that drew them."""
         idle = self.equal & objective.relative
         if objective.flat == "always" or (objective.flat == "first" and on_policy):
             flat = flat_contexts(objective, self.batch)
             idle = idle | flat.view(*idle.shape, -1).all(-1)
-        return ~idle
+        return (~idle).repeat_interleave(self.rows, dim=1)
+
+    def beside(self, reference: Policy) -> "Rollout":
+        """The same with log-probs under a reference policy."""
+        with torch.no_grad():
+            return replace(self, batch=replace(self.batch, logp_ref=self.logp(reference)))
 
     def logp_where(self, matters: Tensor, policy: Policy) -> Tensor:
-        """`logp` of the prompts that matter (S,P), and logp_old elsewhere."""
+        """`logp` of the rows that matter, and logp_old elsewhere."""
         if matters.all():
             return self.logp(policy)
         old, rows = self.batch.logp_old, _first(matters)
-        per_prompt = old.reshape(*matters.shape, -1)
+        per_row = old.reshape(*matters.shape, -1)
         asked = self.logp(policy, rows).reshape(*rows.shape, -1)
-        asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_prompt, rows))
-        return per_prompt.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
+        asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_row, rows))
+        return per_row.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
 
-    def backward(self, matters: Tensor, policy: Policy, grad: Tensor, size: int) -> None:
-        """Add d(logp) / d(theta) times grad (*L,B,K,T) to the gradients of the policy, `size` prompts at a time."""
-        grad = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1)
-        for rows in _first(matters).split(size, dim=1):
+    def backward(self, matters: Tensor, policy: Policy, grad: Tensor, size: int | None) -> None:
+        """Add d(logp) / d(theta) times grad (*L,B,K,T) to the gradients of the policy, `size` rows at a time.
+
+        Where several processes train the policy, each adds what comes of its share of the rows.
+        """
+        grad, asked = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
+        mine = asked[:, ranks.share(asked.shape[1])]
+        for rows in mine.split(size or max(1, mine.shape[1]), dim=1) if mine.numel() else ():
             (self.logp(policy, rows).reshape(*rows.shape, -1) * take(grad, rows)).sum().backward()
 
 
 def _first(matters: Tensor) -> Tensor:
-    """Numbers (S,n) of the prompts that matter, where n is the most that any seed has; other seeds add idle ones."""
+    """Numbers (S,n) of the rows that matter, where n is the most that any seed has; other seeds add idle ones."""
     return matters.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(matters.sum(1).max()))]
 
 

@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from envs.base import Env
+from torch import Tensor
+
+from algorithms.base import require
+from envs.base import Env, Spec
+from envs.rlvr import tokens
+from envs.rlvr.verify import Case, Grade, Pending, pool
 
 SPLITS = ("train", "validation", "test")
 
@@ -18,34 +23,64 @@ class Problem:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Grade:
-    """Of one completion: score in [0, 1], whether it solves the problem, and "ok", "timeout" or "crash"."""
-
-    score: float
-    solved: bool
-    status: str = "ok"
-
-
 class TextEnv(Env):
-    """A frozen dataclass of settings, among them batch (prompts per step), candidates (K) and max_new_tokens."""
+    """A frozen dataclass of settings, among them batch (prompts per step), candidates (K) and max_new_tokens.
 
+    rule      "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
+    chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
+    thinking  what a chat template that can switch "thinking" on or off is told
+    warm_accuracy  how often a model that starts untrained should be right before it learns from rewards
+    """
+
+    rule: ClassVar[str]
+    warm_accuracy: ClassVar[float] = 0.0
+    chat: str = "never"
+    thinking: bool = False
     batch: int
     candidates: int
     max_new_tokens: int
 
+    def __post_init__(self):
+        require(self.batch >= 1, "batch", self.batch, ">= 1")
+        require(self.candidates >= 1, "candidates", self.candidates, ">= 1")
+        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
+        require(self.chat in tokens.CHATS, "chat", self.chat, f"one of {', '.join(tokens.CHATS)}")
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(
+            contexts=len(self.problems("train")),
+            actions=0,  # the model's vocabulary, whichever it is
+            horizon=self.max_new_tokens,
+            samplers=dict.fromkeys(("single", "group", "set"), "completions") | {"greedy": "completions_beside_greedy"},
+            groups={"group": self.candidates, "set": self.candidates},
+            chance=1.0,
+            tokenizer=self.tokenizer,
+            tokens={"completions": self.batch * self.candidates * self.max_new_tokens},
+        )
+
+    def contexts(self, noise) -> Tensor:
+        """Numbers (S,B) of training problems, drawn with replacement."""
+        count = len(self.problems("train"))
+        return (noise.uniform("context", self.batch).double() * count).long()
+
     def problems(self, split: str) -> Sequence[Problem]:
-        """The problems of one of SPLITS, in an order that never changes."""
+        """The problems of one of SPLITS, in an order that never changes; they may be made when they are asked for."""
         raise NotImplementedError
 
     def tokenizer(self) -> Any:
         """The task's own tokenizer (transformers' interface), for models that come with none."""
-        raise NotImplementedError
+        return tokens.utf8()
 
     def encode(self, problem: Problem, tokenizer: Any) -> list[int]:
-        """The prompt as tokens, in the tokenizer's chat template where the task uses one."""
-        raise NotImplementedError
+        """The prompt as tokens; raises ValueError where the tokenizer lacks what the settings ask for."""
+        return tokens.encode(problem.prompt, tokenizer, self.chat, self.thinking)
+
+    def submit(self, problems: Sequence[Problem], completions: Sequence[str]) -> Pending:
+        """Start to grade, and go on; `.result()` waits for one grade per completion, in order."""
+        pairs = zip(problems, completions, strict=True)
+        return pool(self.rule).submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
         """One grade per completion, in order; the same rule for reward and for evaluation."""
-        raise NotImplementedError
+        return self.submit(problems, completions).result()

@@ -1,0 +1,26 @@
+"""A few completions of a language model, as it was graded during training."""
+
+from pathlib import Path
+from typing import Any
+
+from store.runs import Run, RunStore
+
+
+def find(name: str, store: RunStore) -> list[Run]:
+    """The run that `name` says: its folder, its id, or the beginning of that."""
+    if Path(name).is_dir():
+        return [Run(Path(name))]
+    return [run for run in store.runs() if run.path.name.startswith(name)]
+
+
+def lines(samples: list[dict[str, Any]]) -> list[str]:
+    """One block per evaluation, one line per completion; what is no plain character is escaped."""
+    found = []
+    for key in dict.fromkeys((s["seed"], s["step"], s["split"], s["greedy"]) for s in samples):
+        seed, step, split, greedy = key
+        found.append(f"seed {seed}, step {step}, {split}, {'likeliest tokens' if greedy else 'sampled'}:")
+        for s in samples:
+            if (s["seed"], s["step"], s["split"], s["greedy"]) == key:
+                verdict = f"{s['score']:.2f} {'solved' if s['solved'] else 'wrong '}"
+                found.append(f"  {verdict}  {s['prompt']!r} -> {s['completion']!r} (right: {s['answer']!r})")
+    return found

@@ -1,0 +1,106 @@
+"""GSM8K: grade-school word problems that end in one number."""
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from algorithms.base import require
+from envs.hub import fetch
+from envs.rlvr.base import Problem, TextEnv
+from envs.rlvr.rules import canonical
+from envs.rlvr.splits import fraction
+
+HUB = "openai/gsm8k"
+GOLD = "####"  # before the number in the data's own solutions
+HELD_OUT = 0.05
+
+
+@dataclass(frozen=True)
+class GSM8K(TextEnv):
+    """Reward 1 if the number on the line of the last `marker` is right (envs.rlvr.rules.number), else 0.
+
+    data_dir  folder with train.jsonl and test.jsonl; null: the public hub, at `revision`
+    template  the prompt, with {question} and perhaps {marker}
+    One question in twenty of the training file, chosen by its hash, is for validation. https://arxiv.org/abs/2110.14168
+    """
+
+    name = "gsm8k"
+    rule = "envs.rlvr.rules:number"
+
+    data_dir: str | None = None
+    revision: str = "e53f048856ff4f594e959d75785d2c2d37b678ee"
+    template: str = "{question}\n\nReason step by step. End with a line that holds only {marker} and the number.\n"
+    marker: str = GOLD
+    chat: str = "auto"
+    thinking: bool = False
+    batch: int = 16
+    candidates: int = 16
+    max_new_tokens: int = 512
+
+    def __post_init__(self):
+        super().__post_init__()
+        require("{question}" in self.template, "template", repr(self.template), "a text with {question} in it")
+        lines = self.marker.strip().splitlines()
+        require(lines == [self.marker], "marker", repr(self.marker), "one line of text without space around it")
+        load(self.data_dir, self.revision)  # what cannot be loaded is refused before any work
+
+    def problems(self, split: str) -> Sequence[Problem]:
+        return _problems(self.data_dir, self.revision, self.template, self.marker)[split]
+
+
+@functools.cache
+def _problems(data_dir: str | None, revision: str, template: str, marker: str) -> dict[str, list[Problem]]:
+    problems = {"train": [], "validation": [], "test": []}
+    for file, rows in load(data_dir, revision).items():
+        for question, solution in rows:
+            split = "validation" if file == "train" and fraction(question) < HELD_OUT else file
+            prompt = template.replace("{marker}", marker).replace("{question}", question)
+            reasoning, _, gold = solution.rpartition(GOLD)
+            facts = {"answer": canonical(gold), "marker": marker}
+            problems[split].append(Problem(prompt, f"{reasoning}{marker}{gold}", facts))
+    return problems
+
+
+@functools.cache
+def load(data_dir: str | None, revision: str) -> dict[str, list[tuple[str, str]]]:
+    """Questions and solutions of "train" and "test"; raises ValueError naming what was found and what was expected."""
+    if data_dir:
+        folder = Path(data_dir).expanduser()
+        return {split: _rows(_file(folder, f"{split}.jsonl"), data_dir) for split in ("train", "test")}
+    ways = (
+        "set env.data_dir to a folder with train.jsonl and test.jsonl, or use env=arithmetic, which needs no download"
+    )
+    splits = fetch(HUB, ways, "main", revision)
+    return {split: _rows(((f"{split} {i}", row) for i, row in enumerate(splits[split])), None) for split in splits}
+
+
+def _file(folder: Path, name: str) -> Iterable[tuple[str, object]]:
+    """Where it stands, and what each line of a file says."""
+    require((folder / name).exists(), "data_dir", folder, f"a folder that holds {name}")
+    try:
+        lines = (folder / name).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"data_dir={folder}: cannot read {name} ({reason})") from None
+    require(lines != [""], "data_dir", folder, f"a folder whose {name} is not empty")
+    for i, line in enumerate(lines, 1):
+        try:
+            yield f"{name} line {i}", json.loads(line)
+        except ValueError:
+            raise ValueError(f"data_dir={folder}: {name} line {i} is no JSON, or cut off: {line[:60]!r}") from None
+
+
+def _rows(rows: Iterable[tuple[str, object]], data_dir: str | None) -> list[tuple[str, str]]:
+    found = []
+    for where, row in rows:
+        texts = [row.get(key) for key in ("question", "answer")] if isinstance(row, dict) else [None]
+        right = all(isinstance(text, str) for text in texts) and GOLD in texts[1]
+        if not right or canonical(texts[1].rpartition(GOLD)[2]) is None:
+            raise ValueError(
+                f"data_dir={data_dir or 'null'}: {where} must have the texts question and answer, "
+                f"the answer with '{GOLD} NUMBER' at its end; found {str(row)[:80]!r}"
+            )
+        found.append((texts[0], texts[1]))
+    return found

@@ -1,0 +1,223 @@
+"""Language models: any that transformers loads, and a tiny one that is made from its settings."""
+
+import importlib.util
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from algorithms.base import require
+from models.language import LanguagePolicy, stops
+from rollouts import vllm
+from rollouts.base import Engine
+from rollouts.hf import HFEngine
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ENGINES = ("hf", "vllm")
+INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """What every language model can be told.
+
+    dtype           of the weights: float32, bfloat16, float16; auto: bfloat16 on a GPU, else float32
+    attention       transformers' attn_implementation: eager, sdpa, flash_attention_2, ...
+    lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
+    gradient_checkpointing  compute activations again in the backward pass, which saves memory
+    engine          what draws completions: hf or vllm
+    rollout_rows    completions drawn at once; null: all, with vllm 256. It changes memory, not results
+    vllm_memory     share of a GPU's memory for the engine vllm, while it draws
+    vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
+    vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start
+    max_mismatch    mean |log-prob of the engine - that of the trainer| per token, in nats, at which a run stops
+
+    Raises ValueError for what is not among these, or a missing library.
+    """
+
+    stacked: ClassVar[bool] = False
+
+    dtype: str = "auto"
+    attention: str = "sdpa"
+    lora_rank: int | None = None
+    lora_alpha: int = 32
+    gradient_checkpointing: bool = False
+    engine: str = "hf"
+    rollout_rows: int | None = None
+    vllm_memory: float = 0.3
+    vllm_window: int | None = None
+    vllm_eager: bool = False
+    max_mismatch: float = 0.1
+
+    def __post_init__(self):
+        require(self.dtype in ("auto", *DTYPES), "dtype", self.dtype, f"one of auto, {', '.join(DTYPES)}")
+        require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
+        for key in ("lora_rank", "rollout_rows", "vllm_window"):
+            require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
+        require(self.lora_alpha >= 1, "lora_alpha", self.lora_alpha, ">= 1")
+        require(0 < self.vllm_memory < 1, "vllm_memory", self.vllm_memory, "in (0, 1)")
+        require(self.max_mismatch > 0, "max_mismatch", self.max_mismatch, "> 0")
+        _installed("transformers", "rlvr", self.name)
+        if self.lora_rank:
+            _installed("peft", "rlvr", f"{self.name} with lora_rank={self.lora_rank}")
+        if self.engine == "vllm":
+            vllm.check()
+
+    def build(self, spec, noise) -> LanguagePolicy:
+        """The policy of the one seed of `noise`; raises ValueError where the model cannot be loaded or does not fit."""
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # of each tensor that is read or written
+        seed = int(noise.uniform("init", 1).item() * 2**24)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
+            if self.lora_rank:
+                model = _adapted(model, self.lora_rank, self.lora_alpha)
+        engine = self._engine(stops(model, tokenizer))
+        return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
+
+    def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
+        """Model and tokenizer."""
+        raise NotImplementedError
+
+    def _engine(self, stops: list[int]) -> Engine:
+        if self.engine == "hf":
+            return HFEngine(stops, self.rollout_rows)
+        rows = self.rollout_rows or vllm.ROWS
+        return vllm.VLLMEngine(stops, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
+
+
+@dataclass(frozen=True)
+class HFConfig(LanguageModelConfig):
+    """A model of the Hugging Face hub, or a local folder in its format, named by `path`."""
+
+    name = "hf"
+
+    path: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(bool(self.path), "path", self.path, "a model id of the hub or a local folder: model=Qwen/Qwen3-1.7B")
+
+    def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
+        return load(self.path, dtype, self.attention)
+
+
+@dataclass(frozen=True)
+class TinyQwen3Config(LanguageModelConfig):
+    """Qwen3's architecture at any size with the task's own tokenizer, warm-started on right answers before RLVR.
+
+    warm_accuracy  share of sampled answers to validation problems that are right, at which the warm start ends;
+                   null: as the task has it; 0: none, the model starts untrained
+    warm_steps     the most steps that it may take, of warm_batch right answers with AdamW at warm_lr
+    warm_seed      of its noise, the same for every seed of a run
+
+    Raises ValueError for impossible sizes.
+    """
+
+    name = "tiny_qwen3"
+
+    layers: int = 4
+    hidden: int = 192
+    mlp: int = 768
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 32
+    window: int = 4096
+    tied: bool = True
+    warm_accuracy: float | None = None
+    warm_steps: int = 5000
+    warm_batch: int = 256
+    warm_lr: float = 1e-3
+    warm_seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key in ("layers", "hidden", "mlp", "heads", "kv_heads", "window", "warm_steps", "warm_batch"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
+        require(self.heads % self.kv_heads == 0, "kv_heads", self.kv_heads, f"a divisor of heads={self.heads}")
+        require(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim", self.head_dim, "even and >= 2")
+        allowed = self.warm_accuracy is None or 0 <= self.warm_accuracy < 1
+        require(allowed, "warm_accuracy", self.warm_accuracy, "null or in [0, 1)")
+        require(self.warm_lr > 0, "warm_lr", self.warm_lr, "> 0")
+        require(self.warm_seed >= 0, "warm_seed", self.warm_seed, ">= 0")
+
+    def recipe(self) -> dict[str, Any]:
+        """The settings that make its warm start."""
+        shared = {field.name for field in fields(LanguageModelConfig)}
+        return {key: value for key, value in asdict(self).items() if key not in shared}
+
+    def at(self, folder: Path) -> HFConfig:
+        """The model that was saved in `folder`, to be used as this one."""
+        shared = {field.name: getattr(self, field.name) for field in fields(LanguageModelConfig)}
+        return HFConfig(path=str(folder), **shared)
+
+    def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
+        from transformers import AutoModelForCausalLM, Qwen3Config
+
+        tokenizer = spec.tokenizer()
+        config = Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden,
+            intermediate_size=self.mlp,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            max_position_embeddings=self.window,
+            tie_word_embeddings=self.tied,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return AutoModelForCausalLM.from_config(config, attn_implementation=self.attention, dtype=dtype), tokenizer
+
+
+def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
+    """Model and tokenizer of a hub id or folder; raises ValueError that says what else to name."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
+        raise ValueError(
+            f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"model.path={path}: cannot be loaded ({reason}); check the name, or name a local folder that holds "
+            f"config.json, weights and tokenizer: model.path=FOLDER"
+        ) from error
+    _check_head(model, path)
+    return model, tokenizer
+
+
+@torch.no_grad()
+def _check_head(model: Any, path: str) -> None:
+    """Raise ValueError where logits are more than the output layer of the last hidden states."""
+    tokens = torch.tensor([[0, 1]], device=model.device)
+    plain = model.get_output_embeddings()(model.get_decoder()(input_ids=tokens).last_hidden_state)
+    if not torch.allclose(model(input_ids=tokens).logits.float(), plain.float(), atol=1e-2, rtol=1e-2):
+        raise ValueError(f"model.path={path}: its logits are scaled or capped after the output layer; not supported")
+
+
+def _adapted(model: Any, rank: int, alpha: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, settings)
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" else "float32"
+    return DTYPES[name]
+
+
+def _installed(library: str, extra: str, what: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        raise ValueError(f"name={what}: needs {library}, which is not installed: {INSTALL.format(extra)}")

@@ -1,0 +1,155 @@
+"""A causal language model of transformers as a policy: prompts are contexts, completions are candidates."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.base import Policy
+from models.head import token_logp
+from rollouts.base import Completions, Engine
+from rollouts.hf import positions
+
+
+class LanguagePolicy(Policy):
+    """One seed, S = 1. Prompts (1,B,P) are padded on the left and completions (1,B,K,T) on the right, by -1.
+
+    `model` is a transformers model, perhaps with peft's adapters; what requires no gradient is no part of the state.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool = False):
+        super().__init__()
+        self.model, self.tokenizer, self.engine = model.eval(), tokenizer, engine
+        self.max_mismatch = max_mismatch
+        self.checkpointing, self.adapted = checkpointing, hasattr(model, "disable_adapter")
+        self._pushed: list[int] | None = None
+        self.vocab = self.causal.get_output_embeddings().weight.shape[0]
+        if checkpointing:
+            self.causal.gradient_checkpointing_enable({"use_reentrant": False})
+
+    @property
+    def causal(self) -> Any:
+        """The model below its adapters."""
+        return self.model.get_base_model() if self.adapted else self.model
+
+    @property
+    def window(self) -> int | None:
+        """The most tokens of a prompt with its completion."""
+        return getattr(self.causal.config.get_text_config(), "max_position_embeddings", None)
+
+    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
+        """What the engine draws from the present weights (rollouts.base.Engine.generate)."""
+        version = [p._version for p in self._trained().values()]
+        if version != self._pushed:
+            self.engine.push(self.model)
+            self._pushed = version
+        return self.engine.generate(prompts, k, uniforms, length)
+
+    def logp(self, contexts, candidates) -> Tensor:
+        """Equal prompts pass through the model once, and so do equal completions of them; 0 where there is padding."""
+        length = candidates.shape[-1]
+        prompts, owner = contexts[0].unique(dim=0, return_inverse=True)
+        owner = owner.repeat_interleave(candidates.shape[2]).unsqueeze(1)
+        rows, inverse = torch.cat([owner, candidates.reshape(-1, length)], dim=1).unique(dim=0, return_inverse=True)
+        owner, rows = rows[:, 0], rows[:, 1:]
+        real = rows >= 0
+        hidden = self._hidden(_trimmed(prompts), owner, _trimmed(rows))
+        found = token_logp(hidden[real[:, : hidden.shape[1]]], self._head(), rows[real], self.vocab)
+        logp = torch.zeros(rows.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found)
+        return logp.index_select(0, inverse).view(candidates.shape)
+
+    def _head(self) -> torch.nn.Module:
+        return self.causal.get_output_embeddings()
+
+    def _hidden(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
+        """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted."""
+        given, mask = rows[:, :-1].clamp_min(0), torch.cat([prompts[owner], rows[:, :-1]], dim=1) >= 0
+        if self.checkpointing and torch.is_grad_enabled():
+            # a layer that is computed twice cannot grow a cache, so each completion passes with its prompt
+            tokens = torch.cat([prompts[owner].clamp_min(0), given], dim=1)
+            with self._recomputed():
+                return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.causal.config)
+        last = self._states(prompts.clamp_min(0), prompts >= 0, cache)[:, -1:].index_select(0, owner)
+        if not given.shape[1]:
+            return last
+        cache.batch_select_indices(owner)
+        return torch.cat([last, self._states(given, mask, cache)], dim=1)
+
+    def _states(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
+        """Last hidden states (N,n,D) of tokens (N,n); `mask` covers those in the cache too."""
+        return self.causal.get_decoder()(
+            input_ids=tokens,
+            attention_mask=mask.long(),
+            position_ids=positions(mask.long())[:, -tokens.shape[1] :],
+            past_key_values=cache,
+            use_cache=cache is not None,
+        ).last_hidden_state
+
+    @contextmanager
+    def _recomputed(self) -> Iterator[None]:
+        """Layers keep no activations; they look for that at whether they are in training, as their dropout does not."""
+        layers = [m for m in self.causal.modules() if getattr(m, "gradient_checkpointing", False)]
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
+
+    def reference(self) -> Policy:
+        if self.adapted:
+            return WithoutAdapters(self)
+        frozen = copy.copy(self)  # without a copy of the engine, which may be large
+        frozen._modules = {"model": copy.deepcopy(self.model).requires_grad_(False)}
+        return frozen
+
+    def _trained(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+    def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
+        return {name: p.detach() for name, p in self._trained().items()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state, *args, **kwargs) -> None:
+        """Raises ValueError for the state of another model."""
+        mine = self._trained()
+        if {n: p.shape for n, p in mine.items()} != {n: p.shape for n, p in state.items()}:
+            raise ValueError("the checkpoint is of another model; force=true starts over")
+        for name, p in mine.items():
+            p.copy_(state[name])
+
+    def export(self, folder: Path) -> None:
+        """Write model (or adapters) and tokenizer, so that transformers' from_pretrained(folder) loads them."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+class WithoutAdapters:
+    """The frozen model below the adapters of a policy: a reference that costs no memory."""
+
+    def __init__(self, policy: LanguagePolicy):
+        self.policy = policy
+
+    def logp(self, contexts: Tensor, candidates: Tensor) -> Tensor:
+        with self.policy.model.disable_adapter():
+            return self.policy.logp(contexts, candidates)
+
+
+def stops(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a completion: those of the model's generation settings, and the tokenizer's."""
+    found = getattr(model.generation_config, "eos_token_id", None)
+    found = found if isinstance(found, list) else [found]
+    return sorted({token for token in (*found, tokenizer.eos_token_id) if token is not None})
+
+
+def _trimmed(x: Tensor) -> Tensor:
+    """x (N,L) without the columns in which all is padding."""
+    return x[:, (x >= 0).any(0)]

@@ -1,0 +1,99 @@
+"""Completions drawn by the training model itself, with the keys and values of a prompt computed once per group."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rollouts.base import Completions, Engine
+
+DROP = 0.9  # finished rows leave the batch once the share of unfinished ones is no larger
+
+
+class HFEngine(Engine):
+    """Draws with a transformers model and its cache; `rows`: completions drawn at once, or None for all."""
+
+    def __init__(self, stops: Sequence[int], rows: int | None = None):
+        self.stops, self.rows, self.model = list(stops), rows, None
+
+    def push(self, model) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def generate(self, prompts, k, uniforms, length) -> Completions:
+        size = len(prompts) if self.rows is None else max(1, self.rows // k)
+        parts = []
+        for i in range(0, len(prompts), size):
+            numbers = None if uniforms is None else uniforms[i * k : (i + size) * k]
+            parts.append(self._generate(prompts[i : i + size], k, numbers, length))
+        fields = ("tokens", "lengths", "truncated", "logp")
+        return Completions(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+
+    def _generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
+        from transformers import DynamicCache
+
+        device, n = self.model.device, len(prompts) * k
+        stops, cache = torch.tensor(self.stops, device=device), DynamicCache(config=self.model.config)
+        tokens, mask = padded(prompts, device)
+        logits = self._logits(tokens, mask, cache)
+        owner = torch.arange(len(prompts), device=device).repeat_interleave(k)
+        cache.batch_select_indices(owner)
+        logits, mask = logits[owner], mask[owner]
+        drawn = torch.zeros(n, length, dtype=torch.long, device=device)
+        logp = torch.zeros(n, length, dtype=logits.dtype, device=device)
+        lengths = torch.zeros(n, dtype=torch.long, device=device)
+        live, open_ = torch.arange(n, device=device), torch.ones(n, dtype=torch.bool, device=device)
+        for t in range(length):
+            table = logits.log_softmax(-1)
+            token = table.argmax(-1) if uniforms is None else _invert(table, uniforms[live, t])
+            drawn[live, t] = token
+            logp[live, t] = table.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+            lengths[live] += open_
+            open_ = open_ & ~torch.isin(token, stops)
+            left = int(open_.sum())
+            if t + 1 == length or not left:
+                break
+            if left <= DROP * len(open_):
+                keep = open_.nonzero().squeeze(1)
+                cache.batch_select_indices(keep)
+                live, open_, token, mask = live[keep], open_[keep], token[keep], mask[keep]
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            logits = self._logits(token.unsqueeze(1), mask, cache)
+        counts = torch.arange(length, device=device) < lengths.unsqueeze(1)
+        truncated = torch.zeros(n, dtype=torch.bool, device=device)
+        truncated[live] = open_
+        return Completions(drawn * counts, lengths, truncated, logp * counts)
+
+    def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:
+        """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` covers all that came before too."""
+        out = self.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions(mask)[:, -tokens.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        return out if out.dtype == torch.float64 else out.float()
+
+
+def padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Prompts as tokens (N,P), padded on the left, and the mask (N,P) of what is a token."""
+    longest = max(map(len, prompts))
+    tokens = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+    mask = torch.arange(longest, device=device) >= longest - lengths.unsqueeze(1)
+    return torch.tensor(tokens, device=device), mask.long()
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Positions (N,L) that start at each row's first token."""
+    return (mask.cumsum(-1) - 1).clamp_min(0)
+
+
+def _invert(table: Tensor, uniforms: Tensor) -> Tensor:
+    """Tokens (N,) at which the distributions exp(table) (N,V) pass uniforms (N,)."""
+    cdf = table.exp().cumsum(-1)
+    # rounding leaves the last entry a little off 1
+    below = uniforms.to(cdf).unsqueeze(1) * cdf[:, -1:]
+    return torch.searchsorted(cdf, below, right=True).squeeze(1).clamp_max(table.shape[1] - 1)

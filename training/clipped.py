@@ -1,0 +1,86 @@
+"""AdamW with its gradient clipped, as language models are trained."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms.base import require
+from models.base import Policy
+from training.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class AdamWClippedConfig:
+    """AdamW of a policy of one seed, the norm of all its gradients clipped to max_grad_norm.
+
+    The rate grows evenly over the first warmup_steps. Raises ValueError for impossible values.
+    https://arxiv.org/abs/1711.05101
+    """
+
+    name = "adamw_clipped"
+    stacked = False
+
+    lr: float = 1e-5
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    warmup_steps: int = 0
+
+    def __post_init__(self):
+        for key in ("lr", "max_grad_norm"):
+            require(getattr(self, key) > 0, key, getattr(self, key), "> 0")
+        for key in ("weight_decay", "warmup_steps"):
+            require(getattr(self, key) >= 0, key, getattr(self, key), ">= 0")
+        for key in ("beta1", "beta2"):
+            require(0 <= getattr(self, key) < 1, key, getattr(self, key), "in [0, 1)")
+
+    def build(self, policy: Policy) -> "AdamWClipped":
+        return AdamWClipped([p for p in policy.parameters() if p.requires_grad], self)
+
+
+class AdamWClipped(Optimizer):
+    """Parameters of less than float32 are copies of float32 ones, which keep what a small step changes."""
+
+    def __init__(self, params: list[Tensor], cfg: AdamWClippedConfig):
+        super().__init__(params)
+        self.cfg, self.count = cfg, 0
+        self.masters = [p.detach().float() if p.element_size() < 4 else p for p in params]
+        betas = cfg.beta1, cfg.beta2
+        self.inner = torch.optim.AdamW(self.masters, cfg.lr, betas, weight_decay=cfg.weight_decay, fused=True)
+
+    def grad_norm(self) -> Tensor:
+        grads = [p.grad for p in self.params if p.grad is not None]
+        return torch.nn.utils.get_total_norm(grads).float().view(1)
+
+    @torch.no_grad()
+    def step(self, alive: Tensor, grad_norm: Tensor) -> None:
+        if not alive.all():
+            return
+        self.count += 1
+        warm = min(1.0, self.count / max(1, self.cfg.warmup_steps))
+        self.inner.param_groups[0]["lr"] = self.cfg.lr * warm
+        clip = (self.cfg.max_grad_norm / (grad_norm + 1e-6)).clamp_max(1.0).squeeze(0)
+        for p, master in zip(self.params, self.masters, strict=True):
+            if p.grad is not None:
+                p.grad.mul_(clip.to(p.grad.dtype))
+                master.grad = p.grad.to(master.dtype)
+        self.inner.step()
+        for p, master in zip(self.params, self.masters, strict=True):
+            if p is not master:
+                p.copy_(master)
+                master.grad = None
+        torch.autograd.graph.increment_version(self.params)  # the fused kernel leaves it as it was
+
+    def state_dict(self) -> dict:
+        copies = [m for p, m in zip(self.params, self.masters, strict=True) if p is not m]
+        return {"inner": self.inner.state_dict(), "count": self.count, "masters": copies}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict) -> None:
+        self.inner.load_state_dict(state["inner"])
+        self.count = state["count"]
+        copies = [m for p, m in zip(self.params, self.masters, strict=True) if p is not m]
+        for master, value in zip(copies, state["masters"], strict=True):
+            master.copy_(value)

@@ -1,0 +1,14 @@
+"""What it costs to leave a reference policy."""
+
+from torch import Tensor
+
+from algorithms.base import Batch
+
+
+def k3(logp: Tensor, batch: Batch) -> Tensor:
+    """KL(pi, pi_ref) (*L,) in nats per token, estimated as the mean of e^d - 1 - d with d = log pi_ref - log pi.
+
+    Unbiased for tokens drawn from pi, and never negative. http://joschu.net/blog/kl-approx.html
+    """
+    d, mask = batch.logp_ref - logp, batch.mask.expand_as(logp)
+    return ((d.expm1() - d) * mask).sum((-3, -2, -1)) / mask.sum((-3, -2, -1))

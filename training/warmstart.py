@@ -1,0 +1,114 @@
+"""Supervised training on right answers to a chosen accuracy, before RLVR: made once, stored, and found again."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from rich.console import Console
+from torch import Tensor
+
+from envs.rlvr.base import Problem, TextEnv
+from models.base import Policy
+from training import ranks
+from training.completions import prompt_tensor
+from training.evaluation import evaluate
+from training.noise import Noise
+
+EVERY, PROBLEMS = 25, 512  # steps between two evaluations on validation problems, and how many of them
+WARMUP = 50  # steps in which the rate grows
+SECONDS = 5.0  # between two lines of progress
+FREE = ("label", "data_dir", "batch", "candidates")  # settings of a task that a warm start does not depend on
+
+
+def target(experiment) -> float:
+    """The accuracy at which the warm start of this model ends; 0 where it has none."""
+    wanted = getattr(experiment.model, "warm_accuracy", 0.0)
+    return experiment.env.warm_accuracy if wanted is None else wanted
+
+
+def folder_of(experiment) -> Path:
+    """runs_dir/warm_starts/<env>-<hash of what makes it>."""
+    env = {k: v for k, v in experiment.config["env"].items() if k not in FREE}
+    recipe = experiment.model.recipe() | {"warm_accuracy": target(experiment)}
+    made_by = json.dumps({"env": env, "model": recipe}, sort_keys=True)
+    name = f"{env['name']}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
+    return experiment.runs_dir / "warm_starts" / name
+
+
+def warmed(experiment, console: Console):
+    """The experiment with its model replaced by its warm start, which is trained first where there is none yet."""
+    folder = folder_of(experiment)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):  # a twin waits for the one that is at it
+        if not folder.exists():
+            _make(experiment, folder, console)
+    made = json.loads((folder / "warm_start.json").read_text())
+    found = f"{made['accuracy']:.1%} of sampled validation answers right"
+    took = f"{made['steps']} steps, {made['seconds']:.0f} s"
+    console.print(f"warm start: {folder}, {found} after {took}", soft_wrap=True)
+    return dataclasses.replace(experiment, model=experiment.model.at(folder))
+
+
+def _make(experiment, folder: Path, console: Console) -> None:
+    model, noise = experiment.model, Noise((experiment.model.warm_seed,), experiment.device)
+    plain = dataclasses.replace(model, dtype="float32", lora_rank=None, engine="hf", gradient_checkpointing=False)
+    policy = plain.build(experiment.env.spec, noise).to(experiment.device)
+    start = time.monotonic()
+    with ranks.apart():
+        accuracy, steps = train(experiment.env, policy, noise, model, target(experiment), console)
+    made = {"accuracy": accuracy, "steps": steps, "seconds": time.monotonic() - start, "settings": model.recipe()}
+    draft = folder.with_name(f"{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    policy.export(draft)
+    (draft / "warm_start.json").write_text(json.dumps(made, indent=1))
+    draft.rename(folder)
+
+
+def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console) -> tuple[float, int]:
+    """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for the accuracy wanted."""
+    optimizer = torch.optim.AdamW(policy.parameters(), cfg.warm_lr, weight_decay=0.0, fused=True)
+    problems, asked = env.problems("train"), dataclasses.replace(env, batch=cfg.warm_batch)
+    accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
+    for step in range(1, cfg.warm_steps + 1):
+        optimizer.param_groups[0]["lr"] = cfg.warm_lr * min(1.0, step / WARMUP)
+        chosen = [problems[i] for i in asked.contexts(noise.at(step))[0].tolist()]
+        prompts, answers = right_answers(env, policy, chosen)
+        loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        torch.autograd.graph.increment_version(list(policy.parameters()))  # the fused kernel leaves it as it was
+        if step % EVERY == 0 or step == cfg.warm_steps:
+            metrics, _ = evaluate(env, policy, noise.at(step), "validation", PROBLEMS, greedy=False)
+            accuracy = metrics["validation_accuracy"].item()
+        if time.monotonic() - shown > SECONDS or accuracy >= wanted:
+            shown = time.monotonic()
+            console.print(
+                f"warm start: step {step} of at most {cfg.warm_steps}, loss {loss.item():.3f} nats per token, "
+                f"{accuracy:.1%} right of {wanted:.0%} wanted, {shown - start:.0f} s",
+                soft_wrap=True,
+            )
+        if accuracy >= wanted:
+            return accuracy, step
+    console.print(
+        f"warm start: {accuracy:.1%} right after model.warm_steps={cfg.warm_steps}, less than "
+        f"the {wanted:.1%} wanted; it is used as it is",
+        soft_wrap=True,
+    )
+    return accuracy, cfg.warm_steps
+
+
+def right_answers(env: TextEnv, policy: Policy, problems: list[Problem]) -> tuple[Tensor, Tensor]:
+    """Prompts (1,B,P), padded on the left, and right answers with their end (1,B,1,T), padded on the right, by -1."""
+    tokenizer = policy.tokenizer
+    prompts = [env.encode(problem, tokenizer) for problem in problems]
+    answers = [tokenizer(p.answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for p in problems]
+    longest = max(map(len, answers))
+    padded = torch.tensor([answer + [-1] * (longest - len(answer)) for answer in answers])
+    return prompt_tensor(prompts), padded.view(1, len(problems), 1, longest)
