@@ -96,6 +96,9 @@ def resolve(cfg: DictConfig) -> Experiment:
         force=_bool("force", cfg.force),
         config={},
     )
+    if objective.needs_reference and experiment.train.reference == "none":
+        typed = "train.reference=none"
+        raise MisfitError(f"{typed}: algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0")
     if experiment.train.micro_batch is not None and not env.spec.tokens:
         typed = f"train.micro_batch={experiment.train.micro_batch}"
         raise MisfitError(f"{typed}: env={cfg.env.name} has no prompts to split; use null")
@@ -121,16 +124,16 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
     spec = env.spec
     if match == "interactions" and not hasattr(env, "candidates"):
         raise MisfitError(f"match=interactions: env={task} has no groups of candidates per context; use match=prompts")
-    if sampler == "token_group" and objective.sampler not in spec.token_samplers:
+    if sampler == "token_group" and objective.rollouts not in spec.token_samplers:
         reason = (
             "a terminal reward is known only for whole answers"
             if getattr(env, "reward", "") == "terminal"
             else (f"env={task} and algo={algo} compare no next tokens")
         )
         raise MisfitError(f"sampler=token_group: {reason}; use sampler=auto")
-    if objective.sampler not in spec.samplers:
+    if objective.rollouts not in spec.samplers:
         offers = ", ".join(sorted(spec.samplers))
-        raise MisfitError(f"algo={algo} needs the sampler '{objective.sampler}', env={task} offers: {offers}")
+        raise MisfitError(f"algo={algo} needs the sampler '{objective.rollouts}', env={task} offers: {offers}")
     candidates = spec.groups.get(objective.sampler)
     if candidates is not None and candidates < 2:
         what = COMPARES[objective.sampler]

@@ -61,6 +61,9 @@ class MicroBatches:
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         return self._in_parts(self.policy.generate, prompts, uniforms)
 
+    def greedy(self, prompts: Tensor, horizon: int) -> Tensor:
+        return self._in_parts(lambda part: self.policy.greedy(part, horizon), prompts)
+
     def _in_parts(self, method, *inputs: Tensor):
         parts = [method(*part) for part in zip(*(x.split(self.size, dim=1) for x in inputs), strict=True)]
         if isinstance(parts[0], tuple):

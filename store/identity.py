@@ -13,7 +13,7 @@ PRESENTATION = {
     "train": ("checkpoint_every", "seed_block", "micro_batch"),
 }
 # settings at whose value a run is the one that never heard of them
-NEUTRAL = {"train": {"staleness": 0}}
+NEUTRAL = {"train": {"staleness": 0, "reference": "initial"}, "algo": {"length_normalize": False}}
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

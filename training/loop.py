@@ -1,5 +1,6 @@
 """The training loop: contexts -> candidates -> scores -> epochs x (loss, step) -> metrics, all seeds at once."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
 
+REFERENCES = ("initial", "none")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -22,6 +25,8 @@ class TrainConfig:
 
     steps             rollouts, each followed by its gradient epochs
     epochs            gradient steps per rollout; null: the environment's, or else the objective's own
+    reference         what an objective that needs a reference policy is held to: the policy before the first step
+                      ("initial"), or "none", which is refused where one is needed
     staleness         rollouts by which the policy that draws lags behind the one that learns; so do the metrics of
                       what it drew, which on sequence tasks are all there are
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
@@ -36,6 +41,7 @@ class TrainConfig:
 
     steps: int = 100
     epochs: int | None = None
+    reference: str = "initial"
     staleness: int = 0
     log_every: int = 1
     checkpoint_every: int = 500
@@ -48,13 +54,19 @@ class TrainConfig:
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         for key in ("epochs", "seed_block", "micro_batch"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
+        require(self.reference in REFERENCES, "reference", self.reference, " or ".join(REFERENCES))
         require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
 
 
 def layout(env: Env, objective: Objective, sampler: str) -> str:
     """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
     layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
-    return layouts[objective.sampler]
+    return layouts[objective.rollouts]
+
+
+def frozen(policy: Policy) -> Policy:
+    """A copy that stays as the policy is now, and shares with it what never changes."""
+    return copy.deepcopy(policy, {id(buffer): buffer for buffer in policy.buffers()}).requires_grad_(False)
 
 
 @dataclass
@@ -93,6 +105,8 @@ class Trainer:
         self.sampler = SAMPLERS[self.layout]
         self.in_parts = self._split(policy)
         self.lagging = Lagging(policy, cfg.staleness)
+        # a trainer is built from its seeds before a checkpoint is loaded, so this needs no place in one
+        self.reference = frozen(policy) if objective.needs_reference else None
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -111,7 +125,7 @@ class Trainer:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
         noise = self.noise.at(self.step)
-        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        rollout = self.rollout(noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
         )
@@ -128,6 +142,11 @@ class Trainer:
             metrics |= self.env.evaluate(self.policy, noise) if self.eval_at == "update" else {}
             metrics |= self._surplus()
             self.history.append(self.step, {k: torch.where(self.alive, v, torch.nan) for k, v in metrics.items()})
+
+    def rollout(self, noise: Noise) -> Rollout:
+        """Candidates of the policy that draws, and what the objective compares them with."""
+        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
+        return rollout if self.reference is None else rollout.beside(self._split(self.reference))
 
     def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients in place; their norm (S,) and, where asked, diagnostics {name: (S,)}."""
@@ -164,7 +183,8 @@ class Trainer:
 
     def _surplus(self) -> dict[str, Tensor]:
         """`surplus.by_concentration` where a task knows what is right and the objective learns from single draws."""
-        labelled = self.env.labelled() if self.cfg.diagnostics and self.objective.sampler in ("single", "set") else None
+        alone = self.objective.sampler in ("single", "set") and self.objective.baseline == "env"
+        labelled = self.env.labelled() if self.cfg.diagnostics and alone else None
         if labelled is None:
             return {}
         features, labels = (x.to(self.noise.device) for x in labelled)
