@@ -1,13 +1,10 @@
 """From a composed config to validated frozen dataclasses: the one place where user input is checked."""
 
 import dataclasses
-import importlib
-import pkgutil
 import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,14 +16,15 @@ import envs
 import models
 import training
 from algorithms.base import Objective
-from conf.messages import unknown
+from conf.discover import discover, left_out, together
+from conf.messages import ConfigError, unknown
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
 from training.loop import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
-TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch")
+TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", "algo_path")
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
     "label": (r".+", "some text"),
@@ -34,10 +32,6 @@ APPEARANCE = {
     "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
 }
 COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
-
-
-class ConfigError(Exception):
-    """The user asked for something impossible; the message names key, value and what is allowed."""
 
 
 class MisfitError(ConfigError):
@@ -62,13 +56,6 @@ class Experiment:
     config: dict[str, Any]
 
 
-def discover(package: ModuleType) -> dict[str, type]:
-    """{name: class} of the named dataclasses in a package's modules."""
-    modules = [importlib.import_module(f"{package.__name__}.{i.name}") for i in pkgutil.iter_modules(package.__path__)]
-    found = [c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__]
-    return {c.name: c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)}
-
-
 def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
     for key, value in cfg.items():
@@ -76,7 +63,8 @@ def resolve(cfg: DictConfig) -> Experiment:
         if key not in TOP_LEVEL and not of_file and not (key in ("debug", "paper", "studies") and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     _choice("scale", cfg.scale, ("paper", "quick"))
-    objective = parse_section(cfg, "algo", discover(algorithms), "objective", hidden=tuple(APPEARANCE))
+    classes = together(algorithms, cfg.get("algo_path"))
+    objective = parse_section(cfg, "algo", classes, "objective", hidden=tuple(APPEARANCE))
     env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))
@@ -146,7 +134,10 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
     if not isinstance(node, DictConfig) or kind not in node:
         raise ConfigError(f"{section}={node}: must be one of the files of conf/{section}")
     if node[kind] not in classes:
-        raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, "not found"))
+        why = left_out.get(node[kind]) or "; ".join(left_out.values())
+        raise ConfigError(
+            unknown(f"{section}.{kind}={node[kind]}", classes, f"not found{why and f', left out: {why}'}")
+        )
     for key, (pattern, allowed) in APPEARANCE.items():
         if key in hidden and key in node and not re.fullmatch(pattern, str(node[key])):
             raise ConfigError(f"{section}.{key}={node[key]}: must be {allowed}")
