@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format test-slow replay clean
+.PHONY: run test lint format test-slow replay docs clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -20,6 +20,9 @@ format: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+docs: .venv/installed
+	$(BIN)/python -m docs
 
 replay: .venv/installed
 	$(BIN)/python -m reference.replay
