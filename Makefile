@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format test-slow test-vllm replay clean
+.PHONY: run test lint format test-slow test-vllm replay docs clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -23,6 +23,9 @@ test-slow: .venv/installed
 
 test-vllm: .venv-vllm/installed
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
+
+docs: .venv/installed
+	$(BIN)/python -m docs
 
 replay: .venv/installed
 	$(BIN)/python -m reference.replay

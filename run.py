@@ -9,8 +9,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.summary import conclude
-from conf.messages import explain, spelled_out
-from conf.resolve import ConfigError
+from conf.discover import register
+from conf.messages import ConfigError, explain, spelled_out
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
 
@@ -26,6 +26,7 @@ def main() -> int:
     sys.argv[1:] = spelled_out(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
+        register(sys.argv[1:])
         job()
     except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
         console.print(explain(error, sys.argv[1:]), style="red", soft_wrap=True, markup=False, highlight=False)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 Loss = tuple[Tensor, dict[str, Tensor]]
+TINY = 1e-30  # no sum of weights is as small, unless nothing weighs
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,17 @@ class Batch:
     def advantage(self) -> Tensor:
         return self.reward - self.baseline
 
+    @property
+    def present(self) -> Tensor | None:
+        """1 where a candidate (*L,B,K) has a token that counts, 0 where it has none; None where one mask is for all."""
+        return self.mask.amax(-1).expand_as(self.score) if self.mask.dim() > 1 else None
+
+    @property
+    def counted(self) -> Tensor:
+        """`weight` (*L,B,K), but 0 for a candidate without a token that counts: it leaves its group."""
+        present = self.present
+        return self.weight if present is None else self.weight * present
+
 
 class Objective:
     """A frozen dataclass of hyperparameters with one pure loss.
@@ -50,6 +62,9 @@ class Objective:
                     (what has no gradient is not computed)
     relative        true where only differences of log-probs within a group matter: equal candidates have no gradient
     stop_gradient   true where the loss holds gradients back, so that its value does not integrate its gradient
+    baseline        what a "single" rollout is measured against: the environment's own ("env"), the reward of the
+                    likeliest answer ("greedy"), or what the loss makes of the whole "batch"
+    needs_reference true where the loss reads `Batch.logp_ref`
     """
 
     name: ClassVar[str]
@@ -60,6 +75,13 @@ class Objective:
     flat: ClassVar[str] = "never"
     relative: ClassVar[bool] = False
     stop_gradient: ClassVar[bool] = False
+    baseline: ClassVar[str] = "env"
+    needs_reference: ClassVar[bool] = False
+
+    @property
+    def rollouts(self) -> str:
+        """What `Spec.samplers` has to offer: what the loss compares, or "greedy" for its baseline."""
+        return "greedy" if self.baseline == "greedy" else self.sampler
 
     def loss(self, logp: Tensor, batch: Batch) -> Loss:
         """Loss (*L,) to minimise and metrics {name: (*L,)}, for current log-probs `logp` (*L,B,K,T) in nats."""
@@ -102,15 +124,45 @@ def group_mean(x: Tensor, weight: Tensor) -> Tensor:
     return ((weight * x).sum(-1) / weight.sum(-1)).mean(-1)
 
 
-def standardize(score: Tensor, weight: Tensor | None = None, eps: float = 0.0, floor: float = 0.0) -> Tensor:
-    """(score - mean) / (std + eps) within the group, population std; 0 where all scores are equal or std <= floor.
+def centre(score: Tensor, weight: Tensor) -> Tensor:
+    """score - mean of the draws in the group, 0 where all candidates are equal: (*L,B,K)."""
+    share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
+    # the rounding error of a mean must not pass for a gradient, which an optimiser would make a whole step of
+    return torch.where(_differ(score, weight), score - (share * score).sum(-1, keepdim=True), 0.0)
 
-    score (*L,B,K); `weight` (*L,B,K) makes mean and std those of the draws behind the candidates.
+
+def leave_one_out(score: Tensor, weight: Tensor) -> Tensor:
+    """score - mean of the other draws = K/(K-1) (score - mean) within the group: (*L,B,K)."""
+    return correction(weight) * centre(score, weight)
+
+
+def correction(weight: Tensor) -> Tensor:
+    """n/(n-1) for the n draws of a group (*L,B,1), each one candidate; 1 where actions are listed, for all draws."""
+    n = (weight > 0).sum(-1, keepdim=True)
+    return torch.where(_differ(weight, weight), 1.0, n / (n - 1).clamp_min(1)).to(weight.dtype)
+
+
+def standardize(
+    score: Tensor, weight: Tensor | None = None, eps: float = 0.0, floor: float = 0.0, bessel: bool = False
+) -> Tensor:
+    """(score - mean) / (std + eps) within the group; 0 where all scores are equal or std <= floor.
+
+    score (*L,B,K); `weight` (*L,B,K) makes mean and std those of the draws behind the candidates, and leaves out
+    those that weigh 0. Population std, or with `bessel` that of a sample.
     """
     weight = torch.ones_like(score) if weight is None else weight
-    share = weight / weight.sum(-1, keepdim=True)
-    centred = score - (share * score).sum(-1, keepdim=True)
-    std = (share * centred.square()).sum(-1, keepdim=True).sqrt()
-    # the rounding error of an equal-scored group's mean must not be blown up to unit variance
-    spread = (score.amax(-1, keepdim=True) > score.amin(-1, keepdim=True)) & (std > floor)
-    return centred * torch.where(spread, 1 / (std + eps), 0.0)
+    centred = centre(score, weight)
+    share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
+    variance = (share * centred.square()).sum(-1, keepdim=True)
+    std = (variance * correction(weight) if bessel else variance).sqrt()
+    return centred * torch.where(std > floor, 1 / (std + eps), 0.0)
+
+
+def _differ(x: Tensor, weight: Tensor) -> Tensor:
+    """Whether not all candidates of a group that weigh more than 0 are equal: (*L,B,1)."""
+    return _largest(x, weight) > -_largest(-x, weight)
+
+
+def _largest(x: Tensor, weight: Tensor) -> Tensor:
+    """The largest of each group (*L,B,1) among the candidates that weigh more than 0."""
+    return torch.where(weight > 0, x, -torch.inf).amax(-1, keepdim=True)

@@ -11,7 +11,8 @@ class GroupPG(Objective):
 
         loss = -sum_i w_i u_i l_i / eta,    u_i = (s_i - mean) / std
 
-    Sum over the candidates drawn, mean over contexts; u = 0 where std <= std_floor.
+    Sum over the candidates drawn, mean over contexts; u = 0 where std <= std_floor, and a candidate
+    without a token leaves its group.
     Raises ValueError for eta <= 0 or std_floor < 0. https://arxiv.org/abs/2604.06159 (ablation)
     """
 
@@ -29,5 +30,5 @@ class GroupPG(Objective):
         require(self.std_floor >= 0, "std_floor", self.std_floor, ">= 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        u = standardize(batch.score, floor=self.std_floor)
+        u = standardize(batch.score, batch.present, floor=self.std_floor)
         return group_sum(-u / self.eta * token_sum(logp, batch.mask), batch.weight), {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
-from algorithms.ppo import clipped
+from algorithms.ratios import clipped
 
 
 @dataclass(frozen=True)
@@ -13,10 +13,11 @@ class GRPO(Objective):
         d_i = l_i - l_old_i,    A_i = (s_i - mean) / (std + 1e-8)
         loss = -sum_i w_i [ min(e^d_i A_i, clip(e^d_i, 1 - clip_eps, 1 + clip_eps) A_i) - beta (e^-d_i + d_i - 1) ]
 
-    Sum over the candidates drawn, mean over contexts; d is clamped to [-20, 20]; population std over the draws.
+    Sum over the candidates drawn, mean over contexts; d is clamped to [-20, 20]; population std over the draws; a
+    candidate without a token leaves its group.
     With mask_floor, only contexts whose std is above it count, in the sum and in the mean.
-    The published form has one ratio per token instead. Raises ValueError for clip_eps outside (0, 1) or beta < 0.
-    https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
+    The published form (grpo_published) has one ratio per token instead. Raises ValueError for clip_eps outside (0, 1)
+    or beta < 0. https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
     """
 
     name = "grpo"
@@ -39,10 +40,11 @@ class GRPO(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         d = token_sum(logp - batch.logp_old, batch.mask).clamp(-20, 20)
-        advantage = standardize(batch.score, batch.weight, eps=1e-8)
+        weight = batch.counted
+        advantage = standardize(batch.score, weight, eps=1e-8)
         kl = (-d).expm1() + d
         loss = self.beta * kl - clipped(d.exp(), advantage, self.clip_eps)
         if self.mask_floor is None:
-            return group_sum(loss, batch.weight), {}
-        counts = (standardize(batch.score, batch.weight, floor=self.mask_floor) != 0).any(-1)
-        return (counts * (batch.weight * loss).sum(-1)).sum(-1) / counts.sum(-1).clamp_min(1), {}
+            return group_sum(loss, weight), {}
+        counts = (standardize(batch.score, weight, floor=self.mask_floor) != 0).any(-1)
+        return (counts * (weight * loss).sum(-1)).sum(-1) / counts.sum(-1).clamp_min(1), {}

@@ -2,14 +2,8 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from algorithms.base import Batch, Loss, Objective, group_mean, require, token_sum
-
-
-def clipped(ratio: Tensor, advantage: Tensor, eps: float) -> Tensor:
-    """PPO's surrogate min(r A, clip(r, 1 - eps, 1 + eps) A), of any shape; the bound on r A is A + eps |A|."""
-    return (ratio * advantage).clamp(max=advantage + eps * advantage.abs())
+from algorithms.ratios import clipped
 
 
 @dataclass(frozen=True)

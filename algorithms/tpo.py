@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from algorithms.base import Batch, Loss, Objective, log_softmax, require, softmax, standardize, token_sum
+from algorithms.ratios import token_average
+
+ABSENT = -1e9  # nats: the log-prob of a candidate that has left its group
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,12 @@ class TPO(Objective):
 
     l_i = sum_t log pi(y_it) is the log-prob of candidate i; q maximises <r, u> - eta KL(r || p_old).
     Where std <= std_floor, u = 0: such a group only holds the policy at p_old. `anchor=false` leaves l_old out of q.
-    Mean over contexts. Raises ValueError for eta <= 0 or std_floor < 0. https://arxiv.org/abs/2604.06159
+    `length_normalize` divides l and l_old by the number of tokens, since those of long completions differ by tens of
+    nats, which makes p_old one-hot and the gradient vanish; the paper's form is the sum, the author's proposal for
+    language models (TRL, pull request 5591) the average. The metric effective_group is exp(entropy) of what q starts
+    from, at most K.
+    A candidate without a token leaves its group. Mean over contexts. Raises ValueError for eta <= 0 or std_floor < 0.
+    https://arxiv.org/abs/2604.06159
     """
 
     name = "tpo"
@@ -26,6 +36,7 @@ class TPO(Objective):
     eta: float = 1.0
     anchor: bool = True
     std_floor: float = 1e-6
+    length_normalize: bool = False
 
     def __post_init__(self):
         require(self.eta > 0, "eta", self.eta, "> 0")
@@ -35,9 +46,20 @@ class TPO(Objective):
     def flat(self) -> str:
         return "first" if self.anchor else "never"
 
+    def candidate_logp(self, logp: Tensor, batch: Batch) -> Tensor:
+        """l (*L,B,K)."""
+        found = (token_average if self.length_normalize else token_sum)(logp, batch.mask)
+        return found if batch.present is None else found.masked_fill(batch.present == 0, ABSENT)
+
+    def fit(self, logp: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """u, q and log p (*L,B,K), and the metrics."""
+        u = standardize(batch.score, batch.present, floor=self.std_floor)
+        prior = self.candidate_logp(batch.logp_old * float(self.anchor), batch)
+        log_prior = log_softmax(prior)
+        entropy = -(log_prior.exp() * log_prior).sum(-1)
+        metrics = {"effective_group": entropy.exp().mean(-1)}
+        return u, softmax(prior + u / self.eta), log_softmax(self.candidate_logp(logp, batch)), metrics
+
     def loss(self, logp, batch: Batch) -> Loss:
-        u = standardize(batch.score, floor=self.std_floor)
-        l_old = token_sum(batch.logp_old, batch.mask) if self.anchor else 0.0
-        q = softmax(l_old + u / self.eta)
-        log_p = log_softmax(token_sum(logp, batch.mask))
-        return -(q * log_p).sum(-1).mean(-1), {}
+        _, q, log_p, metrics = self.fit(logp, batch)
+        return -(q * log_p).sum(-1).mean(-1), metrics

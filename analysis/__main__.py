@@ -115,23 +115,34 @@ def make_report(store: Results, out: Path) -> int:
     return 0
 
 
-def make_leaderboard(store: Results, out: Path) -> int:
-    """Print and draw every method in the store over all of its tasks, and write the same as CSV and markdown."""
-    from analysis import leaderboard, style
+def make_leaderboard(store: Results, out: Path, of: str | None = None, scale: str = "paper") -> int:
+    """The boards of one figure's sweeps, or one of every run in the store."""
     from analysis.load import stored_rows
 
-    found = leaderboard.entries(stored_rows(store))
+    if of is None:
+        return make_board("leaderboard", stored_rows(store), store, out)
+    rows = [row for row in wanted(of, store, scale) if row.seeds]
+    boards = getattr(catalogue.module(of), "BOARDS", {"": list})
+    stems = {name: "_".join(filter(None, ("leaderboard", _stem(of, scale), name))) for name in boards}
+    return max(make_board(stems[name], chosen(rows), store, out) for name, chosen in boards.items())
+
+
+def make_board(stem: str, rows: list, store: Results, out: Path) -> int:
+    """Print and draw every method of the rows over all of its tasks, and write the same as CSV and markdown."""
+    from analysis import leaderboard, style
+
+    found = leaderboard.entries(rows)
     if not found:
-        console.print(f"leaderboard: no task in {store} was run by two methods; run: python run.py paper=fig02")
+        console.print(f"{stem}: no task in {store} was run by two methods; run: python run.py paper=fig02")
         return 1
     board, tasks = leaderboard.leaderboard(found), leaderboard.by_task(found)
-    paths = style.save(leaderboard.draw(found, board), out / "leaderboard")
-    csv, text = (out / f"leaderboard.{suffix}" for suffix in ("csv", "md"))
+    paths = style.save(leaderboard.draw(found, board), out / stem)
+    csv, text = (out / f"{stem}.{suffix}" for suffix in ("csv", "md"))
     board.merge(tasks, on="method").to_csv(csv, index=False)
     text.write_text(leaderboard.markdown(board, tasks))
     for table in leaderboard.render(board, tasks):
         console.print(table)
-    console.print(f"leaderboard: {', '.join(map(str, [*paths, csv, text]))}")
+    console.print(f"{stem}: {', '.join(map(str, [*paths, csv, text]))}")
     return 0
 
 
@@ -162,8 +173,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
     parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
+    parser.add_argument("--of", help="leaderboard: only the runs of this figure, such as rivals")
     args = parser.parse_args(argv)
-    if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard"):
+    if args.of is not None and args.what != ["leaderboard"]:
+        parser.error(f"--of {args.of}: only the leaderboard takes it")
+    if args.of is not None and args.of not in catalogue.figures():
+        parser.error(unknown(f"--of {args.of}", catalogue.figures(), "no such figure"))
+    if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
         parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
     scale, out = args.scale or "paper", args.out or Path("figures")
     if args.results and not args.results.is_dir():
@@ -186,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == ["report"]:
         return make_report(store, args.out or Path())
     if args.what == ["leaderboard"]:
-        return make_leaderboard(store, out)
+        return make_leaderboard(store, out, args.of, scale)
     for name in args.what:
         if name not in titles:
             parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))

@@ -1,6 +1,7 @@
 """What a run is called, and what it stands for, from its config alone."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
 
 def changed(config: dict[str, Any]) -> dict[str, Any]:
     """{override: value} of the settings in which a run differs from its algorithm's own yaml."""
-    algo, file = config["algo"], ALGOS / f"{config['algo']['name']}.yaml"
-    default = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else algo
+    algo = config["algo"]
+    default = _file(algo["name"]) or algo
     found = {
         f"algo.{key}": value
         for key, value in algo.items()
@@ -25,6 +26,13 @@ def changed(config: dict[str, Any]) -> dict[str, Any]:
     found |= {} if epochs is None else {"train.epochs": f"{epochs} epoch{'s' if epochs > 1 else ''}"}
     found |= {"sampler": "token"} if config["sampler"] == "token_group" else {}
     return found | ({"match": MATCHINGS["interactions"]} if config["match"] == "interactions" else {})
+
+
+@cache
+def _file(algo: str) -> dict[str, Any] | None:
+    """What an algorithm's yaml says; None for one that is not the suite's."""
+    path = ALGOS / f"{algo}.yaml"
+    return OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else None
 
 
 def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> str:

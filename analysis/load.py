@@ -103,9 +103,14 @@ def environment_rows(env: str, store: Store) -> list[Row]:
 def _composed(base: DictConfig, job: list[str]) -> dict[str, Any]:
     """The config of a job. Composing is slow, so all jobs share one, and only the algorithm's file is exchanged."""
     cfg, algo = copy.deepcopy(base), dict(override.split("=") for override in job)["algo"]
-    cfg.algo = OmegaConf.load(ALGOS / f"{algo}.yaml")
+    cfg.algo = _algo(algo)
     cfg.merge_with_dotlist([override for override in job if not override.startswith("algo=")])
     return _plain(cfg)
+
+
+@cache
+def _algo(name: str) -> DictConfig:
+    return OmegaConf.load(ALGOS / f"{name}.yaml")
 
 
 def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: str) -> Row:

@@ -14,6 +14,10 @@ FILES = ("debug", "paper", "studies")  # groups whose file changes the other sec
 PLUGINS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm_local"}  # launcher: launch=
 
 
+class ConfigError(Exception):
+    """The user asked for something impossible; the message names key, value and what is allowed."""
+
+
 def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     """One line that names what is allowed and suggests the nearest."""
     allowed = list(allowed)

@@ -1,14 +1,11 @@
 """From a composed config to validated frozen dataclasses: the one place where user input is checked."""
 
 import dataclasses
-import importlib
 import os
-import pkgutil
 import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -20,7 +17,8 @@ import envs
 import models
 import training
 from algorithms.base import Objective
-from conf.messages import FILES, unknown
+from conf.discover import discover, left_out, together
+from conf.messages import FILES, ConfigError, unknown
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
@@ -28,7 +26,7 @@ from training import warmstart
 from training.loop import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
-TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch")
+TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", "algo_path")
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
     "label": (r".+", "some text"),
@@ -36,10 +34,6 @@ APPEARANCE = {
     "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
 }
 COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
-
-
-class ConfigError(Exception):
-    """The user asked for something impossible; the message names key, value and what is allowed."""
 
 
 class MisfitError(ConfigError):
@@ -64,14 +58,6 @@ class Experiment:
     config: dict[str, Any]
 
 
-def discover(package: ModuleType) -> dict[str, type]:
-    """{name: class} of the named dataclasses in the modules of a package and of those inside it."""
-    found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-    modules = [importlib.import_module(module.name) for module in found]
-    found = [c for m in modules for c in vars(m).values() if isinstance(c, type) and c.__module__ == m.__name__]
-    return {c.name: c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)}
-
-
 def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
     for key, value in cfg.items():
@@ -79,7 +65,8 @@ def resolve(cfg: DictConfig) -> Experiment:
         if key not in TOP_LEVEL and not of_file and not (key in FILES and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     _choice("scale", cfg.scale, ("paper", "quick"))
-    objective = parse_section(cfg, "algo", discover(algorithms), "objective", hidden=tuple(APPEARANCE))
+    classes = together(algorithms, cfg.get("algo_path"))
+    objective = parse_section(cfg, "algo", classes, "objective", hidden=tuple(APPEARANCE))
     env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))
@@ -100,6 +87,9 @@ def resolve(cfg: DictConfig) -> Experiment:
         config={},
     )
     check_model(experiment, cfg)
+    if objective.needs_reference and experiment.train.reference == "none":
+        typed = "train.reference=none"
+        raise MisfitError(f"{typed}: algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0")
     if experiment.train.micro_batch is not None and not env.spec.tokens:
         typed = f"train.micro_batch={experiment.train.micro_batch}"
         raise MisfitError(f"{typed}: env={cfg.env.name} has no prompts to split; use null")
@@ -125,16 +115,16 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
     spec = env.spec
     if match == "interactions" and not hasattr(env, "candidates"):
         raise MisfitError(f"match=interactions: env={task} has no groups of candidates per context; use match=prompts")
-    if sampler == "token_group" and objective.sampler not in spec.token_samplers:
+    if sampler == "token_group" and objective.rollouts not in spec.token_samplers:
         reason = (
             "a terminal reward is known only for whole answers"
             if getattr(env, "reward", "") == "terminal"
             else (f"env={task} and algo={algo} compare no next tokens")
         )
         raise MisfitError(f"sampler=token_group: {reason}; use sampler=auto")
-    if objective.sampler not in spec.samplers:
+    if objective.rollouts not in spec.samplers:
         offers = ", ".join(sorted(spec.samplers))
-        raise MisfitError(f"algo={algo} needs the sampler '{objective.sampler}', env={task} offers: {offers}")
+        raise MisfitError(f"algo={algo} needs the sampler '{objective.rollouts}', env={task} offers: {offers}")
     candidates = spec.groups.get(objective.sampler)
     if candidates is not None and candidates < 2:
         what = COMPARES[objective.sampler]
@@ -175,7 +165,10 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
     if not isinstance(node, DictConfig) or kind not in node:
         raise ConfigError(f"{section}={node}: must be one of the files of conf/{section}")
     if node[kind] not in classes:
-        raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, "not found"))
+        why = left_out.get(node[kind]) or "; ".join(left_out.values())
+        raise ConfigError(
+            unknown(f"{section}.{kind}={node[kind]}", classes, f"not found{why and f', left out: {why}'}")
+        )
     for key, (pattern, allowed) in APPEARANCE.items():
         if key in hidden and key in node and not re.fullmatch(pattern, str(node[key])):
             raise ConfigError(f"{section}.{key}={node[key]}: must be {allowed}")

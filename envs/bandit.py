@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
-from envs.base import Env, Spec
+from envs.base import DRAWN, Env, Spec
 
 
 @functools.cache
@@ -49,7 +49,7 @@ class SparseBandit(Env):
         return Spec(
             contexts=1,
             actions=self.arms,
-            samplers={"single": "draws", "group": "draws", "set": "all_actions", "oracle": "exact"},
+            samplers=DRAWN,
             groups={"group": self.batch, "set": self.arms},
             chance=1 - self.correct / self.arms,
             epochs=1,
@@ -100,7 +100,7 @@ class ContextualBandit(Env):
         return Spec(
             contexts=self.num_contexts,
             actions=self.arms,
-            samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact"),
+            samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact") | {"greedy": "exact_beside_greedy"},
             groups={"group": self.arms, "set": self.arms},
             chance=1 - 1 / self.arms,
             epochs=1,

@@ -7,6 +7,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+# the layouts of a task whose actions can be drawn and listed
+DRAWN = {
+    "single": "draws",
+    "greedy": "draws_beside_greedy",
+    "group": "draws",
+    "set": "all_actions",
+    "oracle": "exact",
+}
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -14,7 +23,7 @@ class Spec:
 
     contexts   distinct contexts of a tabular task
     actions    actions per token
-    samplers   {what an objective compares (Objective.sampler): the layout of `training.sampling` that serves it}
+    samplers   {what an objective compares (Objective.rollouts): the layout of `training.sampling` that serves it}
     groups     {Objective.sampler: candidates K in one group}; comparing methods need at least 2
     inputs     features (N,F) of each context, for policies that read them
     horizon    tokens per candidate

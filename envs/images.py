@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
-from envs.base import Env, Spec
+from envs.base import DRAWN, Env, Spec
 from envs.datasets import Images, load
 
 CLASSES = 10
@@ -43,7 +43,7 @@ class ImageBandit(Env):
             contexts=len(self.images.train),
             inputs=self.images.train,
             actions=CLASSES,
-            samplers={"single": "draws", "group": "draws", "set": "all_actions", "oracle": "exact"},
+            samplers=DRAWN,
             groups={"group": self.batch, "set": CLASSES},
             chance=1 - 1 / CLASSES,
             epochs=1,

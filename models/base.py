@@ -70,6 +70,9 @@ class MicroBatches:
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         return self._in_parts(self.policy.generate, prompts, uniforms)
 
+    def greedy(self, prompts: Tensor, horizon: int) -> Tensor:
+        return self._in_parts(lambda part: self.policy.greedy(part, horizon), prompts)
+
     def __getattr__(self, name: str):
         return getattr(self.policy, name)
 

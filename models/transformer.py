@@ -1,6 +1,7 @@
 """A small causal transformer over token strings, one set of parameters per seed, all seeds in one batched program."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -113,15 +114,22 @@ class Transformer(Policy):
         rest, _ = self._complete(weights, trie(answers[..., :-1]), cache)
         return torch.cat([first, rest], dim=3)
 
-    @torch.no_grad()
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Answers (S,B,K,H) drawn with uniforms (S,B,K,H), and their `table`."""
-        k, horizon = uniforms.shape[2:]
+        return self._write(prompts, *uniforms.shape[2:], lambda table, t: draw(table, uniforms[..., t]))
+
+    def greedy(self, prompts: Tensor, horizon: int) -> Tensor:
+        """Answers (S,B,1,H) of the likeliest token each time."""
+        return self._write(prompts, 1, horizon, lambda table, t: table.argmax(-1))[0]
+
+    @torch.no_grad()
+    def _write(self, prompts: Tensor, k: int, horizon: int, choose: Callable) -> tuple[Tensor, Tensor]:
+        """Answers (S,B,K,H) whose token t is what `choose` makes of log-probs (S,B,K,V) and t, and their `table`."""
         weights = self._weights()
         first, cache = self._prompt(weights, prompts)
         tables, answers = [first.unsqueeze(2).expand(-1, -1, k, -1)], []
         for t in range(horizon):
-            answers.append(draw(tables[-1], uniforms[..., t]))
+            answers.append(choose(tables[-1], t))
             if t + 1 < horizon:
                 table, cache = self._complete(weights, trie(torch.stack(answers, dim=-1), start=t), cache)
                 tables.append(table.squeeze(3))

@@ -99,7 +99,7 @@ def _update(name: str, objective: Objective, rollout: Rollout, data: dict[str, n
 
 
 def _double(batch: Batch) -> Batch:
-    return Batch(**{key: value.double() for key, value in vars(batch).items()})
+    return Batch(**{key: value.double() for key, value in vars(batch).items() if value is not None})
 
 
 def _flat(policy: Transformer, value_kernels: bool) -> np.ndarray:

@@ -15,7 +15,15 @@ PRESENTATION = {
 }
 # settings at whose value a run is the one that never heard of them
 NEUTRAL = {
-    "train": {"staleness": 0, "kl_beta": 0, "eval_every": None, "eval_problems": 256, "eval_split": "test"},
+    "algo": {"length_normalize": False},
+    "train": {
+        "staleness": 0,
+        "reference": "initial",
+        "kl_beta": 0,
+        "eval_every": None,
+        "eval_problems": 256,
+        "eval_split": "test",
+    },
 }
 
 

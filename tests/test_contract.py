@@ -44,7 +44,7 @@ def test_finite_at_extreme_logits(objective, logit):
 @pytest.mark.parametrize("shift", [50.0, -50.0])
 def test_finite_at_log_ratio_50(objective, shift):
     logp, batch = random_batch(2, 3, 4, 2, dtype=torch.float32)
-    moved = change(batch, logp_old=logp - shift)
+    moved = change(batch, logp_old=logp - shift, logp_ref=logp + shift)
     assert objective.loss(logp, moved)[0].isfinite().all()
     assert gradient(objective, logp, moved).isfinite().all()
 
@@ -88,10 +88,13 @@ def test_invariances_are_as_declared(objective, name, scale, shift):
 
 
 def test_flat_contexts_are_as_declared(objective):
+    """A context in which nothing beats its group or its baseline, beside others that do learn."""
     logp, batch = random_batch(4, 5, 2)
-    equal = torch.full_like(batch.reward, 0.3)
-    batch = change(batch, reward=equal, baseline=equal, score=torch.full_like(batch.score, 0.6))
-    first, later = (gradient(objective, x, batch).abs().max() < 1e-12 for x in (batch.logp_old, logp))
+    fields = {name: getattr(batch, name).clone() for name in ("reward", "baseline", "score")}
+    for value in fields.values():
+        value[0] = 0.3
+    batch = change(batch, **fields)
+    first, later = (gradient(objective, x, batch)[0].abs().max() < 1e-12 for x in (batch.logp_old, logp))
     found = "always" if first and later else "first" if first else "never"
     assert objective.flat == found, f'declare flat = "{found}" in {type(objective).__name__}'
 
@@ -111,6 +114,20 @@ def test_masked_positions_change_nothing(objective):
     junked = torch.where(hidden, -9.0, logp)
     assert_close(objective.loss(logp, batch)[0], objective.loss(junked, change(batch, **junk))[0])
     assert (gradient(objective, junked, change(batch, **junk))[hidden] == 0).all()
+
+
+def test_a_candidate_without_a_token_leaves_its_group(objective):
+    logp, batch = random_batch(3, 5, 4)
+    mask = batch.mask.clone()
+    mask[:, 0] = 0
+    found = gradient(objective, logp, change(batch, mask=mask))
+    assert (found[:, 0] == 0).all()
+    if objective.sampler in ("group", "set"):
+        others = Batch(**{name: value[:, 1:] for name, value in tensors(change(batch, mask=mask)).items()})
+        assert_close(found[:, 1:], gradient(objective, logp[:, 1:], others))
+    mask[2] = 0  # none of the whole context
+    found = gradient(objective, logp, change(batch, mask=mask))
+    assert found.isfinite().all() and (found[2] == 0).all()
 
 
 def test_gradient_is_the_derivative(objective):

@@ -8,11 +8,15 @@ from torch.testing import assert_close
 
 from algorithms.base import Batch, standardize
 from algorithms.ce import CE
+from algorithms.dapo import DAPO
 from algorithms.dg import DG
+from algorithms.dr_grpo import DrGRPO
 from algorithms.group_pg import GroupPG
 from algorithms.grpo import GRPO
+from algorithms.maxrl import MaxRL
 from algorithms.pg import PG
 from algorithms.ppo import PPO
+from algorithms.rloo import RLOO
 from algorithms.tpo import TPO
 from tests.helpers import change, gradient, random_batch
 
@@ -50,6 +54,10 @@ CLOSED_FORMS = {
     "grpo": (GRPO(), lambda p, k: math.sqrt(p / (1 - p))),
     "tpo": (TPO(), lambda p, k: p * (odds_factor(k) - 1) / (1 - p + odds_factor(k) * p)),
     "ce": (CE(), lambda p, k: 1.0),
+    "rloo": (RLOO(), lambda p, k: p * (k / (k - 1) if p == 1 / k else 1)),  # equal weights pass for draws
+    "dr_grpo": (DrGRPO(), lambda p, k: p),
+    "dapo": (DAPO(), lambda p, k: math.sqrt(p / (1 - p))),
+    "maxrl": (MaxRL(), lambda p, k: p / (p + 1e-6)),  # of infinitely many draws
 }
 
 

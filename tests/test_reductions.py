@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch.testing import assert_close
 
-from algorithms.base import group_mean, group_sum, log_softmax, softmax, standardize, token_sum
+from algorithms import aggregate
+from algorithms.base import centre, group_mean, group_sum, leave_one_out, log_softmax, softmax, standardize, token_sum
+from algorithms.ratios import k3
 
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("ci")
@@ -58,6 +60,48 @@ def test_token_sum_counts_unmasked_tokens(x, length):
 def test_softmax_is_torch_softmax(x):
     assert_close(log_softmax(x), x.log_softmax(-1))
     assert_close(softmax(x), x.softmax(-1))
+
+
+@given(arrays("float64", (2, 3, 4), elements=numbers).map(torch.from_numpy), st.integers(1, 3))
+def test_averages_over_tokens_and_sequences(x, copies):
+    """Against loops over sequences of different lengths; a weight stands for as many copies."""
+    lengths = [[1, 4, 0], [2, 3, 4]]
+    mask = (torch.arange(4) < torch.tensor(lengths).unsqueeze(-1)).double()
+    weight = (mask.amax(-1) * torch.tensor([copies, 1, 1])).double()
+    rows = [(x[b, k, : lengths[b][k]], int(weight[b, k])) for b in range(2) for k in range(3)]
+    rows = [row for row, times in rows for _ in range(times)]
+    total, n, tokens = sum(row.sum() for row in rows), len(rows), sum(len(row) for row in rows)
+    assert_close(aggregate.token_mean(x, mask, weight), total / tokens)
+    assert_close(aggregate.seq_mean_token_sum(x, mask, weight), total / n)
+    assert_close(aggregate.seq_mean_token_mean(x, mask, weight), sum(row.mean() for row in rows) / n)
+    assert_close(aggregate.constant(x, mask, weight, 10), total / n / 10)
+    assert_close(aggregate.constant(x, mask, weight), total / n / 4)
+    for nothing in (aggregate.token_mean, aggregate.seq_mean_token_mean):
+        assert nothing(x, mask, 0 * weight).item() == 0
+
+
+@given(arrays("float64", (3, 5), elements=numbers).map(torch.from_numpy))
+def test_advantages_within_a_group(score):
+    ones = torch.ones_like(score)
+    others = (score.sum(-1, keepdim=True) - score) / 4
+    assert_close(leave_one_out(score, ones), score - others, atol=1e-9, rtol=1e-9)
+    assert_close(centre(score, ones), score - score.mean(-1, keepdim=True), atol=1e-9, rtol=1e-9)
+    spread = score.std(-1) > 1e-6
+    assert_close(standardize(score, bessel=True).std(-1)[spread], torch.ones_like(score[:, 0])[spread])
+    # actions that are listed stand for all draws: nothing is left out
+    listed = score.abs() + torch.arange(1, 6)
+    assert_close(leave_one_out(score, listed), centre(score, listed))
+    absent = torch.cat([ones, 0 * ones[:, :2]], dim=-1)
+    padded = torch.cat([score, 1e6 * ones[:, :2]], dim=-1)
+    for found in (leave_one_out, centre, lambda x, w: standardize(x, w, bessel=True)):
+        assert_close(found(padded, absent)[:, :5], found(score, ones))
+
+
+@given(arrays("float64", (4,), elements=st.floats(-60, 60)).map(torch.from_numpy))
+def test_k3_is_a_distance_and_finite(x):
+    found = k3(torch.zeros_like(x), x)
+    assert (found >= 0).all() and found.isfinite().all()
+    assert_close(found, x.clamp(-20, 20).exp() - x.clamp(-20, 20) - 1)
 
 
 def test_equal_scores_standardize_to_exact_zero():

@@ -10,7 +10,7 @@ from conf.resolve import MisfitError
 from envs.sequence import TokenReversal
 from models.transformer import Transformer, TransformerConfig, initial, shapes
 from models.trie import Moves, shared, trie
-from tests.helpers import SMALL, experiment, fits, names, objective
+from tests.helpers import SMALL, experiment, fits, kinds, objective
 from training.experiment import build
 from training.loop import TrainConfig, Trainer
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
@@ -296,8 +296,8 @@ def test_muon_defaults_are_the_papers():
     assert (MuonConfig().lr, MuonConfig().momentum, MuonConfig().split) == (1e-3, 0.95, "flax")
 
 
-COMPARING = [algo for algo in names("algo") if objective(algo).sampler in ("group", "set")]
-SAMPLED = [("auto", algo) for algo in names("algo") if fits("token_reversal", algo)]
+COMPARING = [algo for algo in kinds() if objective(algo).sampler in ("group", "set")]
+SAMPLED = [("auto", algo) for algo in kinds() if fits("token_reversal", algo)]
 
 
 @pytest.mark.parametrize(("sampler", "algo"), SAMPLED + [("token_group", algo) for algo in COMPARING])
@@ -309,7 +309,7 @@ def test_what_has_no_gradient_is_not_computed_and_not_missed(tmp_path, algo, sam
     exp = experiment(tmp_path, *settings, f"algo={algo}", f"sampler={sampler}")
     trainer = build(exp, (0, 1, 2))
     policy = trainer.policy.double()
-    rollout = trainer.sampler(exp.env, policy, trainer.noise)
+    rollout = trainer.rollout(trainer.noise)
     in_parts = Trainer(
         exp.env, policy, exp.objective, SGDConfig().build(policy), trainer.noise, TrainConfig(micro_batch=5), sampler
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import catalogue, stats
-from analysis.__main__ import main
+from analysis import catalogue, rivals, stats
+from analysis.__main__ import main, make_board
 from analysis.heat import learning_rates
 from analysis.load import SWEEPS, choice, sweep_rows
 from store.runs import RunStore
@@ -108,3 +108,29 @@ def test_a_study_trains_what_its_figure_draws(cli, tmp_path):
     rows = sweep_rows("staleness_bandit", RunStore(tmp_path / "runs"), "quick")
     stored = {run.config()["train"]["staleness"] for run in RunStore(tmp_path / "runs").runs()}
     assert stored == {0, 2} <= {row.config["train"]["staleness"] for row in rows}
+
+
+def test_every_rival_at_its_default_and_at_its_best_rate(tmp_path):
+    store = RunStore(tmp_path)
+    found = sweep_rows("rivals_bandit", store, "quick")
+    rows = [row for row in found if row.config["algo"]["name"] in ("tpo", "rebel")]
+    for row in fill(store, rows):
+        best = 0.316 if row.config["algo"]["name"] == "tpo" else 0.0316
+        row.run.save(row.run.frame().assign(value=0.1 if row.config["optim"]["lr"] == best else 0.4), {"seconds": 0.0})
+    assert len(rows) == 12 and {rivals.learning_rate(row) for row in rivals.defaults(rows)} == {0.1}
+    chosen = {(row.config["algo"]["name"], rivals.epochs(row)): rivals.learning_rate(row) for row in rivals.tuned(rows)}
+    assert chosen == {("tpo", 1): 0.316, ("tpo", 4): 0.316, ("rebel", 1): 0.0316, ("rebel", 4): 0.0316}
+    picture, drawn = catalogue.module("rivals").draw(rows)
+    assert len(drawn) == 8 and set(drawn.method) == {"TPO", "REBEL"}
+    assert drawn.groupby("reading")["mean"].max().to_dict() == pytest.approx({"defaults": 0.4, "tuned": 0.1})
+    picture.canvas.draw()
+    for name, chosen in catalogue.module("rivals").BOARDS.items():
+        assert make_board(name, chosen(rows), store, tmp_path / "out") == 0
+        board = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+        assert set(board.method) == {"TPO", "REBEL"} and (board.tasks == 1).all()
+
+
+def test_a_board_of_no_figure_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["leaderboard", "--of", "rival"])
+    assert stop.value.code == 2 and "--of rival: no such figure (did you mean rivals?)" in capsys.readouterr().err

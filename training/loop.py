@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from algorithms.aggregate import token_mean
 from algorithms.base import Objective, require
+from algorithms.ratios import k3
 from envs.base import Env
 from models.base import MicroBatches, Policy
-from training import completions, diagnostics, penalty, ranks, surplus
+from training import completions, diagnostics, ranks, surplus
 from training.evaluation import evaluate
 from training.history import History
 from training.lag import Lagging
@@ -19,6 +21,7 @@ from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
 
 PHASES = ("rl", "sft")
+REFERENCES = ("initial", "none")
 SPLITS = ("validation", "test")
 
 
@@ -28,6 +31,8 @@ class TrainConfig:
 
     steps             rollouts, each followed by its gradient epochs
     epochs            gradient steps per rollout; null: the environment's, or else the objective's own
+    reference         what an objective that needs a reference policy is held to: the policy before the first step
+                      ("initial"), or "none", which is refused where one is needed
     staleness         rollouts by which the policy that draws lags behind the one that learns; so do the metrics of
                       what it drew, which on sequence tasks are all there are
     log_every         steps between two recorded metrics (the first and the last step are always recorded)
@@ -36,7 +41,7 @@ class TrainConfig:
     micro_batch       prompts of each seed that pass through the policy at once, of a language model completions; null:
                       the whole batch. It changes memory, not results
     diagnostics       also record what `training.diagnostics` computes, and the objective's own metrics
-    kl_beta           weight of a penalty for leaving the first policy (`training.penalty`), beside the objective's own
+    kl_beta           weight of a penalty for leaving the first policy (mean k3 per token), beside the objective's own
     eval_every        of a language model, steps between two evaluations on eval_problems problems of eval_split, beside
                       those before the first step and after the last; null: only these two
     phase             rl, or sft: only the warm start of a model that has one
@@ -46,6 +51,7 @@ class TrainConfig:
 
     steps: int = 100
     epochs: int | None = None
+    reference: str = "initial"
     staleness: int = 0
     log_every: int = 1
     checkpoint_every: int = 500
@@ -66,13 +72,14 @@ class TrainConfig:
         require(self.phase in PHASES, "phase", self.phase, f"one of {', '.join(PHASES)}")
         for key in ("epochs", "seed_block", "micro_batch", "eval_every"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
+        require(self.reference in REFERENCES, "reference", self.reference, " or ".join(REFERENCES))
         require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
 
 
 def layout(env: Env, objective: Objective, sampler: str) -> str:
     """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
     layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
-    return layouts[objective.sampler]
+    return layouts[objective.rollouts]
 
 
 class Trainer:
@@ -99,7 +106,7 @@ class Trainer:
         self.in_parts = self._split(policy)
         self.lagging = Lagging(policy, cfg.staleness)
         # a trainer is built from its seeds before a checkpoint is loaded, so this needs no place in one
-        self.reference = policy.reference() if cfg.kl_beta else None
+        self.reference = policy.reference() if cfg.kl_beta or objective.needs_reference else None
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -179,8 +186,10 @@ class Trainer:
         if observed and not logp.is_leaf:
             logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
-        left = penalty.k3(logp, rollout.batch) if self.cfg.kl_beta else None
-        loss = loss if left is None else loss + self.cfg.kl_beta * left
+        if self.cfg.kl_beta:
+            batch = rollout.batch
+            info = info | {"kl_reference": token_mean(k3(logp, batch.logp_ref), batch.mask, batch.weight)}
+            loss = loss + self.cfg.kl_beta * info["kl_reference"]
         self.optimizer.zero_grad()
         loss.sum().backward()
         if self.in_two_passes:
@@ -188,10 +197,10 @@ class Trainer:
             rollout.backward(matters, self.policy, logp.grad, size)
             ranks.sum_gradients(self.optimizer.params)
         grad_norm = self.optimizer.grad_norm()
-        info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
+        info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else info
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
-        return grad_norm, info if left is None else info | {"kl_reference": left}
+        return grad_norm, info
 
     def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
         policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
@@ -210,7 +219,8 @@ class Trainer:
 
     def _surplus(self) -> dict[str, Tensor]:
         """`surplus.by_concentration` where a task knows what is right and the objective learns from single draws."""
-        labelled = self.env.labelled() if self.cfg.diagnostics and self.objective.sampler in ("single", "set") else None
+        alone = self.objective.sampler in ("single", "set") and self.objective.baseline == "env"
+        labelled = self.env.labelled() if self.cfg.diagnostics and alone else None
         if labelled is None:
             return {}
         features, labels = (x.to(self.noise.device) for x in labelled)

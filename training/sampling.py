@@ -83,6 +83,13 @@ def draws(env: Env, policy: Policy, noise) -> Rollout:
     return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, arms)))
 
 
+def draws_beside_greedy(env: Env, policy: Policy, noise) -> Rollout:
+    """Sampled actions, each with the reward of its context's likeliest action as the baseline."""
+    contexts, arms, reward = _draw(env, policy, noise, beside=_likeliest)
+    batch = drawn(policy.logp(contexts, arms).detach(), reward[:, :, :-1], reward[:, :, -1])
+    return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, arms)))
+
+
 def drawn(logp: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
     """Draws (S,C,n,1) with baselines (S,C,1): those of all contexts are one group, and together they weigh 1."""
     baseline, one = baseline.unsqueeze(-1).expand(reward.shape), torch.ones((), device=reward.device)
@@ -121,13 +128,29 @@ def exact(env: Env, policy: Policy, noise) -> Rollout:
     return Rollout(batch, lambda policy: policy.logp(contexts, None))
 
 
-def _draw(env: Env, policy: Policy, noise) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Contexts, drawn actions (S,C,n) and their rewards: `batch` contexts with one action each, or all with `batch`."""
+def exact_beside_greedy(env: Env, policy: Policy, noise) -> Rollout:
+    """As `exact`, with the reward of each context's likeliest action as the baseline."""
+    rollout = exact(env, policy, noise)
+    greedy = rollout.batch.logp_old.argmax(2, keepdim=True)
+    reward = rollout.batch.reward.expand_as(rollout.batch.logp_old)
+    return replace(rollout, batch=replace(rollout.batch, baseline=reward.gather(2, greedy)))
+
+
+def _draw(env: Env, policy: Policy, noise, beside=None) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Contexts, drawn actions (S,C,n) and their rewards: `batch` contexts with one action each, or all with `batch`.
+
+    `beside` (log-probs (S,C,A) -> (S,C,1)) chooses one more action per context, whose reward comes last.
+    """
     contexts = env.contexts(noise)
     groups, n = (env.spec.contexts, env.batch) if contexts is None else (contexts.shape[1], 1)
     uniforms = noise.uniform("action", groups * n).view(-1, groups, n)
     arms = policy.sample(contexts, uniforms)
-    return contexts, arms, env.score(contexts, arms, noise)
+    scored = arms if beside is None else torch.cat([arms, beside(policy.logp(contexts, None).squeeze(-1))], dim=-1)
+    return contexts, arms, env.score(contexts, scored, noise)
+
+
+def _likeliest(logp: Tensor) -> Tensor:
+    return logp.argmax(-1, keepdim=True)
 
 
 def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
@@ -137,6 +160,14 @@ def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
 def single_rollout(env: Env, policy: Policy, noise) -> Rollout:
     """One answer per prompt."""
     return _rollouts(env, policy, noise, 1)
+
+
+def rollout_beside_greedy(env: Env, policy: Policy, noise) -> Rollout:
+    """One answer per prompt, with the rewards of the likeliest answer, token by token, as the baseline."""
+    rollout = _rollouts(env, policy, noise, 1)
+    prompts = env.contexts(noise)
+    baseline = env.score(prompts, policy.greedy(prompts, env.horizon), noise)
+    return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
 
 def group_rollouts(env: Env, policy: Policy, noise) -> Rollout:
@@ -195,9 +226,12 @@ def _rows(rows: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 SAMPLERS = {
     "draws": draws,
+    "draws_beside_greedy": draws_beside_greedy,
     "all_actions": all_actions,
     "exact": exact,
+    "exact_beside_greedy": exact_beside_greedy,
     "single_rollout": single_rollout,
+    "rollout_beside_greedy": rollout_beside_greedy,
     "group_rollouts": group_rollouts,
     "token_group": token_group,
 }

@@ -1,0 +1,37 @@
+"""Clipped importance sampling policy optimisation."""
+
+from dataclasses import dataclass
+
+from algorithms.aggregate import token_mean
+from algorithms.base import Batch, Loss, Objective, require, standardize
+from algorithms.ratios import log_ratio
+
+
+@dataclass(frozen=True)
+class CISPO(Objective):
+    """REINFORCE with importance weights that are capped, and not differentiated: every token keeps a gradient.
+
+        loss = -sum_i sum_t sg[min(r_t, cap)] A_i log pi(y_t) / sum_i |y_i|,    A = z-score
+
+    `cap` bounds the ratio itself: 1 + epsilon_high in the paper and verl, epsilon_high in TRL; 5 is ScaleRL's. The
+    paper also names a lower bound, which it leaves open. `bessel`: the std of a sample, as in TRL and verl. Raises
+    ValueError for cap <= 0. https://arxiv.org/abs/2506.13585
+    """
+
+    name = "cispo"
+    paper = "https://arxiv.org/abs/2506.13585"
+    sampler = "group"
+    invariances = frozenset({"shift", "scale"})
+    flat = "always"
+    stop_gradient = True
+
+    cap: float = 5.0
+    bessel: bool = False
+
+    def __post_init__(self):
+        require(self.cap > 0, "cap", self.cap, "> 0")
+
+    def loss(self, logp, batch: Batch) -> Loss:
+        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        ratio = log_ratio(logp, batch).detach().exp().clamp(max=self.cap)
+        return token_mean(-ratio * advantage * logp, batch.mask, batch.counted), {}

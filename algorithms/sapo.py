@@ -1,0 +1,43 @@
+"""Soft adaptive policy optimisation."""
+
+from dataclasses import dataclass
+
+from algorithms.aggregate import seq_mean_token_mean
+from algorithms.base import Batch, Loss, Objective, require, standardize
+from algorithms.gates import GATES, temperature
+from algorithms.ratios import log_ratio
+
+
+@dataclass(frozen=True)
+class SAPO(Objective):
+    """GRPO with a soft gate on the ratio of each token in place of the clip.
+
+        loss = -(1/N) sum_i (1/|y_i|) sum_t f(r_t) A_i,    f(r) = (4/tau) sigmoid(tau (r - 1)),    A = z-score
+
+    tau is `tau_pos` where A > 0 and `tau_neg` elsewhere, so that what is punished moves less far. f'(1) = 1: at pi_old
+    the gradient is GRPO's. Other gates (https://arxiv.org/abs/2602.19345, which prefers 10 and 12 for several updates):
+    erf, arctan, softsign. `bessel`: the std of a sample, as in TRL. Raises ValueError for a tau <= 0 or an unknown
+    gate. https://arxiv.org/abs/2511.20347
+    """
+
+    name = "sapo"
+    paper = "https://arxiv.org/abs/2511.20347"
+    sampler = "group"
+    invariances = frozenset({"shift", "scale"})
+    flat = "always"
+
+    gate: str = "sigmoid"
+    tau_pos: float = 1.0
+    tau_neg: float = 1.05
+    bessel: bool = False
+
+    def __post_init__(self):
+        require(self.gate in GATES, "gate", self.gate, f"one of {', '.join(GATES)}")
+        require(self.tau_pos > 0, "tau_pos", self.tau_pos, "> 0")
+        require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
+
+    def loss(self, logp, batch: Batch) -> Loss:
+        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        tau = temperature(advantage, self.tau_pos, self.tau_neg)
+        gated = GATES[self.gate](log_ratio(logp, batch).exp(), tau)
+        return seq_mean_token_mean(-gated * advantage, batch.mask, batch.counted), {}

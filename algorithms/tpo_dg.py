@@ -1,0 +1,36 @@
+"""TPO within a context, DG across contexts."""
+
+from dataclasses import dataclass
+
+from algorithms.base import Batch, Loss, require
+from algorithms.ratios import token_average
+from algorithms.tpo import TPO
+
+
+@dataclass(frozen=True)
+class TPODG(TPO):
+    """TPO's target for each context, with contexts weighed by their most delightful candidate.
+
+        loss = -g sum_i q_i log p_i,    g = sigmoid(max_i u_i s_i / gate_eta),    s_i = -(1/|y_i|) l_old_i
+
+    q, p, u, l as in tpo, mean over contexts. u s is DG's delight, a standardised score times the mean surprise of a
+    candidate's tokens: g is 1/2 where the best is what the policy does already, and near 1 where it came as a surprise.
+    A weight per context changes how fast each is learnt and leaves TPO's target in place. The TPO paper calls the two
+    methods complementary; the combination is this suite's own. With one context it is TPO up to a factor.
+    Raises ValueError for gate_eta <= 0 and as tpo does. https://arxiv.org/abs/2604.06159, https://arxiv.org/abs/2603.14608
+    """
+
+    name = "tpo_dg"
+    paper = "https://arxiv.org/abs/2604.06159"
+
+    gate_eta: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.gate_eta > 0, "gate_eta", self.gate_eta, "> 0")
+
+    def loss(self, logp, batch: Batch) -> Loss:
+        u, q, log_p, metrics = self.fit(logp, batch)
+        surprise = -token_average(batch.logp_old, batch.mask)
+        gate = (u * surprise / self.gate_eta).amax(-1).sigmoid()
+        return -(gate * (q * log_p).sum(-1)).mean(-1), metrics

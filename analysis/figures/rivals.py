@@ -1,0 +1,77 @@
+"""Study: every method on every task, with 1 and 4 epochs, at the default and at its best learning rate."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from analysis import curves, stats, style
+from analysis.labels import label
+from analysis.rivals import board, defaults, epochs, learning_rate, tuned
+
+SWEEPS = ("rivals_bandit", "rivals_digits", "rivals_mnist", "rivals_dense", "rivals_terminal")
+READINGS = {"defaults": defaults, "tuned": tuned}
+BOARDS = {
+    f"{name}_{count}": lambda rows, read=read, count=count: board(read(rows), count)
+    for name, read in READINGS.items()
+    for count in (1, 4)
+}
+MARKERS = {1: "o", 4: "s"}
+
+
+def draw(rows):
+    drawn = pd.DataFrame([_cell(row, name) for name, read in READINGS.items() for row in read(rows)])
+    looks = {label(row.config, hide=("train.epochs",)): row.style["color"] for row in rows}
+    order = drawn.groupby("method")["mean"].mean().sort_values(ascending=False).index
+    tasks = list(dict.fromkeys(drawn.task))
+    figure, axes = style.plt.subplots(
+        1, len(tasks), figsize=(1.6 + 1.7 * len(tasks), 1.2 + 0.26 * len(order)), squeeze=False, sharey=True
+    )
+    for axis, task in zip(axes[0], tasks, strict=True):
+        for cell in drawn[drawn.task == task].itertuples():
+            place = list(order).index(cell.method) + (0.17 if cell.epochs == 1 else -0.17)
+            fill = {"markerfacecolor": looks[cell.method] if cell.reading == "tuned" else "white"}
+            axis.plot(cell.mean, place, MARKERS.get(cell.epochs, "D"), color=looks[cell.method], markersize=3.5, **fill)
+            if cell.reading == "tuned" and np.isfinite(cell.low):
+                axis.plot([cell.low, cell.high], [place, place], color=looks[cell.method], linewidth=1)
+        axis.set(title=task, xlabel="late error", xlim=(-0.03, 1.03))
+    axes[0][0].set_yticks(range(len(order)), order)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=4)
+    figure.suptitle(
+        f"Every method on every task, mean error over the last tenth, {curves.seeds_text(rows)}", fontsize=9
+    )
+    return figure, drawn
+
+
+def _cell(row, reading):
+    errors = stats.late(row.metric("error")[1])
+    low, high = stats.interval(errors)
+    env = row.config["env"]
+    task = f"{env['label']}, H {env['horizon']}" if "horizon" in env else env["label"]
+    name = label(row.config, hide=("train.epochs",))
+    numbers = {"mean": errors.mean(), "low": float(low), "high": float(high), "n": len(errors)}
+    return {
+        "method": name,
+        "task": task,
+        "epochs": epochs(row),
+        "reading": reading,
+        "lr": learning_rate(row),
+        **numbers,
+    }
+
+
+def _legend():
+    looks = [("o", "tuned"), ("s", "tuned"), ("o", "white"), ("s", "white")]
+    texts = ["1 epoch, best rate of 3 (95 %)", "4 epochs, best rate", "1 epoch, default rate", "4 epochs, default rate"]
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=marker,
+            color="black",
+            markersize=4,
+            label=text,
+            markerfacecolor="black" if fill == "tuned" else fill,
+        )
+        for (marker, fill), text in zip(looks, texts, strict=True)
+    ]

@@ -1,0 +1,47 @@
+"""A grid over learning rates and epochs, read in two ways: at the task's default rate, and at each method's best."""
+
+import json
+from dataclasses import replace
+
+from omegaconf import OmegaConf
+
+from analysis import stats
+from analysis.labels import ALGOS, label
+from analysis.load import Row
+from store.identity import identity
+
+OPTIMS = ALGOS.parent / "optim"
+
+
+def epochs(row: Row) -> int:
+    return row.config["train"]["epochs"]
+
+
+def learning_rate(row: Row) -> float:
+    return row.config["optim"]["lr"]
+
+
+def defaults(rows: list[Row]) -> list[Row]:
+    """Those at the learning rate of conf/optim."""
+    return [
+        row for row in rows if learning_rate(row) == OmegaConf.load(OPTIMS / f"{row.config['optim']['name']}.yaml").lr
+    ]
+
+
+def tuned(rows: list[Row]) -> list[Row]:
+    """The learning rate of the lowest mean late error, for each method, number of epochs and task."""
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(json.dumps(identity(_any_rate(row.config)), sort_keys=True), []).append(row)
+    return [min(found, key=lambda row: stats.late(row.metric("error")[1]).mean()) for found in alike.values()]
+
+
+def board(rows: list[Row], count: int) -> list[Row]:
+    """The rows of that many epochs as a leaderboard compares them: rate and epochs are no part of task or name."""
+    kept = [row for row in rows if epochs(row) == count]
+    configs = [_any_rate(row.config) | {"train": row.config["train"] | {"epochs": None}} for row in kept]
+    return [replace(row, config=config, label=label(config)) for row, config in zip(kept, configs, strict=True)]
+
+
+def _any_rate(config: dict) -> dict:
+    return config | {"optim": {key: value for key, value in config["optim"].items() if key != "lr"}}

@@ -1,0 +1,23 @@
+"""python -m docs: docs/algorithms.md from the code, and a learning curve for each method from its runs."""
+
+import sys
+from pathlib import Path
+
+from docs import curves, sections
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    drawn, missing = curves.draw_all(FOLDER / "algorithms")
+    (FOLDER / "algorithms.md").write_text(sections.text())
+    print(
+        f"docs/algorithms.md and {drawn} learning curves" + (f"; without runs: {', '.join(missing)}" if missing else "")
+    )
+    if missing:
+        print("run: " + " && ".join(curves.COMMANDS))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""docs/algorithms.md is what the code says today, and shows every method."""
+
+import re
+
+from docs import sections
+from tests.helpers import ROOT
+
+PAGE = ROOT / "docs" / "algorithms.md"
+
+
+def test_the_page_is_up_to_date():
+    assert PAGE.read_text() == sections.text(), "run make docs"
+
+
+def test_every_method_has_a_section_a_source_and_a_picture():
+    text = PAGE.read_text()
+    for node, objective in sections.configured():
+        assert f"`algo={node.name}`" in text
+        assert objective.paper in text
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert link.startswith("https://") or (PAGE.parent / link).exists(), link
