@@ -27,7 +27,7 @@ left_out: dict[str, str] = {}  # {file that cannot be imported: where and why}
 
 @functools.cache
 def discover(package: ModuleType) -> dict[str, type]:
-    """{name: class} of the named dataclasses in a package's modules, at any depth; those that cannot be imported are left out."""
+    """{name: class} of the named dataclasses in all modules of a package, save those that cannot be imported."""
     found: dict[str, type] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         path = Path(info.module_finder.path) / f"{info.name.rpartition('.')[2]}.py"

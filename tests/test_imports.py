@@ -27,7 +27,16 @@ MAY_IMPORT = {
     "envs": {"algorithms.base", "envs"},
     "models": {"algorithms.base", "models", "rollouts"},
     "rollouts": {"rollouts"},
-    "training": {"algorithms.aggregate", "algorithms.base", "algorithms.ratios", "envs.base", *WORDS, "models.base", "store", "training"},
+    "training": {
+        "algorithms.aggregate",
+        "algorithms.base",
+        "algorithms.ratios",
+        "envs.base",
+        *WORDS,
+        "models.base",
+        "store",
+        "training",
+    },
     "store": {"store"},
     "analysis": {"analysis", "store", "conf.messages", "conf.sweep"},
 }
