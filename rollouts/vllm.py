@@ -96,7 +96,7 @@ class VLLMEngine(Engine):
                 )
             except (RuntimeError, ValueError) as error:
                 raise RuntimeError(
-                    f"engine=vllm: vLLM does not start with model.vllm_memory={self.memory}, model.vllm_window={self.window} "
+                    f"model.engine=vllm: does not start with vllm_memory={self.memory}, vllm_window={self.window} "
                     f"({str(error).strip().splitlines()[-1]}); a shorter window needs less memory"
                 ) from error
 
