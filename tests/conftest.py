@@ -1,9 +1,13 @@
 """Hydra keeps global state, so every test that touches the command line starts and ends without it."""
 
+import os
+
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from tests.helpers import command
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is first imported; no test waits for a network
 
 
 @pytest.fixture(autouse=True)

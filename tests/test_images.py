@@ -68,8 +68,7 @@ def test_a_damaged_archive_is_named(folder, cli):
     assert code == 2 and "cannot read train-labels-idx1-ubyte.gz" in out
 
 
-def test_without_data_both_ways_are_offered(cli, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_without_data_both_ways_are_offered(cli):
     code, out = cli("env=mnist")
     assert code == 2 and "env.data_dir" in out and "env=digits" in out and "Traceback" not in out
 

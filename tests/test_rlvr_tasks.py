@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from envs.rlvr import gym, tokens
@@ -115,6 +115,7 @@ def test_contexts_are_training_problems_of_each_seed():
 
 @settings(deadline=None)
 @given(st.text(max_size=30))
+@example("<bos>1<eos>")
 def test_bytes_say_any_text(text):
     tokenizer, text = tokens.utf8(), text.encode(errors="replace").decode()
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -161,7 +161,8 @@ class Trainer:
     def _speed(self, tokens: int, start: float) -> dict[str, Tensor]:
         if torch.device(self.noise.device).type == "cuda":
             torch.cuda.synchronize()
-        return {"update_tokens_per_second": torch.full(self.alive.shape, tokens / (time.monotonic() - start))}
+        speed = tokens / (time.monotonic() - start)
+        return {"update_tokens_per_second": torch.full(self.alive.shape, speed, device=self.alive.device)}
 
     def rollout(self, noise: Noise) -> Rollout:
         """Candidates of the policy that draws, and what the objective compares them with."""

@@ -34,14 +34,15 @@ def utf8() -> Any:
 
 
 def _finished(tokenizer: Any) -> Any:
-    """With transformers' interface; every text begins with bos."""
+    """With transformers' interface; every text begins with bos, and one that spells "<eos>" does not end there."""
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
     bos = tokenizer.token_to_id(BOS)
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, bos)])
     names = {"pad_token": PAD, "bos_token": BOS, "eos_token": EOS, "unk_token": UNKNOWN}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **names)
+    options = {"clean_up_tokenization_spaces": False, "split_special_tokens": True}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **options, **names)
 
 
 def check(tokenizer: Any, chat: str) -> None:
