@@ -134,7 +134,7 @@ def _sweeps() -> list[tuple[list[str], list[str], set[str]]]:
 
 def _tasks(file: dict[str, Any]) -> list[str]:
     """The environments of a sweep file: one for all of it, or an axis with others at each scale."""
-    if "defaults" in file:
+    if "env" not in file["hydra"]["sweeper"]["params"]:
         return [file["defaults"][0]["override /env"]]
     return [env for scale in ("paper", "quick") for env in file["scales"][scale]["envs"].split(",")]
 

@@ -32,5 +32,5 @@ def draw(rows):
 
 def _place(config):
     model, env = config["model"], config["env"]
-    name = (model.get("path") or "tiny Qwen3").split("/")[-1]
+    name = (model.get("path") or "tiny Qwen3").split("/")[-1].removeprefix("DeepSeek-")
     return name, f"{env['label']}\n{'training score' if env['name'] in SCORED else 'test accuracy'}"
