@@ -61,7 +61,18 @@ def made(tiny):
     with torch.no_grad():
         answers = answer(trainer.env, trainer.policy, problems, 4, uniforms)
         old = rollout_of(answers, torch.zeros(answers.tokens.shape, dtype=torch.float64), np.inf)
-        return trainer, rollout_of(answers, old.logp(trainer.policy), 1e-6)
+        rollout = rollout_of(answers, old.logp(trainer.policy), 1e-6)
+        return trainer, rollout.beside(Elsewhere(trainer.policy))
+
+
+class Elsewhere:
+    """A reference policy that is not the first one."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def logp(self, contexts, candidates):
+        return 1.1 * self.policy.logp(contexts, candidates)
 
 
 def rollout_of(answers, logp_old, max_mismatch):

@@ -91,10 +91,8 @@ class Trainer:
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
-        self.sampler, self.in_words = (
-            (SAMPLERS | completions.SAMPLERS)[self.layout],
-            self.layout in completions.SAMPLERS,
-        )
+        samplers = SAMPLERS | completions.SAMPLERS
+        self.sampler, self.in_words = samplers[self.layout], self.layout in completions.SAMPLERS
         self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
         self.lagging = Lagging(policy, cfg.staleness)
@@ -179,8 +177,9 @@ class Trainer:
         logp = self._logp(rollout, matters, on_policy)
         logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
-        left = penalty.k3(logp, rollout.batch) if self.cfg.kl_beta else None
-        loss = loss if left is None else loss + self.cfg.kl_beta * left
+        if self.cfg.kl_beta:
+            distance = penalty.k3(logp, rollout.batch)
+            loss = loss + self.cfg.kl_beta * distance
         self.optimizer.zero_grad()
         loss.sum().backward()
         if self.in_two_passes:
@@ -191,7 +190,7 @@ class Trainer:
         info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
-        return grad_norm, info if left is None else info | {"kl_reference": left}
+        return grad_norm, info | {"kl_reference": distance} if self.cfg.kl_beta else info
 
     def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
         policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
