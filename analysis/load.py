@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_module
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from analysis.labels import ALGOS, changed, label, told_apart
 from conf.sweep import jobs
@@ -70,11 +70,10 @@ def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
     chosen = choice(name, scale)
     with initialize_config_module("conf", version_base="1.3"):
         file = compose("config", chosen, return_hydra_config=True)
-    asked = jobs(file.hydra.sweeper.params)
-    with open_dict(file):
-        del file["hydra"]
+        asked = jobs(file.hydra.sweeper.params)
+        bases = {groups: compose("config", [*chosen, *groups]) for groups in {_groups(job) for job in asked}}
     seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
-    configs = [_composed(file, job) for job in asked]
+    configs = [_composed(bases[_groups(job)], job) for job in asked]
     commands = [" ".join(["python run.py", *chosen, *job]) for job in asked]
     return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
 
@@ -100,11 +99,16 @@ def environment_rows(env: str, store: Store) -> list[Row]:
     return told_apart(stored_rows(store, lambda config: config["env"]["name"] == env))
 
 
+def _groups(job: list[str]) -> tuple[str, ...]:
+    """The files of a job other than its algorithm's."""
+    return tuple(override for override in job if override.split("=")[0] in ("env", "model", "optim"))
+
+
 def _composed(base: DictConfig, job: list[str]) -> dict[str, Any]:
-    """The config of a job. Composing is slow, so all jobs share one, and only the algorithm's file is exchanged."""
+    """The config of a job. Composing is slow, so jobs share what they can, and the algorithm's file is exchanged."""
     cfg, algo = copy.deepcopy(base), dict(override.split("=") for override in job)["algo"]
     cfg.algo = _algo(algo)
-    cfg.merge_with_dotlist([override for override in job if not override.startswith("algo=")])
+    cfg.merge_with_dotlist([override for override in job if override not in (*_groups(job), f"algo={algo}")])
     return _plain(cfg)
 
 
@@ -122,16 +126,22 @@ def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: 
 def _asked_for(config: dict[str, Any]) -> bool:
     """Whether the paper has a sweep that runs this algorithm here, and changes all that is changed here."""
     name, env, settings = config["algo"]["name"], config["env"]["name"], changed(config).keys()
-    return any(name in algos and env == task and settings <= keys for task, algos, keys in _sweeps())
+    return any(name in algos and env in tasks and settings <= keys for tasks, algos, keys in _sweeps())
 
 
 @cache
-def _sweeps() -> list[tuple[str, list[str], set[str]]]:
-    """Environment, algorithms and changed settings of every sweep file of the paper."""
+def _sweeps() -> list[tuple[list[str], list[str], set[str]]]:
+    """Environments, algorithms and changed settings of every sweep file of the paper."""
     files = [OmegaConf.to_container(OmegaConf.load(path)) for path in sorted(SWEEPS.glob("paper/*.yaml"))]
     axes = [file["hydra"]["sweeper"]["params"] for file in files]
-    tasks = [file["defaults"][0]["override /env"] for file in files]
-    return [(t, a["algo"].split(","), {*a, *file}) for t, a, file in zip(tasks, axes, files, strict=True)]
+    return [(_tasks(file), a["algo"].split(","), {*a, *file}) for a, file in zip(axes, files, strict=True)]
+
+
+def _tasks(file: dict[str, Any]) -> list[str]:
+    """The environments of a sweep file: one for all of it, or an axis with others at each scale."""
+    if "env" not in file["hydra"]["sweeper"]["params"]:
+        return [file["defaults"][0]["override /env"]]
+    return [env for scale in ("paper", "quick") for env in file["scales"][scale]["envs"].split(",")]
 
 
 def _plain(cfg) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
         if panel.bottom is not None:
             axis.set_yscale("log")
             axis.set_ylim(bottom=panel.bottom)
-    _legend(figure, axes, list(looks))
+    legend(figure, axes, list(looks))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -82,7 +82,7 @@ def final_errors(
         data = pd.DataFrame([_final(row, setting.of(row.config)) for row in chosen])
         _final_panel(axis, data, setting, looks)
         drawn.append(data.assign(panel=setting.title))
-    _legend(figure, axes, list(looks))
+    legend(figure, axes, list(looks))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -131,12 +131,12 @@ def error_panels(
             curves.plot(axes[across.index(line), down.index(column)], data, looks[row.label])
             drawn.append(data.assign(row=line, column=column))
     _dress(axes, across, down)
-    _legend(figure, axes.flat, list(looks))
+    legend(figure, axes.flat, list(looks))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _legend(figure: style.Figure, axes, order: list[str]) -> None:
+def legend(figure: style.Figure, axes, order: list[str]) -> None:
     """One legend below all panels."""
     handles = [axis.get_legend_handles_labels() for axis in axes]
     unique = {name: line for lines, names in handles for line, name in zip(lines, names, strict=True)}

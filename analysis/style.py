@@ -22,11 +22,14 @@ def panels(count: int, width: float = COLUMN, height: float = 2.6) -> tuple[Figu
     return figure, list(axes[0])
 
 
-def small_multiples(rows: int, columns: int, height: float = 1.6) -> tuple[Figure, np.ndarray]:
-    """A block of panels (rows, columns), each `height` inches, on shared axes, two to four of them in a text width."""
+def small_multiples(rows: int, columns: int, height: float = 1.6, sharex: str = "all") -> tuple[Figure, np.ndarray]:
+    """A block of panels (rows, columns), each `height` inches, on shared axes, two to four of them in a text width.
+
+    `sharex`: "all", or "col" where each column has a horizontal axis of its own.
+    """
     width = max(PANEL * columns, COLUMN)
     size = (width, height * rows + 0.9)
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=sharex, sharey=True)
 
 
 def shade(color: str, place: float) -> tuple[float, ...]:

@@ -40,7 +40,8 @@ def spelled_out(argv: list[str]) -> list[str]:
         key, _, value = arg.partition("=")
         ours = (Path(__file__).parent / "model" / f"{value}.yaml").exists()
         of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
-        found += ["model=hf", f"model.path='{value}'"] if of_hub else [arg]
+        paths = ",".join(f"'{path}'" for path in value.split(","))
+        found += ["model=hf", f"model.path={paths}"] if of_hub else [arg]
     return found
 
 

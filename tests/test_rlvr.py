@@ -1,6 +1,5 @@
 """Language models in the same loop: what is drawn, its log-probs, gradients in parts, penalties, and what is kept."""
 
-import copy
 import dataclasses
 import io
 import multiprocessing
@@ -21,7 +20,9 @@ from rollouts.hf import HFEngine
 from store.runs import RunStore
 from tests import helpers
 from tests.helpers import experiment, names
-from training.completions import answer, scored
+from training import checkpoint
+from training.clipped import AdamWClipped, AdamWClippedConfig
+from training.completions import answer, completions_beside_greedy, scored
 from training.experiment import build, execute
 from training.loop import Trainer
 from training.warmstart import warmed
@@ -60,7 +61,18 @@ def made(tiny):
     with torch.no_grad():
         answers = answer(trainer.env, trainer.policy, problems, 4, uniforms)
         old = rollout_of(answers, torch.zeros(answers.tokens.shape, dtype=torch.float64), np.inf)
-        return trainer, rollout_of(answers, old.logp(trainer.policy), 1e-6)
+        rollout = rollout_of(answers, old.logp(trainer.policy), 1e-6)
+        return trainer, rollout.beside(Elsewhere(trainer.policy))
+
+
+class Elsewhere:
+    """A reference policy that is not the first one."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def logp(self, contexts, candidates):
+        return 1.1 * self.policy.logp(contexts, candidates)
 
 
 def rollout_of(answers, logp_old, max_mismatch):
@@ -175,11 +187,11 @@ def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tmp_path,
 
     exp = experiment(tmp_path, *WARM, "train.kl_beta=0.1", "train.epochs=2", "algo=grpo", "model.lora_rank=2")
     shutil.copytree(warm_starts, exp.runs_dir / "warm_starts")
-    run, exp, states = quiet(exp), warmed(exp, Console(quiet=True)), []
+    run, exp = quiet(exp), warmed(exp, Console(quiet=True))
     whole = build(exp, (0,))
-    whole.run(lambda t: states.append(copy.deepcopy(t.state_dict())) if t.step == 2 else None)
+    whole.run(lambda t: checkpoint.save(run, t, 1.0) if t.step == 2 else None)
     again = build(exp, (0,))
-    again.load_state_dict(states[0])
+    assert checkpoint.restore(run, again) == 1.0 and again.step == 2
     again.run()
     assert curves(again) == curves(whole)
     stored = run.frame().pivot_table(index="step", columns="metric", values="value")
@@ -200,6 +212,69 @@ def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tmp_path,
     trainer.run()
     ids = tokenizer("1+2=", return_tensors="pt")["input_ids"]
     torch.testing.assert_close(model(ids).logits, trainer.policy.model(ids).logits)
+
+
+def test_activations_computed_again_and_prompts_apart_change_no_gradient(made):
+    trainer, rollout = made
+    policy, found = trainer.policy, []
+    for recomputed in (False, True):
+        if recomputed:
+            policy.causal.gradient_checkpointing_enable({"use_reentrant": False})
+        policy.checkpointing = recomputed
+        policy.zero_grad()
+        logp = rollout.logp(policy)
+        logp.square().sum().backward()
+        found.append((logp.detach(), gradients(policy)))
+    policy.checkpointing = False
+    policy.causal.gradient_checkpointing_disable()
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    assert not any(module.training for module in policy.model.modules())
+
+
+def test_a_greedy_baseline_is_the_score_of_the_likeliest_answer(made, monkeypatch):
+    trainer, _ = made
+    monkeypatch.setattr(type(trainer.env), "submit", lambda self, problems, texts: Lengths(texts))
+    batch = completions_beside_greedy(trainer.env, trainer.policy, trainer.noise.at(1)).batch
+    problems = [trainer.env.problems("train")[i] for i in trainer.env.contexts(trainer.noise.at(1))[0].tolist()]
+    for i, problem in enumerate(problems):
+        prompt = trainer.env.encode(problem, trainer.policy.tokenizer)
+        (text,) = answer(trainer.env, trainer.policy, [problem], 1, None).texts
+        assert prompt and (batch.baseline[0, i] == len(text)).all()
+    assert batch.score.unique().numel() > 1
+
+
+class Lengths(list):
+    """Grades that are lengths."""
+
+    def result(self):
+        return [Grade(float(len(text)), False) for text in self]
+
+
+def test_steps_are_adamws_of_the_clipped_gradient_and_small_ones_are_not_lost():
+    cfg, rng = AdamWClippedConfig(lr=1e-3, max_grad_norm=0.5, weight_decay=0.1), torch.Generator().manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(4, 3)) for _ in range(2))
+    half = torch.nn.Parameter(torch.ones(4, 3, dtype=torch.bfloat16))
+    inner = torch.optim.AdamW([theirs], cfg.lr, weight_decay=cfg.weight_decay)
+    optimizers, alive = [AdamWClipped([p], cfg) for p in (ours, half)], torch.tensor([True])
+    for _ in range(20):
+        theirs.grad = torch.randn(4, 3, generator=rng)
+        ours.grad, half.grad = theirs.grad.clone(), theirs.grad.bfloat16()
+        torch.nn.utils.clip_grad_norm_([theirs], cfg.max_grad_norm)
+        inner.step()
+        for each in optimizers:
+            each.step(alive, each.grad_norm())
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(half, theirs.bfloat16(), atol=1e-2, rtol=0)
+    assert (half != 1).any()
+    kept = ours.detach().clone()
+    ours.grad = torch.ones(4, 3)
+    optimizers[0].step(torch.tensor([False]), torch.ones(1))
+    assert torch.equal(ours, kept)
+
+
+def test_a_penalty_holds_any_policy_to_the_first(tmp_path):
+    free, held = (build(experiment(tmp_path, f"train.kl_beta={beta}"), (0, 1)).run().arrays() for beta in (1e-9, 1e3))
+    assert (free["kl_reference"][0] == 0).all() and (held["kl_reference"][-1] < 0.1 * free["kl_reference"][-1]).all()
 
 
 def test_two_processes_give_the_curve_of_one(tmp_path, warm_starts):

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 
+from conf.messages import spelled_out
 from tests.helpers import experiment
 from training.experiment import build, explain_memory
 
@@ -34,6 +35,12 @@ def test_bad_input_is_refused(cli, args):
     assert code == 2 and "Traceback" not in out and len(out.splitlines()) <= 2
     for text in REFUSED[args]:
         assert text in out
+
+
+def test_model_ids_and_folders_are_spelled_out(tmp_path):
+    assert spelled_out(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == ["algo=tpo", "model=mlp", "model=tiny_qwen3"]
+    assert spelled_out(["model=Qwen/Qwen3-1.7B,a/b"]) == ["model=hf", "model.path='Qwen/Qwen3-1.7B','a/b'"]
+    assert spelled_out([f"model={tmp_path}"]) == ["model=hf", f"model.path='{tmp_path}'"]
 
 
 def test_a_missing_library_is_named_with_its_command(cli, monkeypatch):

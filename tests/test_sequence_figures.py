@@ -20,6 +20,7 @@ FIGURES = ("fig05", "fig06", "fig07", "fig08", "fig16", "fig17")
 METRIC_FIGURES = ("fig01", "fig04", "fig10", "fig11", "fig13", "fig14")
 SETTING_FIGURES = {"fig12": ("env", "candidates"), "fig15": ("train", "epochs")}
 METRICS = ("error", "grad_norm", "weight_success", "weight_failure", "all_fail_share", "success_share")
+METRICS += ("reward", "test_accuracy")
 METRICS += tuple(f"surplus_{i}" for i in (1, 2, 3, 4))
 TINY = ("train.steps=3", "seeds=2", "env.horizon=3", "env.batch=8")
 
@@ -109,6 +110,17 @@ def test_setting_figure_has_a_line_per_algorithm_over_the_setting(tmp_path, figu
     found = {(row.config["algo"]["label"], row.config[section][key]) for row in rows}
     assert {(line.label, line.setting) for line in drawn.itertuples()} == found and len(found) == 6
     assert drawn["mean"].to_numpy() == pytest.approx(100 * 0.5**10)
+
+
+@pytest.mark.parametrize(("scale", "metrics"), [("paper", [2, 4]), ("quick", [1, 0])])
+def test_language_models_are_drawn_by_model_and_task(tmp_path, scale, metrics):
+    store = RunStore(tmp_path)
+    _, drawn = catalogue.module("fig09").draw(fill(store, rows_of("fig09", store, scale)))
+    panels = drawn.groupby(["model", "task"])
+    assert all(set(labels) == {"TPO", "GRPO"} for labels in panels.label.unique())
+    assert all(found.metric.nunique() == 1 for _, found in panels)
+    found = panels.metric.first()
+    assert [(found == name).sum() for name in ("test_accuracy", "reward")] == metrics
 
 
 def test_surplus_is_read_at_step_2000_over_the_seeds_that_have_it(tmp_path):

@@ -1,5 +1,7 @@
 """How well a language model answers held-out problems, by the rule that also rewards it."""
 
+import statistics
+
 import torch
 from torch import Tensor
 
@@ -25,26 +27,20 @@ def evaluate(
     env: TextEnv, policy: Policy, noise: Noise, split: str, count: int, greedy: bool = True
 ) -> tuple[dict[str, Tensor], list[dict]]:
     """Metrics {name: (1,)} and a few completions: sampled accuracy and score, and accuracy of the likeliest tokens."""
-    problems = held_out(env, split, count)
-    sampled, (accuracy, score) = _grades(env, policy, problems, noise)
-    found = {"accuracy": accuracy, "score": score}
-    samples = [{"split": split, "greedy": False} | sample for sample in sampled]
+    problems, size = held_out(env, split, count), env.max_new_tokens
+    uniforms = noise.uniform("eval", len(problems) * size).view(-1, size)
+    found = {"sampled": answer(env, policy, problems, 1, uniforms)}
+    if greedy:  # while the others are graded
+        found["greedy"] = answer(env, policy, problems, 1, None)
+    grades = {how: answers.grades() for how, answers in found.items()}
+    metrics = {f"{split}_accuracy": statistics.fmean(g.solved for g in grades["sampled"])}
+    metrics[f"{split}_score"] = statistics.fmean(g.score for g in grades["sampled"])
     if greedy:
-        likeliest, (found["greedy"], _) = _grades(env, policy, problems, None)
-        samples += [{"split": split, "greedy": True} | sample for sample in likeliest]
-    return {f"{split}_{name}": torch.tensor([x], device=noise.device) for name, x in found.items()}, samples
-
-
-def _grades(env: TextEnv, policy: Policy, problems: list[Problem], noise: Noise | None):
-    """A few completions with their grades, and (share solved, mean score)."""
-    uniforms = None
-    if noise is not None:
-        uniforms = noise.uniform("eval", len(problems) * env.max_new_tokens).view(-1, env.max_new_tokens)
-    answers = answer(env, policy, problems, 1, uniforms)
-    grades = answers.grades()
-    shown = zip(problems[:SHOWN], answers.texts, grades, strict=False)
+        metrics[f"{split}_greedy"] = statistics.fmean(g.solved for g in grades["greedy"])
     samples = [
-        {"prompt": p.prompt, "answer": p.answer, "completion": text, "score": g.score, "solved": g.solved}
-        for p, text, g in shown
+        {"split": split, "greedy": how == "greedy", "prompt": p.prompt, "answer": p.answer, "completion": text}
+        | {"score": grade.score, "solved": grade.solved}
+        for how, answers in found.items()
+        for p, text, grade in zip(problems[:SHOWN], answers.texts, grades[how], strict=False)
     ]
-    return samples, (sum(g.solved for g in grades) / len(grades), sum(g.score for g in grades) / len(grades))
+    return {name: torch.tensor([value], device=noise.device) for name, value in metrics.items()}, samples

@@ -98,10 +98,8 @@ class Trainer:
         self.env, self.policy, self.objective, self.optimizer = env, policy, objective, optimizer
         self.noise, self.cfg = noise, cfg
         self.layout = layout(env, objective, sampler)
-        self.sampler, self.in_words = (
-            (SAMPLERS | completions.SAMPLERS)[self.layout],
-            self.layout in completions.SAMPLERS,
-        )
+        samplers = SAMPLERS | completions.SAMPLERS
+        self.sampler, self.in_words = samplers[self.layout], self.layout in completions.SAMPLERS
         self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
         self.in_parts = self._split(policy)
         self.lagging = Lagging(policy, cfg.staleness)
@@ -168,7 +166,8 @@ class Trainer:
     def _speed(self, tokens: int, start: float) -> dict[str, Tensor]:
         if torch.device(self.noise.device).type == "cuda":
             torch.cuda.synchronize()
-        return {"update_tokens_per_second": torch.full(self.alive.shape, tokens / (time.monotonic() - start))}
+        speed = tokens / (time.monotonic() - start)
+        return {"update_tokens_per_second": torch.full(self.alive.shape, speed, device=self.alive.device)}
 
     def rollout(self, noise: Noise) -> Rollout:
         """Candidates of the policy that draws, and what the objective compares them with."""
@@ -186,9 +185,10 @@ class Trainer:
         if observed and not logp.is_leaf:
             logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
+        info = info if observed else {}
         if self.cfg.kl_beta:
             batch = rollout.batch
-            info = info | {"kl_reference": token_mean(k3(logp, batch.logp_ref), batch.mask, batch.weight)}
+            info |= {"kl_reference": token_mean(k3(logp, batch.logp_ref), batch.mask, batch.weight)}
             loss = loss + self.cfg.kl_beta * info["kl_reference"]
         self.optimizer.zero_grad()
         loss.sum().backward()
@@ -197,7 +197,7 @@ class Trainer:
             rollout.backward(matters, self.policy, logp.grad, size)
             ranks.sum_gradients(self.optimizer.params)
         grad_norm = self.optimizer.grad_norm()
-        info = diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) | info if observed else info
+        info |= diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
         return grad_norm, info

@@ -56,6 +56,7 @@ class TextEnv(Env):
             groups={"group": self.candidates, "set": self.candidates},
             chance=1.0,
             tokenizer=self.tokenizer,
+            epochs=1,
             tokens={"completions": self.batch * self.candidates * self.max_new_tokens},
         )
 

@@ -1,0 +1,44 @@
+"""Models of the Hugging Face hub or of a local folder, and adapters around them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
+    """Model and tokenizer of a hub id or folder; raises ValueError that says what else to name."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
+        raise ValueError(
+            f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"model.path={path}: cannot be loaded ({reason}); check the name, or name a local folder that holds "
+            f"config.json, weights and tokenizer: model.path=FOLDER"
+        ) from error
+    _check_head(model, path)
+    return model, tokenizer
+
+
+@torch.no_grad()
+def _check_head(model: Any, path: str) -> None:
+    """Raise ValueError where logits are more than the output layer of the last hidden states."""
+    tokens = torch.tensor([[0, 1]], device=model.device)
+    plain = model.get_output_embeddings()(model.get_decoder()(input_ids=tokens).last_hidden_state)
+    if not torch.allclose(model(input_ids=tokens).logits.float(), plain.float(), atol=1e-2, rtol=1e-2):
+        raise ValueError(f"model.path={path}: its logits are scaled or capped after the output layer; not supported")
+
+
+def adapted(model: Any, rank: int, alpha: int) -> Any:
+    """The model with low-rank adapters on all linear layers, which alone learn."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, settings)
