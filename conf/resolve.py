@@ -151,6 +151,8 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
         )
     if train.eval_every is not None and not in_words:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
+    if in_words and cfg.match == "interactions":
+        raise MisfitError(f"match=interactions: every method draws as many on env={cfg.env.name}; use match=prompts")
     if train.phase == "sft" and not warmstart.target(experiment):
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
     if train.staleness and getattr(model, "engine", "hf") != "hf":

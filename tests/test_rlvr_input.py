@@ -24,6 +24,7 @@ REFUSED = {
     "env=arithmetic train.micro_batch=0": ["train.micro_batch=0", "null or >= 1"],
     "env=arithmetic train.phase=dpo": ["train.phase=dpo", "rl, sft"],
     "env=arithmetic train.phase=sft model.warm_accuracy=0": ["train.phase=sft", "no warm start"],
+    "env=arithmetic algo=dg match=interactions": ["match=interactions", "use match=prompts"],
     "train.eval_every=5": ["train.eval_every=5", "no held-out problems"],
     "train.kl_beta=-1": ["train.kl_beta=-1.0", ">= 0"],
 }
