@@ -39,9 +39,8 @@ def draw(rows):
         axis.set(title=task, xlabel="late error", xscale="log", xlim=(FLOOR / 1.3, 1.3))
     axes[0][0].set_yticks(range(len(order)), order)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
-    figure.suptitle(
-        f"Every method on every task, mean error over the last tenth, {curves.seeds_text(rows)}", fontsize=9
-    )
+    title = f"Mean error over the last tenth of training\n{curves.seeds_text(rows)}, errors below {FLOOR:g} drawn there"
+    figure.suptitle(title, fontsize=9)
     return figure, drawn
 
 
