@@ -11,7 +11,8 @@ class ReMax(Objective):
 
         loss = -sum_t A_t log pi(y_t),    A_t = reward_t - reward_t of the greedy answer
 
-    Sum over tokens, mean over rollouts, one epoch. Once the greedy answer is right, only mistakes carry a gradient.
+    Sum over tokens, mean over rollouts, one epoch. Once the greedy answer is right, only mistakes carry a gradient,
+    which point away from each mistake and nowhere else: the last of many actions is found slowly with one epoch.
     It costs one more answer per prompt. The paper adds a KL penalty to the reward. https://arxiv.org/abs/2310.10505
     """
 

@@ -24,7 +24,7 @@ T = 1 and, where actions are drawn for many contexts at once, take the batch for
 that counts leaves its group. `python run.py algo=NAME` runs a method, `algo.KEY=VALUE` changes a default.
 
 The curves are small runs that a laptop repeats, 5 seeds on the sparse bandit (100 arms) and 2 on terminal reversal
-(H 3, a policy of width 16), at the suite's default learning rate, with 1 and 4 gradient steps per rollout, TPO in grey.
+(H 4, a policy of width 32), at the suite's default learning rate, with 1 and 4 gradient steps per rollout, TPO in grey.
 They show whether and how a method learns; [studies.md](studies.md) compares.
 """
 GROUPS = {

@@ -1,6 +1,7 @@
 """Algorithms of the user's own: from the template, from a folder elsewhere, and files that do not work."""
 
 import dataclasses
+import inspect
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from algorithms import new
 from analysis.__main__ import main as analysis
 from conf import discover
 from store.runs import RunStore
+from tests import test_contract
 from tests.helpers import ROOT, command, names
 
 
@@ -32,6 +34,22 @@ def test_the_template_is_in_style_and_has_a_look_of_its_own(own):
     assert set(look) - {"name", "objective", "label", "color", "linestyle"} == {f.name for f in dataclasses.fields(cls)}
     new.create("other_one", own)
     assert OmegaConf.load(own / "other_one.yaml").color != look.color
+
+
+def test_the_template_keeps_the_contract(own):
+    objective = discover.outside(str(own))["mine"]()
+    tests = [test for name, test in vars(test_contract).items() if name.startswith("test_")]
+    kept = [test(objective) for test in tests if list(inspect.signature(test).parameters) == ["objective"]]
+    assert len(kept) >= 10
+
+
+def test_the_template_goes_where_the_suite_looks(tmp_path, monkeypatch, capsys):
+    for folder in ("algorithms", "conf/algo"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(new, "ROOT", tmp_path)
+    assert new.main(["mine"]) == 0 and "python run.py algo=mine" in capsys.readouterr().out
+    assert (tmp_path / "algorithms" / "mine.py").exists() and (tmp_path / "conf" / "algo" / "mine.yaml").exists()
+    assert new.main(["mine"]) == 2
 
 
 @pytest.mark.parametrize("name", ["tpo", "base", "new", "9lives", "my-algo", "class", "", "../up"])

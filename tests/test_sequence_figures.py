@@ -34,7 +34,7 @@ def fill(store: RunStore, rows: list[Row], steps: int = 30) -> list[Row]:
         replace(row, config=row.config | {"compares": objective(row.config["algo"]["name"]).sampler}) for row in rows
     ]
     for row in rows:
-        store.open(row.config).save(frame, {"seconds": 0.0})
+        store.open(row.config).save(frame, {"seeds": [0, 1], "seconds": 0.0})
     return rows
 
 

@@ -114,9 +114,10 @@ def test_every_rival_at_its_default_and_at_its_best_rate(tmp_path):
     store = RunStore(tmp_path)
     found = sweep_rows("rivals_bandit", store, "quick")
     rows = [row for row in found if row.config["algo"]["name"] in ("tpo", "rebel")]
+    batch = {"seeds": [0, 1], "seconds": 0.0}
     for row in fill(store, rows):
         best = 0.316 if row.config["algo"]["name"] == "tpo" else 0.0316
-        row.run.save(row.run.frame().assign(value=0.1 if row.config["optim"]["lr"] == best else 0.4), {"seconds": 0.0})
+        row.run.save(row.run.frame().assign(value=0.1 if row.config["optim"]["lr"] == best else 0.4), batch)
     assert len(rows) == 12 and {rivals.learning_rate(row) for row in rivals.defaults(rows)} == {0.1}
     chosen = {(row.config["algo"]["name"], rivals.epochs(row)): rivals.learning_rate(row) for row in rivals.tuned(rows)}
     assert chosen == {("tpo", 1): 0.316, ("tpo", 4): 0.316, ("rebel", 1): 0.0316, ("rebel", 4): 0.0316}

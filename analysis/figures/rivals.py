@@ -16,6 +16,7 @@ BOARDS = {
     for count in (1, 4)
 }
 MARKERS = {1: "o", 4: "s"}
+FLOOR = 1e-4  # an error below is as good as none
 
 
 def draw(rows):
@@ -24,21 +25,21 @@ def draw(rows):
     order = drawn.groupby("method")["mean"].mean().sort_values(ascending=False).index
     tasks = list(dict.fromkeys(drawn.task))
     figure, axes = style.plt.subplots(
-        1, len(tasks), figsize=(1.6 + 1.7 * len(tasks), 1.2 + 0.26 * len(order)), squeeze=False, sharey=True
+        1, len(tasks), figsize=(2.6 + 1.5 * len(tasks), 1.4 + 0.26 * len(order)), squeeze=False, sharey=True
     )
     for axis, task in zip(axes[0], tasks, strict=True):
-        for cell in drawn[drawn.task == task].itertuples():
+        of_task = drawn.assign(**drawn[["mean", "low", "high"]].clip(lower=FLOOR))[drawn.task == task]
+        for cell in of_task.itertuples():
             place = list(order).index(cell.method) + (0.17 if cell.epochs == 1 else -0.17)
             fill = {"markerfacecolor": looks[cell.method] if cell.reading == "tuned" else "white"}
             axis.plot(cell.mean, place, MARKERS.get(cell.epochs, "D"), color=looks[cell.method], markersize=3.5, **fill)
             if cell.reading == "tuned" and np.isfinite(cell.low):
                 axis.plot([cell.low, cell.high], [place, place], color=looks[cell.method], linewidth=1)
-        axis.set(title=task, xlabel="late error", xlim=(-0.03, 1.03))
+        axis.set(title=task, xlabel="late error", xscale="log", xlim=(FLOOR / 1.3, 1.3))
     axes[0][0].set_yticks(range(len(order)), order)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=4)
-    figure.suptitle(
-        f"Every method on every task, mean error over the last tenth, {curves.seeds_text(rows)}", fontsize=9
-    )
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    title = f"Mean error over the last tenth of training\n{curves.seeds_text(rows)}, errors below {FLOOR:g} drawn there"
+    figure.suptitle(title, fontsize=9)
     return figure, drawn
 
 
