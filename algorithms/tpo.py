@@ -21,8 +21,7 @@ class TPO(Objective):
     Where std <= std_floor, u = 0: such a group only holds the policy at p_old. `anchor=false` leaves l_old out of q.
     `length_normalize` divides l and l_old by the number of tokens, since those of long completions differ by tens of
     nats, which makes p_old one-hot and the gradient vanish; the paper's form is the sum, the author's proposal for
-    language models (TRL, pull request 5591) the average. The metric effective_group is exp(entropy) of what q starts
-    from, at most K.
+    language models (TRL, pull request 5591) the average.
     A candidate without a token leaves its group. Mean over contexts. Raises ValueError for eta <= 0 or std_floor < 0.
     https://arxiv.org/abs/2604.06159
     """
@@ -51,15 +50,12 @@ class TPO(Objective):
         found = (token_average if self.length_normalize else token_sum)(logp, batch.mask)
         return found if batch.present is None else found.masked_fill(batch.present == 0, ABSENT)
 
-    def fit(self, logp: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """u, q and log p (*L,B,K), and the metrics."""
+    def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """u and q (*L,B,K)."""
         u = standardize(batch.score, batch.present, floor=self.std_floor)
-        prior = self.candidate_logp(batch.logp_old * float(self.anchor), batch)
-        log_prior = log_softmax(prior)
-        entropy = -(log_prior.exp() * log_prior).sum(-1)
-        metrics = {"effective_group": entropy.exp().mean(-1)}
-        return u, softmax(prior + u / self.eta), log_softmax(self.candidate_logp(logp, batch)), metrics
+        l_old = self.candidate_logp(batch.logp_old * float(self.anchor), batch)
+        return u, softmax(l_old + u / self.eta)
 
     def loss(self, logp, batch: Batch) -> Loss:
-        _, q, log_p, metrics = self.fit(logp, batch)
-        return -(q * log_p).sum(-1).mean(-1), metrics
+        _, q = self.target(batch)
+        return -(q * log_softmax(self.candidate_logp(logp, batch))).sum(-1).mean(-1), {}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.base import Batch, Loss, require
+from algorithms.base import Batch, Loss, log_softmax, require
 from algorithms.ratios import token_average
 from algorithms.tpo import TPO
 
@@ -30,7 +30,8 @@ class TPODG(TPO):
         require(self.gate_eta > 0, "gate_eta", self.gate_eta, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        u, q, log_p, metrics = self.fit(logp, batch)
+        u, q = self.target(batch)
         surprise = -token_average(batch.logp_old, batch.mask)
         gate = (u * surprise / self.gate_eta).amax(-1).sigmoid()
-        return -(gate * (q * log_p).sum(-1)).mean(-1), metrics
+        log_p = log_softmax(self.candidate_logp(logp, batch))
+        return -(gate * (q * log_p).sum(-1)).mean(-1), {}

@@ -27,7 +27,7 @@ from algorithms.sapo import SAPO
 from algorithms.sspo import SSPO
 from algorithms.tpo import TPO
 from algorithms.tpo_dg import TPODG
-from tests.helpers import change, gradient, random_batch
+from tests.helpers import change, gradient, random_batch, tensors
 
 LOGP, BATCH = random_batch(3, 4, 6)
 LOGP = BATCH.logp_old + 8 * (LOGP - BATCH.logp_old)  # ratios from e^-1 to e, on both sides of every clip
@@ -212,16 +212,17 @@ def test_tpo_of_averages_is_tpo_where_lengths_are_equal_up_to_eta():
     assert_close(gradient(TPO(length_normalize=True), LOGP, full), expected.unsqueeze(-1).expand_as(LOGP))
 
 
-def test_effective_group_size_of_tpo():
-    batch = change(BATCH, logp_old=torch.zeros_like(LOGP))
-    assert TPO().loss(LOGP, batch)[1]["effective_group"].item() == pytest.approx(4)
-    long = change(
-        batch, logp_old=torch.linspace(0, -90, 12).double().view(3, 4, 1).expand(3, 4, 6), mask=torch.ones_like(MASK)
-    )
-    assert TPO().loss(LOGP, long)[1]["effective_group"].item() == pytest.approx(1, abs=1e-6)
-    assert TPO(length_normalize=True).loss(LOGP, long)[1]["effective_group"].item() > 1.0001
-    absent = change(batch, mask=torch.cat([0 * MASK[:, :1], MASK[:, 1:]], dim=1))
-    assert TPO().loss(LOGP, absent)[1]["effective_group"].item() == pytest.approx(3)
+def test_long_completions_have_a_gradient_only_where_log_probs_are_averaged():
+    logp_old = torch.linspace(0, -900, 12).double().view(3, 4, 1).expand(3, 4, 6) / 6
+    long = change(BATCH, logp_old=logp_old, mask=torch.ones_like(MASK))
+    assert gradient(TPO(), logp_old, long).abs().max() < 1e-20
+    assert gradient(TPO(length_normalize=True), logp_old, long).abs().max() > 1e-9
+
+
+def test_a_candidate_without_a_token_leaves_its_group():
+    absent = change(BATCH, mask=torch.cat([0 * MASK[:, :1], MASK[:, 1:]], dim=1))
+    others = Batch(**{name: value[:, 1:] for name, value in tensors(BATCH).items()})
+    assert_close(gradient(TPO(), LOGP, absent)[:, 1:], gradient(TPO(), LOGP[:, 1:], others))
 
 
 def test_tpo_dg_weighs_contexts_and_keeps_their_targets():
