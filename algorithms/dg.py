@@ -11,7 +11,8 @@ class DG(Objective):
 
         loss = -sum_t sg[sigmoid(A_t * -log pi(y_t) / eta) A_t] log pi(y_t)
 
-    Sum over tokens, mean over rollouts, one epoch. Raises ValueError for eta <= 0. https://arxiv.org/abs/2603.14608
+    Sum over tokens, mean over rollouts, one epoch: nothing holds a later one, and four make it worse.
+    Raises ValueError for eta <= 0. https://arxiv.org/abs/2603.14608
     """
 
     name = "dg"

@@ -27,10 +27,12 @@ The curves are small runs that a laptop repeats, 5 seeds on the sparse bandit (1
 (H 4, a policy of width 32), at the suite's default learning rate, with 1 and 4 gradient steps per rollout, TPO in grey.
 They show whether and how a method learns; [studies.md](studies.md) compares.
 """
+SINGLE = """one rollout per prompt, whatever `env.candidates` says. So on terminal reversal these methods learn from an
+eighth of the rollouts that groups have; `match=interactions` gives them as many"""
 GROUPS = {
     "set": ("Fit a target over candidates", "all actions where they can be listed, a sampled group elsewhere"),
     "group": ("Compare a group of sampled candidates", "a group of at least 2 sampled candidates"),
-    "single": ("Learn from single rollouts", "one rollout per prompt; `env.candidates` plays no part"),
+    "single": ("Learn from single rollouts", SINGLE),
     "oracle": ("Learn from the truth", "the true rewards of all actions"),
 }
 FLAT = {
