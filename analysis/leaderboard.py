@@ -176,7 +176,7 @@ def _texts(board: pd.DataFrame) -> pd.DataFrame:
 def _best(by: pd.DataFrame) -> pd.DataFrame:
     """A line per task, since all methods side by side are wider than a terminal."""
     shown = pd.DataFrame({"task": list(by), "methods": by.notna().sum().astype(str).tolist()})
-    shown["best"] = by.idxmax().tolist()
+    shown["best"] = [scores.idxmax() if scores.notna().any() else "-" for _, scores in by.items()]
     for rival in RIVALS:
         shown[rival] = tables.numbers(by.reindex([rival]).iloc[0], "{:.2f}")
     return shown
