@@ -1,7 +1,7 @@
 """Which runs a figure shows: the rows of its sweep files, found in the store, and what else was run beside them."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -72,8 +72,10 @@ def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
         file = compose("config", chosen, return_hydra_config=True)
         asked = jobs(file.hydra.sweeper.params)
         bases = {groups: compose("config", [*chosen, *groups]) for groups in {_groups(job) for job in asked}}
+    # composing is slow, so the algorithms of a sweep share what is not theirs
+    shared = {settings: _composed(bases[_groups(settings)], settings) for settings in {_shared(job) for job in asked}}
     seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
-    configs = [_composed(bases[_groups(job)], job) for job in asked]
+    configs = [shared[_shared(job)] | {"algo": _algo(job)} for job in asked]
     commands = [" ".join(["python run.py", *chosen, *job]) for job in asked]
     return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
 
@@ -99,22 +101,31 @@ def environment_rows(env: str, store: Store) -> list[Row]:
     return told_apart(stored_rows(store, lambda config: config["env"]["name"] == env))
 
 
-def _groups(job: list[str]) -> tuple[str, ...]:
-    """The files of a job other than its algorithm's."""
-    return tuple(override for override in job if override.split("=")[0] in ("env", "model", "optim"))
+def _shared(job: Sequence[str]) -> tuple[str, ...]:
+    """What a job sets beside its algorithm."""
+    return tuple(override for override in job if not override.startswith(("algo=", "algo.")))
 
 
-def _composed(base: DictConfig, job: list[str]) -> dict[str, Any]:
-    """The config of a job. Composing is slow, so jobs share what they can, and the algorithm's file is exchanged."""
-    cfg, algo = copy.deepcopy(base), dict(override.split("=") for override in job)["algo"]
-    cfg.algo = _algo(algo)
-    cfg.merge_with_dotlist([override for override in job if override not in (*_groups(job), f"algo={algo}")])
+def _groups(settings: Sequence[str]) -> tuple[str, ...]:
+    """The files among them."""
+    return tuple(override for override in settings if override.split("=")[0] in ("env", "model", "optim"))
+
+
+def _composed(base: DictConfig, settings: tuple[str, ...]) -> dict[str, Any]:
+    cfg = copy.deepcopy(base)
+    cfg.merge_with_dotlist([override for override in settings if override not in _groups(settings)])
     return _plain(cfg)
 
 
+def _algo(job: list[str]) -> dict[str, Any]:
+    """The algorithm of a job with what the job changes in it."""
+    given = OmegaConf.from_dotlist([override for override in job if override.startswith("algo.")]).get("algo", {})
+    return _algo_file(dict(override.split("=") for override in job)["algo"]) | dict(given)
+
+
 @cache
-def _algo(name: str) -> DictConfig:
-    return OmegaConf.load(ALGOS / f"{name}.yaml")
+def _algo_file(name: str) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(ALGOS / f"{name}.yaml"))
 
 
 def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: str) -> Row:
