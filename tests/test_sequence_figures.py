@@ -16,7 +16,7 @@ from envs import datasets, images
 from store.runs import RunStore
 from tests.helpers import experiment, objective
 
-FIGURES = ("fig05", "fig06", "fig07", "fig08", "fig16", "fig17")
+FIGURES = ("fig05", "fig06", "fig07", "fig08", "fig16", "fig17", "length")
 METRIC_FIGURES = ("fig01", "fig04", "fig10", "fig11", "fig13", "fig14")
 SETTING_FIGURES = {"fig12": ("env", "candidates"), "fig15": ("train", "epochs")}
 METRICS = ("error", "grad_norm", "weight_success", "weight_failure", "all_fail_share", "success_share")
