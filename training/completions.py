@@ -125,7 +125,7 @@ def scored(answers: Answers, logp_old: Tensor, grades: list[Grade], max_mismatch
     reward = score.unsqueeze(-1).expand(tokens.shape)
     batch = Batch(logp_old, reward, score.mean().expand(tokens.shape), mask, score, torch.ones_like(score))
     metrics = _metrics(answers, batch, solved)
-    for name, status in (("verifier_timeouts", "timeout"), ("verifier_crashes", "crash")):
+    for name, status in STATUSES.items():
         metrics[name] = _tensor([g.status == status for g in grades], logp_old).sum()
     mismatch = metrics["engine_mismatch"].item()
     if not mismatch <= max_mismatch:
@@ -141,6 +141,7 @@ def scored(answers: Answers, logp_old: Tensor, grades: list[Grade], max_mismatch
 
 
 KEYS = ("score", "solved")
+STATUSES = {"verifier_timeouts": "timeout", "verifier_crashes": "crash", "verifier_overlong": "length"}
 
 
 def _metrics(answers: Answers, batch: Batch, solved: Tensor) -> dict[str, Tensor]:
