@@ -1,6 +1,7 @@
-"""Hydra keeps global state, so every test that touches the command line starts and ends without it."""
+"""Hydra and pyplot keep global state, so every test starts and ends without it."""
 
 import os
+import sys
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -11,10 +12,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is first impor
 
 
 @pytest.fixture(autouse=True)
-def fresh_hydra():
+def fresh_state():
     GlobalHydra.instance().clear()
     yield
     GlobalHydra.instance().clear()
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

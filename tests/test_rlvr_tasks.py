@@ -113,7 +113,7 @@ def test_contexts_are_training_problems_of_each_seed():
     assert (drawn == env.contexts(Noise((3,)).at(1))[0]).all(1).tolist() == [False, True]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.text(max_size=30))
 @example("<bos>1<eos>")
 def test_bytes_say_any_text(text):

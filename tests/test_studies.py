@@ -16,7 +16,7 @@ LINES = ("group_size", "model_depth", "model_heads", "model_width", "noise", "st
 
 
 def rows_of(figure: str, store: RunStore) -> list:
-    return fill(store, [row for sweep in catalogue.sweeps(figure) for row in sweep_rows(sweep, store, "quick")])
+    return fill(store, [row for sweep in catalogue.sweeps(figure) for row in sweep_rows(sweep, store, "quick")], 12)
 
 
 def test_every_study_is_drawn_and_knows_its_command():
