@@ -73,6 +73,7 @@ def test_gold_answers_are_right_and_perturbed_ones_wrong(folder):
     assert sum(check_gold(env, split) for split in ("train", "validation", "test")) == 72
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("GSM8K_DIR" not in os.environ, reason="GSM8K_DIR names no folder with the published files")
 def test_the_published_gold_answers_are_right_and_perturbed_ones_wrong():
     assert check_gold(GSM8K(data_dir=os.environ["GSM8K_DIR"]), "test") == 1319
