@@ -71,6 +71,14 @@ def test_a_checkpoint_of_another_configuration_is_named(half_done, tmp_path, cap
     assert f"another configuration, run {run.path.name}" in caplog.text
 
 
+def test_a_checkpoint_of_another_version_is_named_and_left_alone(half_done, monkeypatch, caplog):
+    exp, _, run = half_done
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+    trainer = build(exp, exp.seeds)
+    assert checkpoint.restore(run, trainer) == trainer.step == 0
+    assert "written by another version" in caplog.text and str(run.checkpoints[0]) in caplog.text
+
+
 @pytest.mark.parametrize("size", [0, 10, 1000])
 def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(half_done, caplog, size):
     exp, expected, run = half_done

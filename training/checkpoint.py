@@ -11,11 +11,12 @@ from store.runs import Run, atomic_write
 from training.loop import Trainer
 
 log = logging.getLogger(__name__)
+FORMAT = 2  # of the state below; whoever changes what it holds raises this
 
 
 def save(run: Run, trainer: Trainer, seconds: float) -> None:
     """Write the newest checkpoint atomically and keep the one before; `seconds` is the training time so far."""
-    state = {"run": run.path.name, "seeds": list(trainer.noise.seeds), "seconds": seconds}
+    state = {"format": FORMAT, "run": run.path.name, "seeds": list(trainer.noise.seeds), "seconds": seconds}
     state["trainer"] = trainer.state_dict()
     newest, before = run.checkpoints
     if newest.exists():
@@ -40,6 +41,9 @@ def restore(run: Run, trainer: Trainer) -> float:
 def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
+        if state.get("format") != FORMAT:
+            log.warning("skipped checkpoint %s: it was written by another version of this suite", path)
+            return None
         return {key: state[key] for key in ("run", "seeds", "seconds", "trainer")}
     except Exception as error:  # torch raises many kinds on a damaged file
         log.warning("skipped damaged checkpoint %s (%s)", path, type(error).__name__)
