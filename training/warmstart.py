@@ -15,6 +15,7 @@ from torch import Tensor
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
 from training import ranks
+from training.clipped import AdamWClippedConfig
 from training.completions import prompt_tensor
 from training.evaluation import evaluate
 from training.noise import Noise
@@ -71,19 +72,17 @@ def _make(experiment, folder: Path, console: Console) -> None:
 
 def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console) -> tuple[float, int]:
     """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for the accuracy wanted."""
-    optimizer = torch.optim.AdamW(policy.parameters(), cfg.warm_lr, weight_decay=0.0, fused=True)
+    optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=WARMUP).build(policy)
+    alive = torch.ones(1, dtype=torch.bool, device=noise.device)
     problems, asked = env.problems("train"), dataclasses.replace(env, batch=cfg.warm_batch)
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
     for step in range(1, cfg.warm_steps + 1):
-        optimizer.param_groups[0]["lr"] = cfg.warm_lr * min(1.0, step / WARMUP)
         chosen = [problems[i] for i in asked.contexts(noise.at(step))[0].tolist()]
         prompts, answers = right_answers(env, policy, chosen)
         loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        torch.autograd.graph.increment_version(list(policy.parameters()))  # the fused kernel leaves it as it was
+        optimizer.step(alive, optimizer.grad_norm())
         if step % EVERY == 0 or step == cfg.warm_steps:
             metrics, _ = evaluate(env, policy, noise.at(step), "validation", PROBLEMS, greedy=False)
             accuracy = metrics["validation_accuracy"].item()
