@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 from omegaconf import OmegaConf
 
@@ -23,9 +24,7 @@ def learning_rate(row: Row) -> float:
 
 def defaults(rows: list[Row]) -> list[Row]:
     """Those at the learning rate of conf/optim."""
-    return [
-        row for row in rows if learning_rate(row) == OmegaConf.load(OPTIMS / f"{row.config['optim']['name']}.yaml").lr
-    ]
+    return [row for row in rows if learning_rate(row) == _default_rate(row.config["optim"]["name"])]
 
 
 def tuned(rows: list[Row]) -> list[Row]:
@@ -41,6 +40,11 @@ def board(rows: list[Row], count: int) -> list[Row]:
     kept = [row for row in rows if epochs(row) == count]
     configs = [_any_rate(row.config) | {"train": row.config["train"] | {"epochs": None}} for row in kept]
     return [replace(row, config=config, label=label(config)) for row, config in zip(kept, configs, strict=True)]
+
+
+@cache
+def _default_rate(optim: str) -> float:
+    return OmegaConf.load(OPTIMS / f"{optim}.yaml").lr
 
 
 def _any_rate(config: dict) -> dict:
