@@ -28,7 +28,7 @@ class LanguageModelConfig:
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
-    rollout_rows    completions drawn at once; null: all, with vllm 256. It changes memory, not results
+    rollout_rows    completions drawn at once, in training and in evaluation. It changes memory, not results
     vllm_memory     share of a GPU's memory for the engine vllm, while it draws
     vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
     vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start
@@ -45,7 +45,7 @@ class LanguageModelConfig:
     lora_alpha: int = 32
     gradient_checkpointing: bool = False
     engine: str = "hf"
-    rollout_rows: int | None = None
+    rollout_rows: int = 256
     vllm_memory: float = 0.3
     vllm_window: int | None = None
     vllm_eager: bool = False
@@ -54,9 +54,10 @@ class LanguageModelConfig:
     def __post_init__(self):
         require(self.dtype in ("auto", *DTYPES), "dtype", self.dtype, f"one of auto, {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
-        for key in ("lora_rank", "rollout_rows", "vllm_window"):
+        for key in ("lora_rank", "vllm_window"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
-        require(self.lora_alpha >= 1, "lora_alpha", self.lora_alpha, ">= 1")
+        for key in ("lora_alpha", "rollout_rows"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         require(0 < self.vllm_memory < 1, "vllm_memory", self.vllm_memory, "in (0, 1)")
         require(self.max_mismatch > 0, "max_mismatch", self.max_mismatch, "> 0")
         _installed("transformers", "rlvr", self.name)
@@ -86,8 +87,7 @@ class LanguageModelConfig:
     def _engine(self, stops: list[int]) -> Engine:
         if self.engine == "hf":
             return HFEngine(stops, self.rollout_rows)
-        rows = self.rollout_rows or vllm.ROWS
-        return vllm.VLLMEngine(stops, rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
+        return vllm.VLLMEngine(stops, self.rollout_rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ DROP = 0.9  # finished rows leave the batch once the share of unfinished ones is
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache; `rows`: completions drawn at once, or None for all."""
+    """Draws with a transformers model and its cache; `rows`: completions drawn at once."""
 
-    def __init__(self, stops: Sequence[int], rows: int | None = None):
+    def __init__(self, stops: Sequence[int], rows: int):
         self.stops, self.rows, self.model = list(stops), rows, None
 
     def push(self, model) -> None:
@@ -21,7 +21,7 @@ class HFEngine(Engine):
 
     @torch.no_grad()
     def generate(self, prompts, k, uniforms, length) -> Completions:
-        size = len(prompts) if self.rows is None else max(1, self.rows // k)
+        size = max(1, self.rows // k)
         parts = []
         for i in range(0, len(prompts), size):
             numbers = None if uniforms is None else uniforms[i * k : (i + size) * k]

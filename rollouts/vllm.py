@@ -23,7 +23,6 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
-ROWS = 256
 CPU_CACHE = 2**28  # bytes of keys and values on a machine without a GPU
 
 
@@ -47,7 +46,7 @@ class VLLMEngine(Engine):
     Raises RuntimeError where vLLM does not start.
     """
 
-    def __init__(self, stops, rows: int = ROWS, memory: float = 0.3, window: int | None = None, eager: bool = False):
+    def __init__(self, stops, rows: int = 256, memory: float = 0.3, window: int | None = None, eager: bool = False):
         self.stops, self.rows, self.memory, self.window, self.eager = list(stops), rows, memory, window, eager
         self.device, self.llm, self.asleep = torch.device("cpu"), None, False
 

@@ -102,12 +102,12 @@ def explain_memory(error: Exception, experiment) -> Exception:
     sizes = {"train.seed_block": len(blocks(experiment, experiment.seeds)[0])}
     sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in ("candidates", "batch")}
     sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
-    sizes |= {f"model.{key}": getattr(experiment.model, key, None) or 1 for key in ("d_model", "rollout_rows")}
+    sizes |= {f"model.{key}": getattr(experiment.model, key, 1) for key in ("d_model", "rollout_rows")}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
     if experiment.env.spec.tokens:
         lower += f", or set train.micro_batch (now {experiment.train.micro_batch or 'null'})"
     if not experiment.model.stacked:
-        lower += ", model.rollout_rows, model.lora_rank or model.gradient_checkpointing"
+        lower += ", model.lora_rank or model.gradient_checkpointing"
     explained = MemoryError(f"out of memory on {experiment.device}: lower {lower}")
     explained.__cause__ = error
     return explained
