@@ -16,6 +16,7 @@ PRESENTATION = {
 # settings at whose value a run is the one that never heard of them
 NEUTRAL = {
     "algo": {"length_normalize": False},
+    "env": {"working": False},
     "train": {
         "staleness": 0,
         "reference": "initial",

@@ -90,7 +90,8 @@ SEQUENCES = frozenset(SMALL)
 SMALL |= {"mnist": ("env.dataset=digits",)}  # the same code without a download
 
 
-TEXT = frozenset({"arithmetic", "graph_color", "gsm8k", "knights_knaves", "reasoning_gym"})  # for language models
+# for language models
+TEXT = frozenset({"arithmetic", "arithmetic_working", "graph_color", "gsm8k", "knights_knaves", "reasoning_gym"})
 PRESETS = frozenset({"mnist", "token_reversal", "terminal_reversal"})  # other files configure the same code
 
 

@@ -136,6 +136,17 @@ def test_sums_in_sixteen_tokens():
         assert not env.grade([problem], [tokens.decode(disguised, tokenizer)])[0].solved
 
 
+def test_working_may_be_wrong_where_the_total_is_right():
+    env = Arithmetic(terms=3, digits=1, working=True, max_new_tokens=6)
+    problem = env.problems("test")[0]
+    first, last = problem.answer.split("=")
+    a, b, c = map(int, problem.prompt.rstrip("=").split("+"))
+    assert (int(first), int(last)) == (a + b, a + b + c)
+    texts = [problem.answer, last, f"0={last}", f"{problem.answer}=", f"{last}={first}0", f"{first}= {last}"]
+    assert [grade.solved for grade in env.grade([problem] * 6, texts)] == [True] * 3 + [False] * 3
+    assert problem.prompt == Arithmetic(terms=3, digits=1).problems("test")[0].prompt
+
+
 def test_chat_templates_are_used_where_there_are_some(folder):
     env, tokenizer = GSM8K(data_dir=str(folder)), copy.deepcopy(tokens.utf8())
     problem = env.problems("test")[0]
@@ -185,6 +196,7 @@ def test_without_libraries_the_way_to_them_is_named(monkeypatch):
     [
         (lambda: Arithmetic(terms=1), "terms=1: must be between 2"),
         (lambda: Arithmetic(digits=9), "max_new_tokens=8: must be >= 11"),
+        (lambda: Arithmetic(terms=3, working=True), "max_new_tokens=8: must be >= 10"),
         (lambda: Arithmetic(batch=0), "batch=0: must be >= 1"),
         (lambda: ReasoningGym(task_name="countdown"), "evaluates the answer as code; allowed: .*graph_color"),
         (lambda: ReasoningGym(task_name="number_sorting"), "a list of NaN the full score"),

@@ -146,10 +146,12 @@ def hostile(canary: str, words: list[str], count: int) -> list[str]:
     return [*long, "x" * 5_000_000, *mixed]
 
 
-@pytest.mark.parametrize("task", ["arithmetic", "gsm8k", *CHECKED])
+@pytest.mark.parametrize("task", ["arithmetic", "working", "gsm8k", *CHECKED])
 def test_hostile_answers_earn_nothing_and_harm_nothing(task, tmp_path):
     if task == "arithmetic":
         env = Arithmetic(digits=20, max_new_tokens=30)
+    elif task == "working":
+        env = Arithmetic(digits=20, terms=3, working=True, max_new_tokens=60)
     elif task == "gsm8k":
         env = GSM8K(data_dir=str(write_gsm8k(tmp_path)))
     else:

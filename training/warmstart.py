@@ -14,6 +14,7 @@ from torch import Tensor
 
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
+from store.identity import identity
 from training import ranks
 from training.clipped import AdamWClippedConfig
 from training.completions import prompt_tensor
@@ -23,7 +24,7 @@ from training.noise import Noise
 EVERY, PROBLEMS = 25, 512  # steps between two evaluations on validation problems, and how many of them
 WARMUP = 50  # steps in which the rate grows
 SECONDS = 5.0  # between two lines of progress
-FREE = ("label", "data_dir", "batch", "candidates")  # settings of a task that a warm start does not depend on
+FREE = ("batch", "candidates")  # settings of a task that a warm start does not depend on
 
 
 def target(experiment) -> float:
@@ -34,7 +35,7 @@ def target(experiment) -> float:
 
 def folder_of(experiment) -> Path:
     """runs_dir/warm_starts/<env>-<hash of what makes it>."""
-    env = {k: v for k, v in experiment.config["env"].items() if k not in FREE}
+    env = {k: v for k, v in identity(experiment.config)["env"].items() if k not in FREE}
     recipe = experiment.model.recipe() | {"warm_accuracy": target(experiment)}
     made_by = json.dumps({"env": env, "model": recipe}, sort_keys=True)
     name = f"{env['name']}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"

@@ -1,7 +1,23 @@
-"""Study: TPO with summed and with averaged log-probs, by the length of the answer."""
+"""Study: TPO with summed and with averaged log-probs, by the length of the completions."""
 
-from analysis.panels import error_panels
+from analysis.panels import Panel, metric_panels
+
+
+def short(config):
+    return not config["env"].get("working")
+
+
+def long(config):
+    return not short(config)
+
+
+PANELS = (
+    Panel("4 to 5 tokens", "test_accuracy", "right, share of test sums", xlabel="step", shows=short),
+    Panel("76 tokens", "test_accuracy", "right, share of test sums", xlabel="step", shows=long),
+    Panel("4 to 5 tokens", "group_size", "completions, effective", bottom=0.9, xlabel="step", shows=short),
+    Panel("76 tokens", "group_size", "completions, effective", bottom=0.9, xlabel="step", shows=long),
+)
 
 
 def draw(rows):
-    return error_panels(rows, lambda config: [("", f"H = {config['env']['horizon']}")], "Dense reversal, whole answers")
+    return metric_panels(rows, PANELS, "Sums, and sums with their working: log-probs summed or averaged, K = 16")

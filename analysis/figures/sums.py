@@ -5,6 +5,7 @@ from analysis.panels import Panel, metric_panels
 PANELS = (
     Panel("sampled answers", "test_accuracy", "right, share of test sums", xlabel="step"),
     Panel("likeliest answer", "test_greedy", "right, share of test sums", xlabel="step"),
+    Panel("entropy of the policy", "entropy", "nats per token", xlabel="step"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +18,18 @@ class Arithmetic(TextEnv):
     """Sums such as "12+345=" of `terms` numbers below 10**digits; reward 1 for exactly the digits of the sum, else 0.
 
     More terms and digits make right answers rarer: with an untrained model nearly none, after a warm start any share.
-    Sums of the same numbers in another order are in the same split.
+    With `working` a right answer to "7+8+9=" is "15=24", one total after the other: what comes after the last "=" is
+    graded alone, so a completion may be as long as a chain of thought. Sums of the same numbers in another order are in
+    the same split.
     """
 
     name = "arithmetic"
-    rule = "envs.rlvr.rules:exact"
+    rule = "envs.rlvr.rules:total"
     warm_accuracy = 0.4
 
     terms: int = 2
     digits: int = 3
+    working: bool = False
     batch: int = 16
     candidates: int = 16
     max_new_tokens: int = 8
@@ -34,8 +38,9 @@ class Arithmetic(TextEnv):
         super().__post_init__()
         require(2 <= self.terms <= 100, "terms", self.terms, "between 2 and 100")
         require(1 <= self.digits <= 100, "digits", self.digits, "between 1 and 100")
-        longest = len(str(self.terms * (10**self.digits - 1))) + 1
-        allowed = f">= {longest}, the digits of the largest sum and an end-of-sequence token"
+        totals = range(2, self.terms + 1) if self.working else (self.terms,)
+        longest = sum(len(str(n * (10**self.digits - 1))) + 1 for n in totals)
+        allowed = f">= {longest}, the longest right answer and an end-of-sequence token"
         require(self.max_new_tokens >= longest, "max_new_tokens", self.max_new_tokens, allowed)
 
     def problems(self, split: str) -> Sequence[Problem]:
@@ -47,13 +52,14 @@ class Arithmetic(TextEnv):
 
 @functools.cache
 def _problems(env: Arithmetic, split: str) -> Generated:
-    return Generated(split, functools.partial(problem, env.terms, env.digits))
+    return Generated(split, functools.partial(problem, env.terms, env.digits, env.working))
 
 
-def problem(terms: int, digits: int, number: int) -> tuple[str, Problem]:
+def problem(terms: int, digits: int, working: bool, number: int) -> tuple[str, Problem]:
     """The sum with this number, and a key that does not depend on the order of its terms."""
     size = digits // 2 + 8  # bytes: so many more than needed that all values are equally likely
     noise = hashlib.shake_128(f"{terms},{digits},{number}".encode()).digest(terms * size)
     values = [int.from_bytes(noise[i : i + size]) % 10**digits for i in range(0, len(noise), size)]
-    answer = str(sum(values))
-    return ",".join(map(str, sorted(values))), Problem("+".join(map(str, values)) + "=", answer, {"answer": answer})
+    totals = [str(total) for total in itertools.accumulate(values)][1:]
+    prompt, facts = "+".join(map(str, values)) + "=", {"answer": totals[-1], "working": working}
+    return ",".join(map(str, sorted(values))), Problem(prompt, "=".join(totals) if working else totals[-1], facts)

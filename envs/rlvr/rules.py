@@ -12,9 +12,10 @@ NUMBER = re.compile(r"(?P<sign>-?\$?|\$-)(?P<whole>[0-9]{1,3}(,[0-9]{3})+|[0-9]+
 CHECKED = ("base_conversion", "caesar_cipher", "graph_color", "knights_knaves", "letter_counting")
 
 
-def exact(facts: dict, completion: str) -> tuple[float, bool]:
-    """The answer, character by character."""
-    right = completion == facts["answer"]
+def total(facts: dict, completion: str) -> tuple[float, bool]:
+    """The answer, character by character; after working, what stands behind the last "="."""
+    said = completion.rpartition("=")[2] if facts["working"] else completion
+    right = said == facts["answer"]
     return float(right), right
 
 
