@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
-from algorithms.ratios import clipped
+from algorithms.ratios import BOUND, clipped
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GRPO(Objective):
         return "first" if self.beta > 0 and self.mask_floor is None else "always"
 
     def loss(self, logp, batch: Batch) -> Loss:
-        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-20, 20)
+        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-BOUND, BOUND)
         weight = batch.counted
         advantage = standardize(batch.score, weight, eps=1e-8)
         kl = (-d).expm1() + d

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algorithms.base import Batch, Loss, Objective, group_mean, require, token_sum
-from algorithms.ratios import clipped
+from algorithms.ratios import clipped, log_ratio
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,5 @@ class PPO(Objective):
         require(0 < self.clip_eps < 1, "clip_eps", self.clip_eps, "in (0, 1)")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        ratio = (logp - batch.logp_old).clamp(-20, 20).exp()
-        surrogate = clipped(ratio, batch.advantage, self.clip_eps)
+        surrogate = clipped(log_ratio(logp, batch).exp(), batch.advantage, self.clip_eps)
         return group_mean(token_sum(-surrogate, batch.mask), batch.weight), {}

@@ -99,9 +99,11 @@ def make_table(env: str, store: Results, out: Path) -> int:
         console.print(f"{unknown(f'table {env}', known, f'no runs in {store}')}; run: python run.py env={env}")
         return 1
     frame = tables.summary(rows).sort_values("error")
+    seeds = tables.seed_by_seed([rows[i] for i in frame.index])
     out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(out / f"table_{env}.csv", index=False)
+    frame.merge(seeds.drop(columns="seeds"), on="label").to_csv(out / f"table_{env}.csv", index=False)
     console.print(tables.render(frame, env))
+    console.print(tables.render_seeds(seeds))
     console.print(f"{out / f'table_{env}.csv'}")
     return 0
 

@@ -9,11 +9,12 @@ import pandas as pd
 from rich.table import Table
 
 from analysis import stats, style, tables
-from analysis.labels import label
+from analysis.labels import label, matchings
 from analysis.load import Row
 from store.identity import identity
 
 RIVALS = ("TPO", "GRPO")
+TRAIN = {"staleness": 0, "kl_beta": 0.0, "reference": "initial"}  # settings of training that make another task
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ def entries(rows: list[Row]) -> list[Entry]:
     lowest mean error on the task; chance: the error at the first record, mean over the methods.
     """
     tasks: dict[str, dict[str, Row]] = {}
+    asked = {json.dumps(_task(row.config, row.config["match"]), sort_keys=True) for row in rows}
     for row in sorted(rows, key=lambda row: row.seeds):
-        # runs of one method that differ in what they record alone: the one with the most seeds stands for them
-        tasks.setdefault(json.dumps(_task(row.config), sort_keys=True), {})[label(row.config)] = row
-    compared = {task: list(found.values()) for task, found in tasks.items() if len(found) > 1}
-    names = _names({task: found[0].config for task, found in compared.items()})
+        for match in matchings(row.config):
+            # runs of one method that differ in what they record alone: the one with the most seeds stands for them
+            task = json.dumps(_task(row.config, match), sort_keys=True)
+            tasks.setdefault(task, {})[label(row.config, hide=("match",))] = row
+    compared = {task: list(found.values()) for task, found in tasks.items() if task in asked and len(found) > 1}
+    names = _names({task: (found[0].config, json.loads(task)) for task, found in compared.items()})
     return [entry for task, found in compared.items() for entry in _of_task(names[task], found)]
 
 
@@ -94,7 +98,7 @@ def _of_task(name: str, rows: list[Row]) -> list[Entry]:
     spread = chance - min(errors.mean() for errors in last)
     return [
         Entry(
-            method=label(row.config),
+            method=label(row.config, hide=("match",)),
             task=name,
             errors=errors,
             scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
@@ -127,8 +131,10 @@ def _wins(ours: list[Entry], rival: str, found: list[Entry]) -> float:
 
 
 def _rollouts(config: dict[str, Any]) -> float:
-    group = config["env"].get("candidates", 1) if config["compares"] in ("group", "set") else 1
-    return config["train"]["steps"] * config["env"].get("batch", 1) * group
+    """Candidates drawn; a method that compares none of a group draws one, but for a matched run or in words."""
+    env, groups = config["env"], config["compares"] in ("group", "set")
+    many = groups or config["match"] == "interactions" or "max_new_tokens" in env
+    return config["train"]["steps"] * env.get("batch", 1) * (env.get("candidates", 1) if many else 1)
 
 
 def _seconds(row: Row) -> float:
@@ -136,19 +142,20 @@ def _seconds(row: Row) -> float:
     return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
 
 
-def _task(config: dict[str, Any]) -> dict[str, Any]:
-    """What methods must share to be compared: all but the method, how it samples, and how many epochs it takes."""
+def _task(config: dict[str, Any], match: str) -> dict[str, Any]:
+    """What methods must share under a matching to be compared: all but the method, how it samples, and its epochs."""
     task = {section: identity(config)[section] for section in ("env", "model", "optim")}
     train = config["train"]
-    return task | {"steps": train["steps"], "staleness": train.get("staleness", 0), "match": config["match"]}
+    task |= {key: train.get(key, default) for key, default in TRAIN.items()}
+    return task | {"steps": train["steps"], "match": match}
 
 
-def _names(configs: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _names(tasks: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, str]:
     """Names of tasks: the environment's label, and the settings in which tasks of one label differ."""
-    flat = {task: _flat(_task(config)) for task, config in configs.items()}
+    flat = {task: _flat(settings) for task, (_, settings) in tasks.items()}
     names = {}
-    for task, config in configs.items():
-        alike = [flat[other] for other, c in configs.items() if c["env"]["label"] == config["env"]["label"]]
+    for task, (config, _) in tasks.items():
+        alike = [flat[other] for other, (c, _) in tasks.items() if c["env"]["label"] == config["env"]["label"]]
         keys = [key for key in flat[task] if len({str(settings.get(key)) for settings in alike}) > 1]
         shown = ", ".join(f"{key.split('.')[-1]} {flat[task][key]}" for key in keys)
         names[task] = f"{config['env']['label']} ({shown})" if shown else config["env"]["label"]

@@ -11,6 +11,7 @@ import numpy as np
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
+from analysis import stats
 from analysis.labels import ALGOS, changed, label, told_apart
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, identity, run_id
@@ -52,6 +53,11 @@ class Row:
         """`metric` without the seeds that turned non-finite."""
         steps, values = self.metric(name)
         return steps, values[:, np.isfinite(values).all(axis=0)]
+
+    def late(self, name: str) -> dict[int, float]:
+        """`stats.late` of each seed."""
+        wide = self._frame[self._frame.metric == name].pivot(index="step", columns="seed", values="value")
+        return dict(zip(wide.columns, stats.late(wide.to_numpy()), strict=True))
 
     def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Recorded steps (n,) and values (n, seeds)."""

@@ -87,6 +87,8 @@ def resolve(cfg: DictConfig) -> Experiment:
         config={},
     )
     check_model(experiment, cfg)
+    if not experiment.model.stacked:  # a run is found by what its numbers are made of
+        experiment = dataclasses.replace(experiment, model=experiment.model.on(experiment.device))
     if objective.needs_reference and experiment.train.reference == "none":
         typed = "train.reference=none"
         raise MisfitError(f"{typed}: algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0")

@@ -67,11 +67,14 @@ class Sweep:
         if not isinstance(self.launch, Slurm):
             if not isinstance(self.launch, Serial):
                 torch.set_num_threads(self.launch.threads)
-            for job in todo:
+            # a language model is slow to load, and how long its completions will be is not known
+            stacked = [job for job in todo if job.experiment.model.stacked]
+            for job in stacked:
                 with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
                     job.predicted = predict(job.experiment, job.missing)
-            total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
-            seconds = f": at most about {duration(total)} on this machine"
+            if len(stacked) == len(todo):
+                total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
+                seconds = f": at most about {duration(total)} on this machine"
         self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{seconds}", soft_wrap=True)
 
     def _ready(self, left: list[Job]) -> list[Job]:

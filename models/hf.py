@@ -1,7 +1,7 @@
 """Language models: any that transformers loads, and a tiny one that is made from its settings."""
 
 import importlib.util
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,11 +74,15 @@ class LanguageModelConfig:
         seed = int(noise.uniform("init", 1).item() * 2**24)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, tokenizer = self._load(spec, _dtype(self.dtype, torch.device(noise.device)))
+            model, tokenizer = self._load(spec, DTYPES[self.on(torch.device(noise.device)).dtype])
             if self.lora_rank:
                 model = adapted(model, self.lora_rank, self.lora_alpha)
         engine = self._engine(stops(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
+
+    def on(self, device: torch.device) -> "LanguageModelConfig":
+        """The same with the dtype that "auto" means on a device."""
+        return self if self.dtype != "auto" else replace(self, dtype="bfloat16" if device.type == "cuda" else "float32")
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
@@ -174,12 +178,6 @@ class TinyQwen3Config(LanguageModelConfig):
             pad_token_id=tokenizer.pad_token_id,
         )
         return AutoModelForCausalLM.from_config(config, attn_implementation=self.attention, dtype=dtype), tokenizer
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
-    return DTYPES[name]
 
 
 def _installed(library: str, extra: str, what: str) -> None:

@@ -11,7 +11,7 @@ DROP = 0.9  # finished rows leave the batch once the share of unfinished ones is
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache; `rows`: completions drawn at once."""
+    """Draws with a transformers model and its cache; `rows`: completions drawn at once, whole groups of them."""
 
     def __init__(self, stops: Sequence[int], rows: int):
         self.stops, self.rows, self.model = list(stops), rows, None

@@ -123,6 +123,21 @@ def test_leaderboard_scores_chance_0_and_the_best_1(store):
     assert board.seconds["TPO"] == 6
 
 
+def test_groups_stand_under_both_matchings_and_what_is_drawn_is_counted(store):
+    rows = [
+        row
+        for sweep in ("fig07", "fig07_interactions")
+        for row in sweep_rows(sweep, store)
+        if row.config["algo"]["name"] in ("tpo", "ppo") and row.config["env"]["horizon"] == 7
+    ]
+    listed = leaderboard.entries([stored(store, row, [0.1, 0.2]) for row in rows])
+    drawn = {(entry.method, entry.task.split("match ")[-1]): entry.rollouts for entry in listed}
+    once = 2000 * 100
+    assert drawn == {("TPO", "prompts)"): 8 * once, ("PPO", "prompts)"): once} | {
+        (method, "interactions)"): 8 * once for method in ("TPO", "PPO")
+    }
+
+
 def test_leaderboard_shows_what_is_missing(store, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for sweep in ("fig02", "fig03"):

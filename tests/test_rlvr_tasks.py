@@ -124,6 +124,15 @@ def test_bytes_say_any_text(text):
     assert tokens.decode([*ids, tokenizer.eos_token_id], tokenizer) == text
 
 
+def test_the_token_that_ended_a_completion_is_not_graded():
+    tokenizer = tokens.characters("0123456789+=")
+    one, two, plus = (tokenizer.convert_tokens_to_ids(text) for text in "12+")
+    assert tokens.decode([one, two, tokenizer.eos_token_id], tokenizer) == "12"
+    assert tokens.decode([one, two, plus], tokenizer) == "12+"
+    assert tokens.decode([one, two, plus], tokenizer, [tokenizer.eos_token_id, plus]) == "12"
+    assert tokens.decode([one, plus, two], tokenizer, [plus]) == "1+2"
+
+
 def test_sums_in_sixteen_tokens():
     env = Arithmetic(terms=3, digits=2)
     tokenizer, problem = env.tokenizer(), env.problems("test")[0]

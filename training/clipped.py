@@ -1,6 +1,7 @@
 """AdamW with its gradient clipped, as language models are trained."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -41,18 +42,24 @@ class AdamWClippedConfig:
 
 
 class AdamWClipped(Optimizer):
-    """Parameters of less than float32 are copies of float32 ones, which keep what a small step changes."""
+    """Weights of less than float32 are copies of float32 ones (`params`), which keep what a small step changes.
 
-    def __init__(self, params: list[Tensor], cfg: AdamWClippedConfig):
-        super().__init__(params)
-        self.cfg, self.count = cfg, 0
-        self.masters = [p.detach().float() if p.element_size() < 4 else p for p in params]
+    Their gradients move there as they come, so that those of many micro-batches add up in float32 too.
+    """
+
+    def __init__(self, weights: list[Tensor], cfg: AdamWClippedConfig):
+        super().__init__([p.detach().float() if p.element_size() < 4 else p for p in weights])
+        self.weights, self.cfg, self.count = weights, cfg, 0
         betas = cfg.beta1, cfg.beta2
-        self.inner = torch.optim.AdamW(self.masters, cfg.lr, betas, weight_decay=cfg.weight_decay, fused=True)
+        self.inner = torch.optim.AdamW(self.params, cfg.lr, betas, weight_decay=cfg.weight_decay, fused=True)
+        for weight, copy in self._copied():
+            weight.register_post_accumulate_grad_hook(partial(_move, copy))
+
+    def _copied(self) -> list[tuple[Tensor, Tensor]]:
+        return [(w, p) for w, p in zip(self.weights, self.params, strict=True) if w is not p]
 
     def grad_norm(self) -> Tensor:
-        grads = [p.grad for p in self.params if p.grad is not None]
-        return torch.nn.utils.get_total_norm(grads).float().view(1)
+        return torch.nn.utils.get_total_norm([p.grad for p in self.params if p.grad is not None]).float().view(1)
 
     @torch.no_grad()
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
@@ -62,25 +69,26 @@ class AdamWClipped(Optimizer):
         warm = min(1.0, self.count / max(1, self.cfg.warmup_steps))
         self.inner.param_groups[0]["lr"] = self.cfg.lr * warm
         clip = (self.cfg.max_grad_norm / (grad_norm + 1e-6)).clamp_max(1.0).squeeze(0)
-        for p, master in zip(self.params, self.masters, strict=True):
+        for p in self.params:
             if p.grad is not None:
-                p.grad.mul_(clip.to(p.grad.dtype))
-                master.grad = p.grad.to(master.dtype)
+                p.grad.mul_(clip)
         self.inner.step()
-        for p, master in zip(self.params, self.masters, strict=True):
-            if p is not master:
-                p.copy_(master)
-                master.grad = None
-        torch.autograd.graph.increment_version(self.params)  # the fused kernel leaves it as it was
+        for weight, copy in self._copied():
+            weight.copy_(copy)
+        torch.autograd.graph.increment_version(self.weights)  # the fused kernel leaves it as it was
 
     def state_dict(self) -> dict:
-        copies = [m for p, m in zip(self.params, self.masters, strict=True) if p is not m]
-        return {"inner": self.inner.state_dict(), "count": self.count, "masters": copies}
+        return {"inner": self.inner.state_dict(), "count": self.count, "masters": [p for _, p in self._copied()]}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict) -> None:
         self.inner.load_state_dict(state["inner"])
         self.count = state["count"]
-        copies = [m for p, m in zip(self.params, self.masters, strict=True) if p is not m]
-        for master, value in zip(copies, state["masters"], strict=True):
-            master.copy_(value)
+        for (_, copy), value in zip(self._copied(), state["masters"], strict=True):
+            copy.copy_(value)
+
+
+def _move(copy: Tensor, weight: Tensor) -> None:
+    """Add a weight's gradient to that of its copy."""
+    copy.grad = weight.grad.to(copy.dtype) if copy.grad is None else copy.grad.add_(weight.grad)
+    weight.grad = None

@@ -55,12 +55,12 @@ def answer(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unifor
     numbers = None if uniforms is None else uniforms[mine.start * k : mine.stop * k]
     drawn = policy.complete(prompts[mine], k, numbers, env.max_new_tokens)
     rows = zip(drawn.tokens.tolist(), drawn.lengths.tolist(), strict=True)
-    texts = [decode(row[:n], policy.tokenizer) for row, n in rows]
+    texts = [decode(row[:n], policy.tokenizer, policy.engine.stops) for row, n in rows]
     pending = env.submit([problem for problem in problems[mine] for _ in range(k)], texts)
     lengths, truncated = ranks.together(drawn.lengths), ranks.together(drawn.truncated)
-    longest, room = int(lengths.max()), (0, env.max_new_tokens - drawn.tokens.shape[1])
-    tokens, logp = (ranks.together(F.pad(x, room))[:, :longest] for x in (drawn.tokens, drawn.logp))
-    counts = torch.arange(longest, device=tokens.device) < lengths.unsqueeze(1)
+    room = 0, env.max_new_tokens - drawn.tokens.shape[1]
+    tokens, logp = (ranks.together(F.pad(x, room)) for x in (drawn.tokens, drawn.logp))
+    counts = torch.arange(env.max_new_tokens, device=tokens.device) < lengths.unsqueeze(1)
     shape = (1, len(problems), k, -1)
     return Answers(
         prompts=prompt_tensor(prompts).to(tokens.device),
@@ -123,7 +123,8 @@ def scored(answers: Answers, logp_old: Tensor, grades: list[Grade], max_mismatch
     tokens, mask = answers.tokens, (answers.tokens >= 0).to(logp_old.dtype)
     score, solved = (_tensor([getattr(g, key) for g in grades], logp_old).view(tokens.shape[:3]) for key in KEYS)
     reward = score.unsqueeze(-1).expand(tokens.shape)
-    batch = Batch(logp_old, reward, score.mean().expand(tokens.shape), mask, score, torch.ones_like(score))
+    mean = score.mean().clamp(score.amin(), score.amax())  # where all are equal it is that, without rounding
+    batch = Batch(logp_old, reward, mean.expand(tokens.shape), mask, score, torch.ones_like(score))
     metrics = _metrics(answers, batch, solved)
     for name, status in STATUSES.items():
         metrics[name] = _tensor([g.status == status for g in grades], logp_old).sum()

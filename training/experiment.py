@@ -1,5 +1,6 @@
 """One experiment from claim to stored result: skip what is done, resume what is not, lose nothing."""
 
+import io
 import time
 from dataclasses import dataclass
 
@@ -88,9 +89,11 @@ def _follow(experiment, label: str) -> Outcome:
 def _restored(trainer: Trainer) -> Trainer:
     """The trainer in the state of the first process, where that one goes on from a checkpoint."""
     if ranks.told(trainer.step):
-        state = ranks.told(trainer.state_dict())
+        file = io.BytesIO()
+        torch.save(trainer.state_dict(), file)
+        file = io.BytesIO(ranks.told(file.getvalue()))
         if ranks.rank() > 0:
-            trainer.load_state_dict(state)
+            trainer.load_state_dict(torch.load(file, map_location=trainer.noise.device, weights_only=True))
     return trainer
 
 
@@ -132,7 +135,7 @@ def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Console) -> float:
     run.update(status="running", traceback=None)
-    trainer = build(experiment, seeds)
+    made_by, trainer = provenance(run), build(experiment, seeds)
     if experiment.force:
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
@@ -158,7 +161,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     seconds = time.monotonic() - start
     trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
-    batch |= {"frozen": trainer.frozen(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **provenance(run)}
+    batch |= {"frozen": trainer.frozen(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
     run.save(to_frame(trainer.history, seeds), batch)
     for seed, step in trainer.frozen().items():
         console.print(f"{label}: seed {seed} turned non-finite at step {step} and was frozen there", soft_wrap=True)

@@ -211,7 +211,9 @@ class Trainer:
         if matters is None:
             return rollout.logp(self.policy)
         if not self.in_two_passes:
-            return rollout.logp_where(matters, self.policy)
+            found = rollout.logp_where(matters, self.policy)
+            # a low-precision model rounds otherwise with a cache than without: the ratio to itself is 1 all the same
+            return rollout.batch.logp_old + (found - found.detach()) if on_policy and self.in_words else found
         if on_policy:
             return rollout.batch.logp_old.clone().requires_grad_()
         with torch.no_grad():

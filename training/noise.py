@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STREAMS = ("init", "context", "action", "reward", "eval")
+STREAMS = ("init", "context", "action", "reward", "eval", "warm")
 BLOCK = 8192  # numbers drawn at once per seed, since starting a generator costs more than a draw
 
 

@@ -91,6 +91,8 @@ class Shares:
 
     @torch.no_grad()
     def logp(self, contexts: Tensor, candidates: Tensor) -> Tensor:
+        if contexts.shape[1] < size():
+            return self.policy.logp(contexts, candidates)
         mine = share(contexts.shape[1])
         found = self.policy.logp(contexts[:, mine], candidates[:, mine])
         return together(found.transpose(0, 1)).transpose(0, 1)

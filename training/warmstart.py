@@ -75,10 +75,11 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
     """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for the accuracy wanted."""
     optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=WARMUP).build(policy)
     alive = torch.ones(1, dtype=torch.bool, device=noise.device)
-    problems, asked = env.problems("train"), dataclasses.replace(env, batch=cfg.warm_batch)
+    problems = env.problems("train")
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
     for step in range(1, cfg.warm_steps + 1):
-        chosen = [problems[i] for i in asked.contexts(noise.at(step))[0].tolist()]
+        places = noise.at(step).uniform("warm", cfg.warm_batch)[0].double() * len(problems)
+        chosen = [problems[i] for i in places.long().tolist()]
         prompts, answers = right_answers(env, policy, chosen)
         loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()
         optimizer.zero_grad()

@@ -68,9 +68,12 @@ def encode(prompt: str, tokenizer: Any, chat: str, thinking: bool = False) -> li
     return tokenizer.apply_chat_template(message, **options)
 
 
-def decode(completion: Sequence[int], tokenizer: Any) -> str:
-    """A completion as text, without its final eos; any other special token stays visible, so that it is graded too."""
+def decode(completion: Sequence[int], tokenizer: Any, stops: Sequence[int] = ()) -> str:
+    """A completion as text, without the eos, or the one of `stops`, that ended it.
+
+    Any other special token stays visible, so that it is graded too.
+    """
     ids = [int(token) for token in completion]
-    if ids and ids[-1] == tokenizer.eos_token_id:
+    if ids and ids[-1] in (tokenizer.eos_token_id, *stops):
         ids.pop()
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
