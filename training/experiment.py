@@ -2,6 +2,8 @@
 
 import io
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +46,7 @@ def execute(experiment, console: Console) -> Outcome:
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     try:
-        with run.claim():
+        with run.claim(), _recorded(run, experiment):
             done = set() if experiment.force else set(run.seeds_done())
             missing = tuple(seed for seed in experiment.seeds if seed not in done)
             if len(missing) < len(experiment.seeds):
@@ -66,10 +68,19 @@ def execute(experiment, console: Console) -> Outcome:
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
-        error = explain_memory(error, experiment)
-        run.fail(error)
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
         return Outcome(label, "failed", run, experiment.seeds, message=f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _recorded(run: Run, experiment) -> Iterator[None]:
+    """Store an error while the run is still this process's own; where memory ran out, with the settings to lower."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain_memory(error, experiment)
+        run.fail(explained)
+        raise explained from explained.__cause__
 
 
 def _follow(experiment, label: str) -> Outcome:
