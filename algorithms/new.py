@@ -73,8 +73,7 @@ def create(name: str, folder: Path | None = None) -> tuple[Path, Path]:
         raise ValueError(
             f"name={name}: must be lower-case letters, digits and _, from a letter on, and no Python keyword"
         )
-    if not code.is_dir():
-        raise ValueError(f"--dir {folder}: no such folder")
+    code.mkdir(parents=True, exist_ok=True)
     paths = code / f"{name}.py", look / f"{name}.yaml"
     taken = [path for path in (*paths, ROOT / "algorithms" / f"{name}.py", ours / f"{name}.yaml") if path.exists()]
     if taken:

@@ -90,6 +90,8 @@ def make_all(store: Results, out: Path, scale: str) -> int:
 
 def make_table(env: str, store: Results, out: Path) -> int:
     """Print every run of an environment, and write the same as CSV."""
+    import pandas as pd
+
     from analysis import tables
     from analysis.load import environment_rows
 
@@ -101,7 +103,8 @@ def make_table(env: str, store: Results, out: Path) -> int:
     frame = tables.summary(rows).sort_values("error")
     seeds = tables.seed_by_seed([rows[i] for i in frame.index])
     out.mkdir(parents=True, exist_ok=True)
-    frame.merge(seeds.drop(columns="seeds"), on="label").to_csv(out / f"table_{env}.csv", index=False)
+    both = [frame.reset_index(drop=True), seeds.drop(columns=["label", "seeds"])]
+    pd.concat(both, axis=1).to_csv(out / f"table_{env}.csv", index=False)
     console.print(tables.render(frame, env))
     console.print(tables.render_seeds(seeds))
     console.print(f"{out / f'table_{env}.csv'}")
@@ -172,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     allowed = f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV, samples RUN"
     parser.add_argument("what", nargs="+", help=allowed)
     parser.add_argument("--scale", choices=("paper", "quick"), help="as in python run.py paper=fig07 (default: paper)")
-    parser.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to read (default: runs)")
+    parser.add_argument("--runs-dir", type=Path, help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
     parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
     parser.add_argument("--of", help="leaderboard: only the runs of this figure, such as rivals")
@@ -186,11 +189,18 @@ def main(argv: list[str] | None = None) -> int:
     scale, out = args.scale or "paper", args.out or Path("figures")
     if args.results and not args.results.is_dir():
         parser.error(f"--results {args.results}: no such folder")
-    store = Results(RunStore(args.runs_dir), Archive(args.results or Path("results")))
+    if args.runs_dir and not args.runs_dir.is_dir():
+        parser.error(f"--runs-dir {args.runs_dir}: no such folder")
+    runs_dir = args.runs_dir or Path("runs")
+    store = Results(RunStore(runs_dir), Archive(args.results or Path("results")))
     if args.what == ["list"]:
         for name, title in titles.items():
             console.print(f"{name}  {title}", highlight=False)
         return 0
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {out}: {error.strerror}; name a folder that can be written")
     if args.what == ["all"]:
         return make_all(store, out, scale)
     if args.what[0] == "table":
@@ -200,12 +210,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.what[0] == "samples":
         if len(args.what) != 2:
             parser.error("samples takes one run: python -m analysis samples RUN, its id or folder")
-        return show_samples(args.what[1], RunStore(args.runs_dir))
+        return show_samples(args.what[1], RunStore(runs_dir))
     if args.what == ["report"]:
         return make_report(store, args.out or Path())
     if args.what == ["leaderboard"]:
         return make_leaderboard(store, out, args.of, scale)
     for name in args.what:
+        if name in COMMANDS:
+            parser.error(f"{' '.join(args.what)}: {name} stands alone")
         if name not in titles:
             parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))
     return max(make(name, store, out, scale) for name in args.what)

@@ -69,7 +69,10 @@ def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for setting in settings for key in setting)
     found = tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
-    return ("algo.name",) if "algo.name" in found else found
+    if "algo.name" not in found:
+        return found
+    alike = [[c for c in configs if c["algo"]["name"] == name] for name in {c["algo"]["name"] for c in configs}]
+    return "algo.name", *dict.fromkeys(key for same in alike for key in sorted(differing(same)))
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

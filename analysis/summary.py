@@ -12,7 +12,7 @@ from analysis.load import Row
 
 
 def conclude(outcomes: list, console: Console) -> int:
-    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 one job, refused."""
+    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 nothing was fit to run."""
     finished = [o for o in outcomes if o.status in ("done", "skipped") and o.run]
     rows = [Row(o.run.config(), label(o.run.config()), o.run, o.seeds) for o in finished]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
@@ -22,7 +22,7 @@ def conclude(outcomes: list, console: Console) -> int:
         where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
         text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"
         console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
-    if len(outcomes) == 1 and problems and problems[0].run is None:
+    if problems and len(problems) == len(outcomes) and not any(o.run for o in problems):
         return 2
     return 1 if any(o.status in ("failed", "refused") for o in problems) else 0
 

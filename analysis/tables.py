@@ -6,6 +6,7 @@ from rich.table import Table
 
 from analysis import stats
 from analysis.load import Row
+from store.identity import identity
 
 THRESHOLDS = (0.1, 0.01)
 GOAL = THRESHOLDS[-1]
@@ -28,19 +29,25 @@ def _summarise(row: Row) -> dict:
 
 
 def seed_by_seed(rows: list[Row]) -> pd.DataFrame:
-    """label, seeds that get below 1 %, the median seed's first step there, and late error beyond that of the first row.
+    """label, seeds that get below 1 %, the median seed's first step there, and late error beyond that of the best row.
 
-    A seed that never gets there counts as infinitely late. The difference is a mean over the seeds that both have, with
-    its 95 % interval: the same seed draws the same contexts, whatever the method.
+    A seed that never gets there counts as infinitely late. Best: the first row of the same task and steps. The
+    difference is a mean over the seeds that both have, with its 95 % interval: the same seed draws the same contexts,
+    whatever the method.
     """
-    return pd.DataFrame([_seed_by_seed(row, rows[0]) for row in rows])
+    best = {_task(row): row for row in reversed(rows)}
+    return pd.DataFrame([_seed_by_seed(row, best[_task(row)]) for row in rows])
 
 
-def _seed_by_seed(row: Row, first: Row) -> dict:
+def _task(row: Row) -> tuple[str, int, str]:
+    return str(identity(row.config)["env"]), row.config["train"]["steps"], row.config["match"]
+
+
+def _seed_by_seed(row: Row, best: Row) -> dict:
     steps = stats.steps_per_seed(*row.metric("error"), GOAL)
     # without interpolation, which has no value between a number and infinity
     median = np.quantile(steps, 0.5, method="inverted_cdf")
-    beyond, low, high, common = stats.paired(row.late("error"), first.late("error"))
+    beyond, low, high, common = stats.paired(row.late("error"), best.late("error"))
     values = {"label": row.label, "arrived": int(np.isfinite(steps).sum()), "seeds": len(steps), "median": median}
     return values | {"beyond": beyond, "beyond_low": low, "beyond_high": high, "common": common}
 
@@ -50,8 +57,11 @@ def render_seeds(frame: pd.DataFrame) -> Table:
     shown = pd.DataFrame({"algorithm": frame.label})
     shown[f"seeds below {100 * GOAL:g} %"] = [f"{row.arrived} of {row.seeds}" for row in frame.itertuples()]
     shown["median step"] = numbers(frame["median"].where(np.isfinite), "{:.0f}")
-    shown[f"error - {frame.label[0]}'s [95 %]"] = [_beyond(row) for row in frame.itertuples()]
-    return terminal("Seed by seed; late error compared on common seeds", shown.assign(common=frame.common.astype(str)))
+    shown["error beyond the best [95 %]"] = [_beyond(row) for row in frame.itertuples()]
+    return terminal(
+        "Seed by seed, late errors on the seeds that a run has in common with the best",
+        shown.assign(common=frame.common.astype(str)),
+    )
 
 
 def _beyond(row) -> str:

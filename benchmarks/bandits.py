@@ -47,6 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.bandits", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="timings of which the best counts (default: 3)")
     repeats = parser.parse_args().repeats
+    if repeats < 1:
+        parser.error("--repeats must be >= 1")
     console = Console(width=120)
     console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; best of {repeats}")
     for name, (env, init_std, log_every, steps, methods) in TASKS.items():

@@ -75,7 +75,7 @@ def register(argv: list[str]) -> None:
 
 def _folder(folder: object) -> Path:
     path = Path(str(folder)).expanduser()
-    if not path.is_dir():
+    if not path.is_dir() or not str(folder):
         raise ConfigError(f"algo_path={folder}: no such folder; name one that holds NAME.py and NAME.yaml")
     return path
 

@@ -10,6 +10,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError
 
+GRID = ("-m", "--multirun")
 FILES = ("debug", "paper", "studies")  # groups whose file changes the other sections, and is none itself
 PLUGINS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm_local"}  # launcher: launch=
 
@@ -35,8 +36,10 @@ def duration(seconds: float) -> str:
 
 def spelled_out(argv: list[str]) -> list[str]:
     """A command line on which model=Qwen/Qwen3-1.7B or model=FOLDER says what Hydra understands."""
-    found = []
-    for arg in argv:
+    found = [arg for arg in argv if arg in GRID]  # what follows -m would be taken for the only override
+    for arg in argv[:]:
+        if arg in GRID:
+            continue
         key, _, value = arg.partition("=")
         ours = (Path(__file__).parent / "model" / f"{value}.yaml").exists()
         of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
@@ -54,10 +57,13 @@ def explain(error: Exception, argv: list[str]) -> str:
         return unknown(f"{group}={name}", error.options or [], "not found")
     match = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
-        return unknown(match[1], _siblings(match[1], argv))
+        return _unknown_key(match[1], argv)
     scale = re.search(r"'scales\.(\w+)", str(error))
     if isinstance(error, InterpolationKeyError) and scale:
         return unknown(f"scale={scale[1]}", ("paper", "quick"), "unknown choice")
+    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
+    if ambiguous:
+        return f"{ambiguous[1]}: several values are a grid, which needs -m: python run.py -m {' '.join(argv)}"
     if isinstance(error, ValueError) and "group override" in str(error):
         return f"a group (algo, env, model, optim, train, tracker, launch) takes the name of one of its files ({error})"
     if isinstance(error, OverrideParseException):
@@ -65,9 +71,20 @@ def explain(error: Exception, argv: list[str]) -> str:
     return str(error)
 
 
+def _unknown_key(key: str, argv: list[str]) -> str:
+    parent, _, leaf = key.rpartition(".")
+    allowed = _siblings(key, argv)
+    if parent and not allowed:
+        return unknown(parent, _siblings(parent, argv))
+    if leaf in allowed:
+        return f"{key}: not all of the chosen files have it; leave out those that do not"
+    return unknown(key, allowed)
+
+
 def _siblings(key: str, argv: list[str]) -> list[str]:
     """The keys beside `key` in the config that the groups chosen in `argv` compose."""
-    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch|paper|studies)=\w+", arg)]
+    groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch|paper|studies)=[\w,]+", arg)]
+    groups = [group.partition(",")[0] for group in groups]
     with initialize_config_module("conf", version_base="1.3"):
         node = compose("config", groups)
     for part in key.split(".")[:-1]:

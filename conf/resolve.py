@@ -1,6 +1,7 @@
 """From a composed config to validated frozen dataclasses: the one place where user input is checked."""
 
 import dataclasses
+import math
 import os
 import re
 import tempfile
@@ -33,6 +34,7 @@ APPEARANCE = {
     "color": (r"#[0-9a-fA-F]{6}", "a colour such as '#0072B2'"),
     "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
 }
+MOST_SEEDS = 100_000
 COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
 
 
@@ -71,6 +73,7 @@ def resolve(cfg: DictConfig) -> Experiment:
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))
     check_fit(objective, env, cfg.algo.name, cfg.env.name, sampler, match)
+    check_reads(env, cfg)
     parse_section(cfg, "launch", LAUNCHES)
     experiment = Experiment(
         objective=objective,
@@ -87,8 +90,6 @@ def resolve(cfg: DictConfig) -> Experiment:
         config={},
     )
     check_model(experiment, cfg)
-    if not experiment.model.stacked:  # a run is found by what its numbers are made of
-        experiment = dataclasses.replace(experiment, model=experiment.model.on(experiment.device))
     if objective.needs_reference and experiment.train.reference == "none":
         typed = "train.reference=none"
         raise MisfitError(f"{typed}: algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0")
@@ -133,16 +134,22 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
         raise MisfitError(f"algo={algo} compares {what}, but env={task} is set to {candidates}: must be at least 2")
 
 
+def check_reads(env: Env, cfg: DictConfig) -> None:
+    """Raise MisfitError for a model that cannot read the contexts of the task."""
+    found, kind = discover(models), env.spec.reads
+    if cfg.model.name in found and found[cfg.model.name].reads != kind:
+        fit = [f"model={name}" for name, cls in found.items() if cls.reads == kind and name != "hf"]
+        fit += ["a model id of the hub", "a folder"] * (kind == "words")
+        raise MisfitError(f"model={cfg.model.name}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
+
+
 def check_model(experiment: Experiment, cfg: DictConfig) -> None:
-    """Raise MisfitError unless task, model and optimiser are all for language models, or none of them is."""
+    """Raise MisfitError for settings of model, optimiser and training that do not go together."""
     env, model, train = experiment.env, experiment.model, experiment.train
-    in_words = env.spec.tokenizer is not None
-    if in_words == model.stacked:
-        what = "a language model: model=tiny_qwen3, a model id or a folder" if in_words else "no language model"
-        raise MisfitError(f"model={cfg.model.name}: env={cfg.env.name} takes {what}")
+    in_words = env.spec.reads == "words"
     if model.stacked != experiment.optim.stacked:
-        allowed = "adamw_clipped, which is for language models alone"
-        raise MisfitError(f"optim={cfg.optim.name}: model={cfg.model.name} does not fit it; allowed: {allowed}")
+        fit = [name for name, cls in discover(training).items() if getattr(cls, "stacked", None) == model.stacked]
+        raise MisfitError(f"optim={cfg.optim.name}: does not fit model={cfg.model.name}; allowed: {', '.join(fit)}")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1 and not in_words:
         raise MisfitError(f"{processes} processes: env={cfg.env.name} trains in one; use launch=joblib for a grid")
@@ -196,7 +203,10 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
     """`value` as OmegaConf converts it to a field of type `kind`."""
     try:
         schema = OmegaConf.structured(dataclasses.make_dataclass("Field", [("value", kind)]))
-        return OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))["value"]
+        found = OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))["value"]
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ConfigError(f"{key}={value}: must be a finite number")
+        return found
     except OmegaConfBaseException:
         name = getattr(kind, "__name__", None) or str(kind)
         raise ConfigError(f"{key}={value!r}: must be of type {name.replace('None', 'null')}") from None
@@ -210,12 +220,14 @@ def _choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
 
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ConfigError(f"seeds={value}: must be a number of seeds >= 1, or a list such as [3,7]")
+        if not 1 <= value <= MOST_SEEDS:
+            raise ConfigError(f"seeds={value}: must be a number from 1 to {MOST_SEEDS}, or a list such as [3,7]")
         return tuple(range(value))
     seeds = list(value) if OmegaConf.is_list(value) else None
-    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
-        raise ConfigError(f"seeds={value}: must be a number of seeds >= 1, or a list of integers >= 0 such as [3,7]")
+    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**31 for s in seeds):
+        raise ConfigError(
+            f"seeds={value}: must be a number of seeds >= 1, or a list of integers in [0, 2**31) such as [3,7]"
+        )
     if len(set(seeds)) < len(seeds):
         twice = sorted({s for s in seeds if seeds.count(s) > 1})
         raise ConfigError(f"seeds={value}: {twice} given twice; each seed once")

@@ -3,12 +3,17 @@
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from conf.messages import ConfigError
+
 
 def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) -> list[list[str]]:
     """The overrides of each job of `axes` {key: "value,value"}; an override of the same key replaces an axis.
 
-    glob(*) needs Hydra's `loader`, which knows the files of each group.
+    glob(*) needs Hydra's `loader`, which knows the files of each group. Raises ConfigError for one that fits no file.
     """
     texts = [*(f"{key}={value}" for key, value in axes.items()), *overrides]
     parsed = OverridesParser.create(loader).parse_overrides(texts)
-    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+    if not found:
+        raise ConfigError(f"{' '.join(overrides)}: no file has such a name; python run.py --help lists them")
+    return found

@@ -48,6 +48,13 @@ class Spec:
     tokenizer: Callable[[], Any] | None = None
     eval_at: str = "rollout"
 
+    @property
+    def reads(self) -> str:
+        """What the contexts are made of, which a policy has to read: words, features, tokens or numbers."""
+        if self.tokenizer is not None:
+            return "words"
+        return "features" if self.inputs is not None else "tokens" if self.tokens else "numbers"
+
 
 class Env:
     """A frozen dataclass of settings; impossible ones raise ValueError. S seeds lead every tensor."""

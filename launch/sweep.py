@@ -29,6 +29,9 @@ def prepare(config: DictConfig) -> None:
     chosen = config.hydra.runtime.choices
     if chosen.paper and chosen.studies:
         raise ConfigError(f"paper={chosen.paper} studies={chosen.studies}: one sweep file at a time; leave one out")
+    for override in config.hydra.overrides.task:
+        if override.startswith(("paper=", "studies=")) and "," in override:
+            raise ConfigError(f"{override}: one sweep file at a time; run one after the other")
     launch = parse_section(config, "launch", LAUNCHES)
     if isinstance(launch, Serial):
         return

@@ -1,7 +1,7 @@
 """Language models: any that transformers loads, and a tiny one that is made from its settings."""
 
 import importlib.util
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
 class LanguageModelConfig:
     """What every language model can be told.
 
-    dtype           of the weights: float32, bfloat16, float16; auto: bfloat16 on a GPU, else float32
+    dtype           of the weights: bfloat16, float16, or float32, which a CPU is faster with
     attention       transformers' attn_implementation: eager, sdpa, flash_attention_2, ...
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
@@ -38,8 +38,9 @@ class LanguageModelConfig:
     """
 
     stacked: ClassVar[bool] = False
+    reads: ClassVar[str] = "words"
 
-    dtype: str = "auto"
+    dtype: str = "bfloat16"
     attention: str = "sdpa"
     lora_rank: int | None = None
     lora_alpha: int = 32
@@ -52,7 +53,7 @@ class LanguageModelConfig:
     max_mismatch: float = 0.1
 
     def __post_init__(self):
-        require(self.dtype in ("auto", *DTYPES), "dtype", self.dtype, f"one of auto, {', '.join(DTYPES)}")
+        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
         for key in ("lora_rank", "vllm_window"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
@@ -74,15 +75,11 @@ class LanguageModelConfig:
         seed = int(noise.uniform("init", 1).item() * 2**24)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, tokenizer = self._load(spec, DTYPES[self.on(torch.device(noise.device)).dtype])
+            model, tokenizer = self._load(spec, DTYPES[self.dtype])
             if self.lora_rank:
                 model = adapted(model, self.lora_rank, self.lora_alpha)
         engine = self._engine(stops(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
-
-    def on(self, device: torch.device) -> "LanguageModelConfig":
-        """The same with the dtype that "auto" means on a device."""
-        return self if self.dtype != "auto" else replace(self, dtype="bfloat16" if device.type == "cuda" else "float32")
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
@@ -105,6 +102,9 @@ class HFConfig(LanguageModelConfig):
     def __post_init__(self):
         super().__post_init__()
         require(bool(self.path), "path", self.path, "a model id of the hub or a local folder: model=Qwen/Qwen3-1.7B")
+        if Path(self.path).is_dir() or self.path.startswith(("/", ".", "~")):
+            there = any((Path(self.path) / name).exists() for name in ("config.json", "adapter_config.json"))
+            require(there, "path", self.path, "a folder with a model in transformers' format, which has a config.json")
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         return load(self.path, dtype, self.attention)

@@ -17,6 +17,7 @@ class MLPConfig:
 
     name = "mlp"
     stacked = True
+    reads = "features"
 
     width: int = 50
     layers: int = 2

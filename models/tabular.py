@@ -14,6 +14,7 @@ class TabularConfig:
 
     name = "tabular"
     stacked = True
+    reads = "numbers"
 
     init_std: float = 0.0
 

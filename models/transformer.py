@@ -25,6 +25,7 @@ class TransformerConfig:
 
     name = "transformer"
     stacked = True
+    reads = "tokens"
 
     d_model: int = 64
     heads: int = 2

@@ -60,11 +60,10 @@ def test_a_name_that_is_taken_or_none_is_refused(own, capsys, name):
     assert sorted(own.iterdir()) == before
 
 
-def test_the_template_refuses_to_overwrite_and_to_invent_a_folder(own, capsys):
+def test_the_template_refuses_to_overwrite_and_makes_its_folder(own, capsys):
     assert new.main(["mine", "--dir", str(own)]) == 2
     assert "mine.py is there already" in capsys.readouterr().err
-    assert new.main(["mine", "--dir", str(own / "none")]) == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert new.main(["mine", "--dir", str(own / "new")]) == 0 and (own / "new" / "mine.yaml").exists()
 
 
 def test_a_folder_elsewhere_trains_and_is_drawn_and_ranked_without_it(cli, own, tmp_path, capsys):
