@@ -13,9 +13,9 @@ def long(config):
 
 PANELS = (
     Panel("4 to 5 tokens", "test_accuracy", "right, share of test sums", xlabel="step", shows=short),
-    Panel("76 tokens", "test_accuracy", "right, share of test sums", xlabel="step", shows=long),
-    Panel("4 to 5 tokens", "group_size", "completions, effective", bottom=0.9, xlabel="step", shows=short),
-    Panel("76 tokens", "group_size", "completions, effective", bottom=0.9, xlabel="step", shows=long),
+    Panel("71 tokens", "test_accuracy", "right, share of test sums", xlabel="step", shows=long),
+    Panel("4 to 5 tokens", "group_size", "completions, effective", xlabel="step", shows=short),
+    Panel("71 tokens", "group_size", "completions, effective", xlabel="step", shows=long),
 )
 
 
