@@ -56,6 +56,22 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
     assert "0 of 2" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["fig02", "--runs-dir", "runz"], "--runs-dir runz: no such folder"),
+        (["fig02", "--out", "file"], "--out file: File exists"),
+        (["list", "fig02"], "list fig02: list stands alone"),
+    ],
+)
+def test_folders_and_words_are_checked_before_any_work(tmp_path, monkeypatch, capsys, args, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code == 2 and text in capsys.readouterr().err
+
+
 def test_table_of_an_unknown_environment_names_the_known(runs, capsys):
     assert main(["table", "sparse_bandi"]) == 1
     assert "did you mean sparse_bandit?" in capsys.readouterr().out

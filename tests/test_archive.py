@@ -26,6 +26,7 @@ LATE = "2026-01-02T10:00:00+0100"
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
     return tmp_path
 
 
@@ -149,7 +150,7 @@ def test_another_version_is_named_and_left_alone(folder, capsys, caplog, version
         assert f"{file.relative_to(folder)}: its archive version is {version}, this code reads {VERSION}" in out
     assert file.read_bytes() == before
     assert [path.name for path in (folder / "again").iterdir()] == ["sparse_bandit"]
-    assert analysis(["table", "sparse_bandit", "--runs-dir", "nowhere"]) == 0
+    assert analysis(["table", "sparse_bandit", "--runs-dir", "empty"]) == 0
     assert f"archive version is {version}" in caplog.text
 
 
@@ -174,7 +175,7 @@ def test_a_damaged_file_is_named_and_the_others_are_imported(folder, capsys, cap
     assert "damaged file results/sparse_bandit.parquet" in capsys.readouterr().out
     assert [path.name for path in (folder / "again").iterdir()] == ["contextual_bandit"]
     assert export() == 1 and file.read_bytes() == before
-    assert analysis(["table", "sparse_bandit", "--runs-dir", "nowhere"]) == 1
+    assert analysis(["table", "sparse_bandit", "--runs-dir", "empty"]) == 1
     assert "damaged file" in caplog.text
 
 
