@@ -57,7 +57,6 @@ def make_paper_table(name: str, rows: list, out: Path, scale: str) -> int:
     from analysis import compare
 
     frame = compare.compare(name, rows)
-    out.mkdir(parents=True, exist_ok=True)
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
     frame.to_csv(csv, index=False)
     text.write_text(compare.markdown(name, frame))
@@ -102,7 +101,6 @@ def make_table(env: str, store: Results, out: Path) -> int:
         return 1
     frame = tables.summary(rows).sort_values("error")
     seeds = tables.seed_by_seed([rows[i] for i in frame.index])
-    out.mkdir(parents=True, exist_ok=True)
     both = [frame.reset_index(drop=True), seeds.drop(columns=["label", "seeds"])]
     pd.concat(both, axis=1).to_csv(out / f"table_{env}.csv", index=False)
     console.print(tables.render(frame, env))
@@ -197,6 +195,12 @@ def main(argv: list[str] | None = None) -> int:
         for name, title in titles.items():
             console.print(f"{name}  {title}", highlight=False)
         return 0
+    if args.what[0] == "samples":
+        if len(args.what) != 2:
+            parser.error("samples takes one run: python -m analysis samples RUN, its id or folder")
+        return show_samples(args.what[1], RunStore(runs_dir))
+    if args.what == ["report"]:
+        out = args.out or Path()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -207,12 +211,8 @@ def main(argv: list[str] | None = None) -> int:
         if len(args.what) != 2:
             parser.error("table takes one environment: python -m analysis table sparse_bandit")
         return make_table(args.what[1], store, out)
-    if args.what[0] == "samples":
-        if len(args.what) != 2:
-            parser.error("samples takes one run: python -m analysis samples RUN, its id or folder")
-        return show_samples(args.what[1], RunStore(runs_dir))
     if args.what == ["report"]:
-        return make_report(store, args.out or Path())
+        return make_report(store, out)
     if args.what == ["leaderboard"]:
         return make_leaderboard(store, out, args.of, scale)
     for name in args.what:

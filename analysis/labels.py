@@ -71,8 +71,9 @@ def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
     found = tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
     if "algo.name" not in found:
         return found
-    alike = [[c for c in configs if c["algo"]["name"] == name] for name in {c["algo"]["name"] for c in configs}]
-    return "algo.name", *dict.fromkeys(key for same in alike for key in sorted(differing(same)))
+    names = dict.fromkeys(config["algo"]["name"] for config in configs)
+    alike = [differing([config for config in configs if config["algo"]["name"] == name]) for name in names]
+    return "algo.name", *dict.fromkeys(key for keys in alike for key in keys)
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

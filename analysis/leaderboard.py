@@ -11,10 +11,10 @@ from rich.table import Table
 from analysis import stats, style, tables
 from analysis.labels import label, matchings
 from analysis.load import Row
-from store.identity import identity
+from store.identity import NEUTRAL, identity
 
 RIVALS = ("TPO", "GRPO")
-TRAIN = {"staleness": 0, "kl_beta": 0.0, "reference": "initial"}  # settings of training that make another task
+TRAIN = ("staleness", "kl_beta", "reference")  # settings of training that make another task
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,13 @@ def entries(rows: list[Row]) -> list[Entry]:
     lowest mean error on the task; chance: the error at the first record, mean over the methods.
     """
     tasks: dict[str, dict[str, Row]] = {}
-    asked = {json.dumps(_task(row.config, row.config["match"]), sort_keys=True) for row in rows}
+    asked = {_key(row.config, row.config["match"]) for row in rows}
     for row in sorted(rows, key=lambda row: row.seeds):
         for match in matchings(row.config):
             # runs of one method that differ in what they record alone: the one with the most seeds stands for them
-            task = json.dumps(_task(row.config, match), sort_keys=True)
-            tasks.setdefault(task, {})[label(row.config, hide=("match",))] = row
-    compared = {task: list(found.values()) for task, found in tasks.items() if task in asked and len(found) > 1}
-    names = _names({task: (found[0].config, json.loads(task)) for task, found in compared.items()})
+            tasks.setdefault(_key(row.config, match), {})[label(row.config, hide=("match",))] = row
+    compared = {task: found for task, found in tasks.items() if task in asked and len(found) > 1}
+    names = _names({task: next(iter(found.values())).config["env"]["label"] for task, found in compared.items()})
     return [entry for task, found in compared.items() for entry in _of_task(names[task], found)]
 
 
@@ -91,14 +90,14 @@ def draw(found: list[Entry], board: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _of_task(name: str, rows: list[Row]) -> list[Entry]:
-    rows = [row for row in rows if row.has("error")]
-    last = [stats.late(row.metric("error")[1]) for row in rows]
-    chance = np.nanmean([row.metric("error")[1][0].mean() for row in rows])
+def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
+    rows = {method: row for method, row in found.items() if row.has("error")}
+    last = [stats.late(row.metric("error")[1]) for row in rows.values()]
+    chance = np.nanmean([row.metric("error")[1][0].mean() for row in rows.values()])
     spread = chance - min(errors.mean() for errors in last)
     return [
         Entry(
-            method=label(row.config, hide=("match",)),
+            method=method,
             task=name,
             errors=errors,
             scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
@@ -106,7 +105,7 @@ def _of_task(name: str, rows: list[Row]) -> list[Entry]:
             seconds=_seconds(row),
             look=row.style,
         )
-        for row, errors in zip(rows, last, strict=True)
+        for (method, row), errors in zip(rows.items(), last, strict=True)
     ]
 
 
@@ -146,19 +145,23 @@ def _task(config: dict[str, Any], match: str) -> dict[str, Any]:
     """What methods must share under a matching to be compared: all but the method, how it samples, and its epochs."""
     task = {section: identity(config)[section] for section in ("env", "model", "optim")}
     train = config["train"]
-    task |= {key: train.get(key, default) for key, default in TRAIN.items()}
+    task |= {key: train.get(key, NEUTRAL["train"][key]) for key in TRAIN}
     return task | {"steps": train["steps"], "match": match}
 
 
-def _names(tasks: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, str]:
-    """Names of tasks: the environment's label, and the settings in which tasks of one label differ."""
-    flat = {task: _flat(settings) for task, (_, settings) in tasks.items()}
+def _key(config: dict[str, Any], match: str) -> str:
+    return json.dumps(_task(config, match), sort_keys=True)
+
+
+def _names(labels: dict[str, str]) -> dict[str, str]:
+    """Names of tasks {key: environment's label}: the label, and the settings in which tasks of one label differ."""
+    flat = {task: _flat(json.loads(task)) for task in labels}
     names = {}
-    for task, (config, _) in tasks.items():
-        alike = [flat[other] for other, (c, _) in tasks.items() if c["env"]["label"] == config["env"]["label"]]
+    for task in labels:
+        alike = [flat[other] for other in labels if labels[other] == labels[task]]
         keys = [key for key in flat[task] if len({str(settings.get(key)) for settings in alike}) > 1]
         shown = ", ".join(f"{key.split('.')[-1]} {flat[task][key]}" for key in keys)
-        names[task] = f"{config['env']['label']} ({shown})" if shown else config["env"]["label"]
+        names[task] = f"{labels[task]} ({shown})" if shown else labels[task]
     return names
 
 

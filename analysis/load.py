@@ -56,13 +56,17 @@ class Row:
 
     def late(self, name: str) -> dict[int, float]:
         """`stats.late` of each seed."""
-        wide = self._frame[self._frame.metric == name].pivot(index="step", columns="seed", values="value")
+        wide = self._wide(name)
         return dict(zip(wide.columns, stats.late(wide.to_numpy()), strict=True))
 
     def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Recorded steps (n,) and values (n, seeds)."""
-        wide = self._frame[self._frame.metric == name].pivot(index="step", columns="seed", values="value")
+        wide = self._wide(name)
         return wide.index.to_numpy(), wide.to_numpy()
+
+    def _wide(self, name: str):
+        """Steps (rows) by seeds (columns)."""
+        return self._frame[self._frame.metric == name].pivot(index="step", columns="seed", values="value")
 
 
 def choice(name: str, scale: str) -> list[str]:

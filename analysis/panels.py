@@ -10,10 +10,10 @@ import pandas as pd
 from analysis import curves, stats, style
 from analysis.labels import told_apart
 from analysis.load import Row
+from analysis.tables import GOAL
 
 Config = dict[str, Any]
 Place = tuple[str, str]  # titles of a panel's row and column
-GOAL = 0.01  # the tables' threshold, as a line
 FLOOR = 1e-3  # a rollout batch resolves little below
 ROUNDING = 1e-6  # 1 - pi in float32 resolves nothing below
 

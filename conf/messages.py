@@ -35,11 +35,9 @@ def duration(seconds: float) -> str:
 
 
 def spelled_out(argv: list[str]) -> list[str]:
-    """A command line on which model=Qwen/Qwen3-1.7B or model=FOLDER says what Hydra understands."""
-    found = [arg for arg in argv if arg in GRID]  # what follows -m would be taken for the only override
-    for arg in argv[:]:
-        if arg in GRID:
-            continue
+    """A command line in Hydra's words: -m in front, and model=Qwen/Qwen3-1.7B or model=FOLDER as model.path."""
+    found = [arg for arg in argv if arg in GRID]  # elsewhere, what follows it would be the only override
+    for arg in (arg for arg in argv if arg not in GRID):
         key, _, value = arg.partition("=")
         ours = (Path(__file__).parent / "model" / f"{value}.yaml").exists()
         of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())

@@ -67,17 +67,15 @@ class Sweep:
 
     def _forecast(self) -> None:
         todo, seconds = [job for job in self.jobs if job.outcome is None], ""
-        if not isinstance(self.launch, Slurm):
+        # a language model is slow to load, and how long its completions will be is not known
+        if not isinstance(self.launch, Slurm) and all(job.experiment.model.stacked for job in todo):
             if not isinstance(self.launch, Serial):
                 torch.set_num_threads(self.launch.threads)
-            # a language model is slow to load, and how long its completions will be is not known
-            stacked = [job for job in todo if job.experiment.model.stacked]
-            for job in stacked:
+            for job in todo:
                 with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
                     job.predicted = predict(job.experiment, job.missing)
-            if len(stacked) == len(todo):
-                total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
-                seconds = f": at most about {duration(total)} on this machine"
+            total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
+            seconds = f": at most about {duration(total)} on this machine"
         self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{seconds}", soft_wrap=True)
 
     def _ready(self, left: list[Job]) -> list[Job]:

@@ -103,7 +103,7 @@ class HFConfig(LanguageModelConfig):
         super().__post_init__()
         require(bool(self.path), "path", self.path, "a model id of the hub or a local folder: model=Qwen/Qwen3-1.7B")
         if Path(self.path).is_dir() or self.path.startswith(("/", ".", "~")):
-            there = any((Path(self.path) / name).exists() for name in ("config.json", "adapter_config.json"))
+            there = (Path(self.path) / "config.json").exists()
             require(there, "path", self.path, "a folder with a model in transformers' format, which has a config.json")
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:

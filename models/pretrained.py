@@ -1,6 +1,5 @@
 """Models of the Hugging Face hub or of a local folder, and adapters around them."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +9,6 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
     """Model and tokenizer of a hub id or folder; raises ValueError that says what else to name."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
-        raise ValueError(
-            f"model.path={path}: this folder holds no model (no config.json, as save_pretrained writes it)"
-        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from analysis.__main__ import main as analysis
-from envs.rlvr.verify import Grade, pool
+from envs.rlvr.verify import Grade
 from models.head import token_logp
 from rollouts.hf import HFEngine
 from store.runs import RunStore
@@ -253,7 +253,7 @@ def test_activations_computed_again_and_prompts_apart_change_no_gradient(made):
         found.append((logp.detach(), gradients(policy)))
     policy.checkpointing = False
     policy.causal.gradient_checkpointing_disable()
-    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(*found, atol=1e-5, rtol=0)
     assert not any(module.training for module in policy.model.modules())
 
 
@@ -293,6 +293,7 @@ def test_steps_are_adamws_of_the_clipped_gradient_and_small_ones_are_not_lost():
         for each in optimizers:
             each.step(alive, each.grad_norm())
     torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(half, theirs.bfloat16(), atol=1e-2, rtol=0)
     torch.testing.assert_close(optimizers[1].params[0], theirs, atol=2e-3, rtol=0)
     assert torch.equal(half, optimizers[1].params[0].bfloat16()) and half.grad is None
     assert (half != 1).any()
@@ -316,8 +317,8 @@ def test_two_processes_give_the_curve_of_one(tmp_path, warm_starts):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=process, args=(two, world | {"RANK": str(rank)})) for rank in range(2)]
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=process, args=(two, world | {"RANK": str(rank)})) for rank in range(2)]
     for each in processes:
         each.start()
     for each in processes:
@@ -332,7 +333,6 @@ def test_two_processes_give_the_curve_of_one(tmp_path, warm_starts):
 
 
 def process(exp, world: dict[str, str]) -> None:
-    """One of several that train `exp`, with verifiers of its own."""
+    """One of several that train `exp`."""
     os.environ.update(world)
-    pool.cache_clear()
     os._exit(execute(exp, Console(quiet=True)).status == "failed")

@@ -101,10 +101,12 @@ def _restored(trainer: Trainer) -> Trainer:
     """The trainer in the state of the first process, where that one goes on from a checkpoint."""
     if ranks.told(trainer.step):
         file = io.BytesIO()
-        torch.save(trainer.state_dict(), file)
-        file = io.BytesIO(ranks.told(file.getvalue()))
+        if ranks.rank() == 0:
+            torch.save(trainer.state_dict(), file)
+        state = ranks.told(file.getvalue())
         if ranks.rank() > 0:
-            trainer.load_state_dict(torch.load(file, map_location=trainer.noise.device, weights_only=True))
+            state = torch.load(io.BytesIO(state), map_location=trainer.noise.device, weights_only=True)
+            trainer.load_state_dict(state)
     return trainer
 
 

@@ -78,8 +78,7 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
     problems = env.problems("train")
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
     for step in range(1, cfg.warm_steps + 1):
-        places = noise.at(step).uniform("warm", cfg.warm_batch)[0].double() * len(problems)
-        chosen = [problems[i] for i in places.long().tolist()]
+        chosen = [problems[i] for i in env.drawn(noise.at(step), "warm", cfg.warm_batch)[0].tolist()]
         prompts, answers = right_answers(env, policy, chosen)
         loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()
         optimizer.zero_grad()

@@ -61,9 +61,12 @@ class TextEnv(Env):
         )
 
     def contexts(self, noise) -> Tensor:
-        """Numbers (S,B) of training problems, drawn with replacement."""
-        count = len(self.problems("train"))
-        return (noise.uniform("context", self.batch).double() * count).long()
+        """`drawn` for a step."""
+        return self.drawn(noise, "context", self.batch)
+
+    def drawn(self, noise, stream: str, n: int) -> Tensor:
+        """Numbers (S,n) of training problems, drawn with replacement."""
+        return (noise.uniform(stream, n).double() * len(self.problems("train"))).long()
 
     def problems(self, split: str) -> Sequence[Problem]:
         """The problems of one of SPLITS, in an order that never changes; they may be made when they are asked for."""
