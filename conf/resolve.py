@@ -128,10 +128,10 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
     if objective.rollouts not in spec.samplers:
         offers = ", ".join(sorted(spec.samplers))
         raise MisfitError(f"algo={algo} needs the sampler '{objective.rollouts}', env={task} offers: {offers}")
-    candidates = spec.groups.get(objective.sampler)
-    if candidates is not None and candidates < 2:
+    size = spec.groups.get(objective.sampler)
+    if size is not None and getattr(env, size) < 2:
         what = COMPARES[objective.sampler]
-        raise MisfitError(f"algo={algo} compares {what}, but env={task} is set to {candidates}: must be at least 2")
+        raise MisfitError(f"env.{size}={getattr(env, size)}: must be >= 2, since algo={algo} compares {what}")
 
 
 def check_reads(env: Env, cfg: DictConfig) -> None:

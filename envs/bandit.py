@@ -50,7 +50,7 @@ class SparseBandit(Env):
             contexts=1,
             actions=self.arms,
             samplers=DRAWN,
-            groups={"group": self.batch, "set": self.arms},
+            groups={"group": "batch", "set": "arms"},
             chance=1 - self.correct / self.arms,
             epochs=1,
         )
@@ -101,7 +101,7 @@ class ContextualBandit(Env):
             contexts=self.num_contexts,
             actions=self.arms,
             samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact") | {"greedy": "exact_beside_greedy"},
-            groups={"group": self.arms, "set": self.arms},
+            groups={"group": "arms", "set": "arms"},
             chance=1 - 1 / self.arms,
             epochs=1,
             eval_at="update",

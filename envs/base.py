@@ -24,7 +24,7 @@ class Spec:
     contexts   distinct contexts of a tabular task
     actions    actions per token
     samplers   {what an objective compares (Objective.rollouts): the layout of `training.sampling` that serves it}
-    groups     {Objective.sampler: candidates K in one group}; comparing methods need at least 2
+    groups     {Objective.sampler: setting of how many candidates it compares}, which must be at least 2
     inputs     features (N,F) of each context, for policies that read them
     horizon    tokens per candidate
     tokens     {layout: tokens that a seed passes through its policy in one rollout}, where that is what costs
@@ -38,7 +38,7 @@ class Spec:
     contexts: int
     actions: int
     samplers: dict[str, str]
-    groups: dict[str, int]
+    groups: dict[str, str]
     chance: float
     inputs: Tensor | None = None
     horizon: int = 1

@@ -44,7 +44,7 @@ class ImageBandit(Env):
             inputs=self.images.train,
             actions=CLASSES,
             samplers=DRAWN,
-            groups={"group": self.batch, "set": CLASSES},
+            groups={"group": "batch"},
             chance=1 - 1 / CLASSES,
             epochs=1,
             eval_at="update",

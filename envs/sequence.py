@@ -55,7 +55,7 @@ class TokenReversal(Env):
             horizon=self.horizon,
             samplers=samplers,
             token_samplers=token_samplers,
-            groups={"group": self.candidates, "set": self.candidates},
+            groups={"group": "candidates", "set": "candidates"},
             chance=1 - correct,
             tokens={layout: self.batch * (self.horizon + k * (self.horizon - 1)) for layout, k in answers.items()},
         )

@@ -33,7 +33,7 @@ REFUSED = {
     "train.epochs=0": ["train.epochs=0", "null or >= 1"],
     "env.correct=100": ["env.correct=100", "99"],
     "env.arms=1": ["env.arms=1", ">= 2"],
-    "env.batch=1 algo=grpo": ["algo=grpo", "set to 1", "at least 2"],
+    "env.batch=1 algo=grpo": ["algo=grpo", "env.batch=1: must be >= 2"],
     "train.micro_batch=0 env=terminal_reversal": ["train.micro_batch=0", "null or >= 1"],
     "train.micro_batch=8 env=digits": ["train.micro_batch=8", "env=digits", "null"],
     "algo=grpo_published train.reference=none": ["train.reference=none", "algo=grpo_published", "use initial"],

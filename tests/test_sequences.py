@@ -227,7 +227,7 @@ def test_interaction_matching_gives_single_sample_methods_more_and_groups_the_sa
         (("env=terminal_reversal", "algo=tpo", "sampler=token_group"), "whole answers"),
         (("env=dense_reversal", "algo=ppo", "sampler=token_group"), "next tokens"),
         (("env=sparse_bandit", "match=interactions"), "match=prompts"),
-        (("env=terminal_reversal", "algo=grpo", "env.candidates=1"), "at least 2"),
+        (("env=terminal_reversal", "algo=grpo", "env.candidates=1"), "env.candidates=1: must be >= 2"),
     ],
 )
 def test_what_does_not_fit_says_why(tmp_path, overrides, reason):

@@ -53,7 +53,7 @@ class TextEnv(Env):
             actions=0,  # the model's vocabulary, whichever it is
             horizon=self.max_new_tokens,
             samplers=dict.fromkeys(("single", "group", "set"), "completions") | {"greedy": "completions_beside_greedy"},
-            groups={"group": self.candidates, "set": self.candidates},
+            groups={"group": "candidates", "set": "candidates"},
             chance=1.0,
             tokenizer=self.tokenizer,
             epochs=1,
