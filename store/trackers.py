@@ -34,15 +34,14 @@ class Wandb:
         import wandb
 
         name = f"{config['env']['name']}/{config['algo']['name']}"
-        shown = 0
+        shown = -1
         with wandb.init(project=self.project, entity=self.entity, name=name, config=config, dir=folder) as run:
 
             def mirror(history) -> None:
                 nonlocal shown
-                step, metrics = history.newest()
-                if step > shown:
+                for step, metrics in history.after(shown):
+                    run.log({name: value.nanmean().item() for name, value in metrics.items()}, step=step)
                     shown = step
-                    run.log({name: value.nanmean().item() for name, value in metrics.items()}, step=shown)
 
             yield mirror
 

@@ -5,9 +5,11 @@ import struct
 from pathlib import Path
 
 import pytest
+import torch
 from wandb.proto import wandb_internal_pb2
 
 from store.runs import RunStore
+from training.history import History
 
 BLOCK, FILE_HEADER, HEADER = 32768, 7, struct.Struct("<IHB")  # the LevelDB log format: crc, length, type
 
@@ -45,3 +47,17 @@ def test_wandb_offline_holds_config_and_metrics(cli, tmp_path, monkeypatch):
     assert [row["_step"] for row in history] == [1, 2, 3]
     means = run.frame().query("metric == 'error'").groupby("step").value.mean()
     assert [row["error"] for row in history] == pytest.approx(means.tolist(), abs=1e-6)
+
+
+def test_what_was_recorded_after_a_step_comes_in_order():
+    history, value = History(), torch.zeros(2)
+    history.append(0, {"test_accuracy": value})
+    history.append(1, {"error": value + 1})
+    history.append(3, {"test_accuracy": value + 2, "error": value + 3})
+    assert [(step, sorted(found)) for step, found in history.after(-1)] == [
+        (0, ["test_accuracy"]),
+        (1, ["error"]),
+        (3, ["error", "test_accuracy"]),
+    ]
+    ((step, found),) = history.after(1)
+    assert step == 3 and found["error"].tolist() == [3, 3] and not history.after(3)

@@ -1,5 +1,6 @@
 """What a run records."""
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import torch
@@ -23,10 +24,13 @@ class History:
         """All steps at which something was recorded."""
         return sorted(set().union(*self.at.values()))
 
-    def newest(self) -> tuple[int, dict[str, Tensor]]:
-        """The last step at which something was recorded, and what."""
-        last = max((steps[-1] for steps in self.at.values()), default=0)
-        return last, {name: self.values[name][-1] for name, steps in self.at.items() if steps[-1] == last}
+    def after(self, step: int) -> list[tuple[int, dict[str, Tensor]]]:
+        """What was recorded after a step, in order: (step, {metric: (S,)})."""
+        found: dict[int, dict[str, Tensor]] = {}
+        for name, steps in self.at.items():
+            for i in range(bisect_right(steps, step), len(steps)):
+                found.setdefault(steps[i], {})[name] = self.values[name][i]
+        return sorted(found.items())
 
     def arrays(self) -> dict:
         """{metric: numpy array (steps, S)}."""
