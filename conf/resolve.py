@@ -66,6 +66,9 @@ def resolve(cfg: DictConfig) -> Experiment:
         of_file = key == "scales" and OmegaConf.is_dict(value)
         if key not in TOP_LEVEL and not of_file and not (key in FILES and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
+    for key in TOP_LEVEL:
+        if key != "algo_path" and key not in cfg:
+            raise ConfigError(f"{key}: missing; leave it in, python run.py --cfg job shows its value")
     _choice("scale", cfg.scale, ("paper", "quick"))
     classes = together(algorithms, cfg.get("algo_path"))
     objective = parse_section(cfg, "algo", classes, "objective", hidden=tuple(APPEARANCE))
@@ -137,10 +140,11 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
 def check_reads(env: Env, cfg: DictConfig) -> None:
     """Raise MisfitError for a model that cannot read the contexts of the task."""
     found, kind = discover(models), env.spec.reads
-    if cfg.model.name in found and found[cfg.model.name].reads != kind:
-        fit = [f"model={name}" for name, cls in found.items() if cls.reads == kind and name != "hf"]
+    name = cfg.model.get("name")
+    if name in found and found[name].reads != kind:
+        fit = [f"model={other}" for other, cls in found.items() if cls.reads == kind and other != "hf"]
         fit += ["a model id of the hub", "a folder"] * (kind == "words")
-        raise MisfitError(f"model={cfg.model.name}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
+        raise MisfitError(f"model={name}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
 
 
 def check_model(experiment: Experiment, cfg: DictConfig) -> None:
@@ -173,15 +177,18 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
 def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:
     """The dataclass that `cfg[section]` names, with its settings; raises ConfigError."""
     node = cfg[section]
-    if not isinstance(node, DictConfig) or kind not in node:
+    if not isinstance(node, DictConfig):
         raise ConfigError(f"{section}={node}: must be one of the files of conf/{section}")
+    for key in (kind, *hidden):
+        if key not in node:
+            raise ConfigError(f"{section}.{key}: missing; a file of conf/{section} says what it is")
     if node[kind] not in classes:
         why = left_out.get(node[kind]) or "; ".join(left_out.values())
         raise ConfigError(
             unknown(f"{section}.{kind}={node[kind]}", classes, f"not found{why and f', left out: {why}'}")
         )
     for key, (pattern, allowed) in APPEARANCE.items():
-        if key in hidden and key in node and not re.fullmatch(pattern, str(node[key])):
+        if key in hidden and not (isinstance(node[key], str) and re.fullmatch(pattern, node[key])):
             raise ConfigError(f"{section}.{key}={node[key]}: must be {allowed}")
     return _build(classes[node[kind]], node, section, (kind, *hidden))
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from conf.resolve import ConfigError, Experiment, MisfitError, resolve
@@ -22,7 +22,8 @@ def plan(cfg: DictConfig) -> Experiment | Outcome:
         return resolve(cfg)
     except ConfigError as error:
         status = "unfit" if isinstance(error, MisfitError) else "refused"
-        return Outcome(f"{cfg.algo.get('label')} on {cfg.env.get('name')}", status, message=str(error))
+        algo, env = (OmegaConf.select(cfg, key) or "?" for key in ("algo.label", "env.name"))
+        return Outcome(f"{algo} on {env}", status, message=str(error))
 
 
 def train(cfg: DictConfig) -> Outcome:
