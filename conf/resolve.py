@@ -72,26 +72,25 @@ def resolve(cfg: DictConfig) -> Experiment:
     _choice("scale", cfg.scale, ("paper", "quick"))
     classes = together(algorithms, cfg.get("algo_path"))
     objective = parse_section(cfg, "algo", classes, "objective", hidden=tuple(APPEARANCE))
-    env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))
+    parse_section(cfg, "launch", LAUNCHES)
+    settings = {
+        "objective": objective,
+        "optim": parse_section(cfg, "optim", discover(training)),
+        "train": _build(TrainConfig, cfg.train, "train"),
+        "sampler": sampler,
+        "tracker": parse_section(cfg, "tracker", TRACKERS),
+        "seeds": _seeds(cfg.seeds),
+        "device": _device(cfg.device),
+        "runs_dir": _runs_dir(cfg.runs_dir),
+        "force": _bool("force", cfg.force),
+    }
+    # after all that stands alone, since it may load data
+    env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     check_fit(objective, env, cfg.algo.name, cfg.env.name, sampler, match)
     check_reads(env, cfg)
-    parse_section(cfg, "launch", LAUNCHES)
-    experiment = Experiment(
-        objective=objective,
-        env=env,
-        model=parse_section(cfg, "model", discover(models)),
-        optim=parse_section(cfg, "optim", discover(training)),
-        train=_build(TrainConfig, cfg.train, "train"),
-        sampler=sampler,
-        tracker=parse_section(cfg, "tracker", TRACKERS),
-        seeds=_seeds(cfg.seeds),
-        device=_device(cfg.device),
-        runs_dir=_runs_dir(cfg.runs_dir),
-        force=_bool("force", cfg.force),
-        config={},
-    )
+    experiment = Experiment(env=env, model=parse_section(cfg, "model", discover(models)), config={}, **settings)
     check_model(experiment, cfg)
     if objective.needs_reference and experiment.train.reference == "none":
         typed = "train.reference=none"
