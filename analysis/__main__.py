@@ -52,11 +52,12 @@ def make_figure(name: str, asked: list, store: Results, out: Path, scale: str) -
     return 0
 
 
-def make_paper_table(name: str, rows: list, out: Path, scale: str) -> int:
+def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: str) -> int:
     """Print ours beside the paper's, and write the same as CSV and markdown."""
     from analysis import compare
+    from analysis.load import shorter
 
-    frame = compare.compare(name, rows)
+    frame = compare.compare(name, rows, shorter(rows, store))
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
     frame.to_csv(csv, index=False)
     text.write_text(compare.markdown(name, frame))
@@ -68,7 +69,7 @@ def make_paper_table(name: str, rows: list, out: Path, scale: str) -> int:
 def make(name: str, store: Results, out: Path, scale: str) -> int:
     """One figure or table of the paper; a table without runs still shows the paper's numbers."""
     if name in TABLES:
-        return make_paper_table(name, wanted(TABLES[name].figure, store, scale), out, scale)
+        return make_paper_table(name, wanted(TABLES[name].figure, store, scale), store, out, scale)
     return make_figure(name, wanted(name, store, scale), store, out, scale)
 
 

@@ -2,31 +2,34 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from analysis.compare import NOT_RUN
 from analysis.paper import PAPER, TABLES
 
+OPEN = "undecided (intervals overlap)"
 CLAIMS = PAPER.with_name("claims.yaml")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, the groups of cells in which it holds, and those in which it was tried."""
+    """A sentence, and the groups of cells in which it was tried, holds, or is open, as 95 % intervals overlap."""
 
     text: str
     held: int
     tried: int
+    open: int = 0
 
     @property
     def verdict(self) -> str:
         if not self.tried:
             return NOT_RUN
+        if self.tried == 1:
+            return "holds" if self.held else OPEN if self.open else "does not hold"
         if self.held == self.tried:
-            return "holds" if self.tried == 1 else f"holds in all {self.tried} cases"
-        return f"holds in {self.held} of {self.tried} cases" if self.tried > 1 else "does not hold"
+            return f"holds in all {self.tried} cases"
+        return f"holds in {self.held} of {self.tried} cases" + (f", {self.open} {OPEN}" if self.open else "")
 
 
 def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
@@ -37,16 +40,20 @@ def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
 
 def _judge(claim: dict, frame: pd.DataFrame) -> Claim:
     ((key, value),) = claim.get("lowest", claim.get("highest")).items()
-    sign = 1 if "lowest" in claim else -1
     cells = frame[frame.n > 0]
     for column, kept in claim.get("only", {}).items():
         cells = cells[cells[column].isin(kept)]
     others = [column for column in TABLES[claim["table"]].keys if column != key]
-    held = tried = 0
+    found = []
     for _, group in cells.groupby(others) if others else [((), cells)]:
         ours, rivals = group[group[key] == value], group[group[key] != value]
         if len(ours) and len(rivals):
-            tried += 1
-            # a value that was never reached is infinite, and beats nothing
-            held += bool(np.isfinite(ours.ours.item()) and (sign * ours.ours.item() <= sign * rivals.ours).all())
-    return Claim(claim["text"], held, tried)
+            found.append(_wins(ours.iloc[0], rivals, "lowest" in claim))
+    return Claim(claim["text"], found.count(True), len(found), found.count(None))
+
+
+def _wins(ours: pd.Series, rivals: pd.DataFrame, lowest: bool) -> bool | None:
+    """Whether ours is beyond all rivals; None where the interval of one of them overlaps with ours."""
+    below, above = rivals.high < ours.low, ours.high < rivals.low
+    beaten, beats = (below, above) if lowest else (above, below)
+    return True if beats.all() else False if beaten.any() else None

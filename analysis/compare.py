@@ -1,6 +1,6 @@
 """The paper's numbers: ours beside theirs, cell by cell, with a verdict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +11,33 @@ from rich.table import Table
 from analysis import tables
 from analysis.labels import ALGOS, MATCHINGS, matchings
 from analysis.load import Row
-from analysis.measures import Measure
+from analysis.measures import Arrival, Measure
 from analysis.paper import TABLES, PaperTable, stated
 
 HEADS = {"algo": "method", "match": "matched by"}
 SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "epochs": "epochs "}
-REPRODUCED, DIRECTION, DIFFERS, NOT_RUN = "reproduced", "direction only", "differs", "not run"
+REPRODUCED, DIRECTION, DIFFERS, FEW, NOT_RUN = "reproduced", "direction only", "differs", "few seeds", "not run"
+ENOUGH = 10  # seeds: of fewer, those that fail to learn, one in ten say, are too easily missed
 
 
-def compare(name: str, rows: list[Row]) -> pd.DataFrame:
+def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataFrame:
     """One line per cell: its keys, ours with 95 % intervals and seeds, the paper's value, both as text, and a verdict.
 
-    `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell.
+    `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell. `shorter`:
+    runs of fewer steps, of which only an arrival counts, and only where nothing else was run.
     """
     table, (paper, seeds, source) = TABLES[name], stated(name)
     cells = {
-        cell: _ours(measure, row, seeds)
+        cell: _ours(measure, row, seeds.get(cell, row.seeds))
         for row in rows
         for cell, measure in _cells(table, row.config)
         if row.seeds == 0 or row.has(measure.metric)
     }
+    for row in shorter:
+        for cell, measure in _cells(table, row.config):
+            if isinstance(measure, Arrival) and row.has(measure.metric) and not cells[cell]["n"]:
+                found = _ours(measure, row, seeds.get(cell, row.seeds))
+                cells[cell] = found if np.isfinite(found["ours"]) else cells[cell]
     lines = [
         dict(zip(table.keys, cell, strict=True))
         | cells.get(cell, {"shown": "", "n": 0})
@@ -81,7 +88,7 @@ def _text(cell: pd.Series | None) -> str:
 def _ours(measure: Measure, row: Row, seeds: int) -> dict[str, Any]:
     if not row.seeds:
         return {"shown": NOT_RUN, "n": 0}
-    steps, values = row.finite(measure.metric) if measure.metric == "error" else row.metric(measure.metric)
+    steps, values = row.errors() if measure.metric == "error" else row.metric(measure.metric)
     value, (low, high) = measure.value(steps, values), measure.interval(steps, values)
     predicted_low, predicted_high = measure.predicted(steps, values, seeds)
     text = measure.text(value)
@@ -99,16 +106,21 @@ def _verdict(table: PaperTable, line: pd.Series, frame: pd.DataFrame) -> str:
     """
     if line.paper_shown == "":
         return ""
-    if not line.n:
-        return NOT_RUN
+    if line.n < ENOUGH:
+        return FEW if line.n else NOT_RUN
     hopeless = getattr(_measure(table, line), "hopeless", np.inf)
-    ours, low, high = (np.inf if x > hopeless else x for x in (line.ours, line.predicted_low, line.predicted_high))
+
+    def capped(value: float) -> float:
+        return np.inf if value > hopeless else value
+
+    ours, low, high = map(capped, (line.ours, line.predicted_low, line.predicted_high))
     if low <= line.paper <= high or ours == line.paper:
         return REPRODUCED
     axis = "algo" if frame.algo.nunique() > 1 else table.keys[-1]
     same = np.logical_and.reduce([frame[key] == line[key] for key in table.keys if key != axis])
-    others = frame[same & (frame.n > 0) & (frame.paper_shown != "") & (frame.index != line.name)]
-    agree = [np.sign(line.ours - o.ours) == np.sign(line.paper - o.paper) for o in others.itertuples()]
+    others = frame[same & (frame.n > 0) & (frame.paper_shown != "") & (frame.paper != line.paper)]
+    pairs = [(capped(other.ours), other.paper) for other in others.itertuples()]
+    agree = [ours != theirs and (ours < theirs) == (line.paper < paper) for theirs, paper in pairs]
     return DIRECTION if agree and all(agree) else DIFFERS
 
 

@@ -1,8 +1,9 @@
 """Which runs a figure shows: the rows of its sweep files, found in the store, and what else was run beside them."""
 
 import copy
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ class Row:
 
     def has(self, name: str) -> bool:
         return name in set(self._frame.metric)
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """`metric` of the error, 1 from where a seed turned non-finite."""
+        steps, values = self.metric("error")
+        return steps, np.nan_to_num(values, nan=1.0)
 
     def finite(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """`metric` without the seeds that turned non-finite."""
@@ -98,6 +104,19 @@ def beside(rows: list[Row], store: Store) -> list[Row]:
         return _task(config) in tasks and run_id(config) not in known and not _asked_for(config)
 
     return stored_rows(store, belongs)
+
+
+def shorter(rows: list[Row], store: Store) -> list[Row]:
+    """Stored runs of fewer steps of what `rows` lack, else the same; those with the most seeds come last."""
+    lacking = {_but_steps(row.config): row for row in rows if not row.seeds}
+
+    def belongs(config: dict[str, Any]) -> bool:
+        wanted = lacking.get(_but_steps(config))
+        return wanted is not None and config["train"]["steps"] < wanted.config["train"]["steps"]
+
+    found = stored_rows(store, belongs) if lacking else []
+    found = [replace(row, only=lacking[_but_steps(row.config)].only) for row in found]
+    return sorted(found, key=lambda row: row.seeds)
 
 
 def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda config: True) -> list[Row]:
@@ -168,6 +187,11 @@ def _tasks(file: dict[str, Any]) -> list[str]:
 def _plain(cfg) -> dict[str, Any]:
     sections = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SECTIONS}
     return sections | {choice: cfg[choice] for choice in CHOICES}
+
+
+def _but_steps(config: dict[str, Any]) -> str:
+    settings = identity(config)
+    return json.dumps(settings | {"train": {**settings["train"], "steps": None}}, sort_keys=True)
 
 
 def _task(config: dict[str, Any]) -> dict[str, Any]:

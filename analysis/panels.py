@@ -106,7 +106,7 @@ def _final_panel(axis, data: pd.DataFrame, setting: Setting, looks: dict[str, di
 
 
 def _final(row: Row, setting: float) -> dict[str, Any]:
-    final = 100 * row.finite("error")[1][-1]
+    final = 100 * row.errors()[1][-1]
     low, high = stats.interval(final)
     return {"label": row.label, "setting": setting, "mean": final.mean(), "low": low, "high": high, "n": len(final)}
 

@@ -78,10 +78,13 @@ TABLES = {
 }
 
 
-def stated(name: str) -> tuple[dict[tuple, float | None], int, str]:
-    """The paper's value of each cell of a table (null: its "-"), its number of seeds, and where it is from."""
+def stated(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
+    """The paper's value (null: its "-") and number of seeds of each cell of a table, and where they are from."""
     about = yaml.safe_load(PAPER.read_text())[name]
-    return dict(_nested(TABLES[name], about["values"])), about["seeds"], about["source"]
+    values, seeds = dict(_nested(TABLES[name], about["values"])), about["seeds"]
+    # one number for all, or one for each value of the first key
+    counts = {cell: seeds[cell[0]] if isinstance(seeds, dict) else seeds for cell in values}
+    return values, counts, about["source"]
 
 
 def _nested(table: PaperTable, values: dict) -> Iterator[tuple[tuple, float | None]]:

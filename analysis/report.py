@@ -12,8 +12,8 @@ import pandas as pd
 
 from analysis import catalogue, cost, curves
 from analysis.claims import Claim, claims
-from analysis.compare import DIFFERS, DIRECTION, NOT_RUN, REPRODUCED, compare, grid
-from analysis.load import Row, Store
+from analysis.compare import DIFFERS, DIRECTION, FEW, NOT_RUN, REPRODUCED, compare, grid
+from analysis.load import Row, Store, shorter
 from analysis.paper import TABLES
 from conf.messages import duration
 
@@ -21,6 +21,7 @@ VERDICTS = {
     REPRODUCED: "the paper's value lies in the 95 % interval that our seeds predict for the paper's number of seeds",
     DIRECTION: "it does not, but our methods are in the paper's order",
     DIFFERS: "neither",
+    FEW: "under ten seeds, which tell too little",
     NOT_RUN: "no run at the paper's settings in the store",
 }
 
@@ -71,7 +72,9 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
     scale = "paper"
     rows = catalogue.rows(figure, store, scale)
     predicted = cost.seconds(rows, speeds)
-    tables = {name: compare(name, rows) for name, table in TABLES.items() if table.figure == figure}
+    names = [name for name, table in TABLES.items() if table.figure == figure]
+    less = shorter(rows, store) if names else []
+    tables = {name: compare(name, rows, less) for name in names}
     judged = tables
     if not any(row.seeds for row in rows):
         quick = catalogue.rows(figure, store, "quick")

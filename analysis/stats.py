@@ -65,13 +65,13 @@ def predicted(statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray,
     """95 % interval in which the statistic of `seeds` new seeds should fall, given values (n, ...) of n seeds.
 
     A mean of `seeds` new ones differs from ours by a variance of s^2 (1 / n + 1 / seeds), which is that of a mean of
-    k = n seeds / (n + seeds) of them: percentiles over resamples of k seeds. `statistic` maps (k, resamples, ...) to
-    (resamples,). Seeded; NaN for under two seeds.
+    k = (n - 1) seeds / (n + seeds) draws from them: percentiles over resamples of k seeds. `statistic` maps
+    (k, resamples, ...) to (resamples,). Seeded; NaN for under two seeds. What no seed of ours did, it cannot predict.
     """
     n = len(values)
     if n < 2:
         return np.nan, np.nan
-    k = max(1, round(n * seeds / (n + seeds)))
+    k = max(1, round((n - 1) * seeds / (n + seeds)))
     chosen = np.random.default_rng(0).integers(n, size=(k, RESAMPLES))
     found = statistic(values[chosen])
     low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")

@@ -13,13 +13,13 @@ GOAL = THRESHOLDS[-1]
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
-    """label, finite seeds, final error with its 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
+    """label, seeds, final error with its 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
     return pd.DataFrame([_summarise(row) for row in rows])
 
 
 def _summarise(row: Row) -> dict:
-    steps, errors = row.finite("error")
-    mean = errors.mean(axis=1) if errors.shape[1] else np.full(len(steps), np.nan)
+    steps, errors = row.errors()
+    mean = errors.mean(axis=1)
     low, high = stats.interval(errors[-1])
     values = {"label": row.label, "seeds": errors.shape[1], "error": mean[-1], "low": float(low), "high": float(high)}
     for threshold in THRESHOLDS:

@@ -20,6 +20,7 @@ from store.identity import identity, run_id
 
 log = logging.getLogger(__name__)
 COLUMNS = ["seed", "step", "metric", "value"]
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML was built with it
 
 
 class OlderVersion(Exception):
@@ -45,7 +46,7 @@ def checked(config: Any) -> dict[str, Any]:
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": lambda path: checked(yaml.safe_load(path.read_text())),
+    "config.yaml": lambda path: checked(yaml.load(path.read_text(), YAML)),
     "manifest.json": lambda path: mapping(json.loads(path.read_text())),
     "metrics.parquet": lambda path: pd.read_parquet(path)[COLUMNS],
 }

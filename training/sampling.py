@@ -186,13 +186,19 @@ def _rollouts(env: Env, policy: Policy, noise, k: int) -> Rollout:
 def answers_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
     """Whole answers (S,B,K,H) with their rewards; the baseline is the batch mean at the same position."""
     score, one = reward.mean(-1), torch.ones((), device=reward.device)
-    batch = Batch(logp_old, reward, reward.mean((1, 2), keepdim=True), one, score, one.expand(score.shape))
+    batch = Batch(logp_old, reward, _level(reward), one, score, one.expand(score.shape))
     equal = (answers == answers[:, :, :1]).flatten(2).all(-1)
 
     def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
         return policy.logp(*_rows(rows, prompts, answers))
 
     return Rollout(batch, logp, {"error": 1 - score.mean((1, 2))}, equal, score == 1)
+
+
+def _level(reward: Tensor) -> Tensor:
+    """Mean (S,1,1,T) over a batch (S,B,K,T); exact where all are equal, as its rounding would pass for an advantage."""
+    low, high = reward.amin((1, 2), keepdim=True), reward.amax((1, 2), keepdim=True)
+    return torch.where(low == high, low, reward.mean((1, 2), keepdim=True))
 
 
 def token_group(env: Env, policy: Policy, noise) -> Rollout:
