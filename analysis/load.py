@@ -107,7 +107,7 @@ def beside(rows: list[Row], store: Store) -> list[Row]:
 
 
 def shorter(rows: list[Row], store: Store) -> list[Row]:
-    """Stored runs of fewer steps of what `rows` lack, else the same; those with the most seeds come last."""
+    """Stored runs of fewer steps of what `rows` lack, else the same; those with the most seeds come first."""
     lacking = {_but_steps(row.config): row for row in rows if not row.seeds}
 
     def belongs(config: dict[str, Any]) -> bool:
@@ -116,7 +116,7 @@ def shorter(rows: list[Row], store: Store) -> list[Row]:
 
     found = stored_rows(store, belongs) if lacking else []
     found = [replace(row, only=lacking[_but_steps(row.config)].only) for row in found]
-    return sorted(found, key=lambda row: row.seeds)
+    return sorted(found, key=lambda row: -row.seeds)
 
 
 def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda config: True) -> list[Row]:

@@ -81,11 +81,12 @@ def test_few_seeds_get_no_verdict_and_a_diverged_one_counts_as_wrong(store):
 
 def test_an_arrival_counts_in_a_run_shorter_than_the_papers(store):
     wanted = sweep_rows("fig16", store)[:2]
-    for row, final in zip(wanted, (0.001, 0.5), strict=True):
-        config = row.config | {"train": row.config["train"] | {"steps": 400}}
-        stored(store, replace(row, config=config, run=store.find(config)), [final] * 10)
+    arrived, stayed = wanted
+    for row, steps, finals in (arrived, 200, [0.001] * 4), (arrived, 400, [0.002] * 10), (stayed, 300, [0.5] * 10):
+        config = row.config | {"train": row.config["train"] | {"steps": steps}}
+        stored(store, replace(row, config=config, run=store.find(config)), finals)
     frame = compare("table5", wanted, shorter(wanted, store)).set_index(["measure", "eta"])
-    arrives, stays = (row.config["algo"]["eta"] for row in wanted)
+    arrives, stays = arrived.config["algo"]["eta"], stayed.config["algo"]["eta"]
     assert frame.ours[ARRIVAL, arrives] == 400 and frame.n[ARRIVAL, arrives] == 10
     assert frame.verdict[ARRIVAL, stays] == frame.verdict[FINAL, arrives] == NOT_RUN
 
