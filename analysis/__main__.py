@@ -82,7 +82,7 @@ def make_all(store: Results, out: Path, scale: str) -> int:
     drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
     tables = [name for name, table in TABLES.items() if table.figure in drawn]
     codes = [make_figure(name, asked[name], store, out, scale) for name in drawn]
-    codes += [make_paper_table(name, asked[TABLES[name].figure], out, scale) for name in tables]
+    codes += [make_paper_table(name, asked[TABLES[name].figure], store, out, scale) for name in tables]
     missing = [name for name in (*asked, *TABLES) if name not in (*drawn, *tables)]
     console.print(f"all: {len(codes)} drawn; without runs: {', '.join(missing) or 'none'}")
     return min(codes, default=1)
