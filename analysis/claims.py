@@ -14,17 +14,22 @@ CLAIMS = PAPER.with_name("claims.yaml")
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and the groups of cells in which it was tried, holds, or is open, as 95 % intervals overlap."""
+    """A sentence, and the groups of cells in which it holds, was tried, is open (95 % intervals overlap), and all."""
 
     text: str
     held: int
     tried: int
-    open: int = 0
+    open: int
+    cases: int
 
     @property
     def verdict(self) -> str:
         if not self.tried:
             return NOT_RUN
+        return self._found + (f", {self.cases - self.tried} cases not run" if self.tried < self.cases else "")
+
+    @property
+    def _found(self) -> str:
         if self.tried == 1:
             return "holds" if self.held else OPEN if self.open else "does not hold"
         if self.held == self.tried:
@@ -40,16 +45,18 @@ def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
 
 def _judge(claim: dict, frame: pd.DataFrame) -> Claim:
     ((key, value),) = claim.get("lowest", claim.get("highest")).items()
-    cells = frame[frame.n > 0]
+    cells = frame
     for column, kept in claim.get("only", {}).items():
         cells = cells[cells[column].isin(kept)]
     others = [column for column in TABLES[claim["table"]].keys if column != key]
     found = []
-    for _, group in cells.groupby(others) if others else [((), cells)]:
-        ours, rivals = group[group[key] == value], group[group[key] != value]
+    groups = [group for _, group in cells.groupby(others)] if others else [cells]
+    for group in groups:
+        run = group[group.n > 0]
+        ours, rivals = run[run[key] == value], run[run[key] != value]
         if len(ours) and len(rivals):
             found.append(_wins(ours.iloc[0], rivals, "lowest" in claim))
-    return Claim(claim["text"], found.count(True), len(found), found.count(None))
+    return Claim(claim["text"], found.count(True), len(found), found.count(None), len(groups))
 
 
 def _wins(ours: pd.Series, rivals: pd.DataFrame, lowest: bool) -> bool | None:

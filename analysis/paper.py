@@ -24,6 +24,11 @@ class PaperTable:
     keys: tuple[str, ...]
     measures: dict[str, Measure]
 
+    @property
+    def arrives(self) -> bool:
+        """Whether it has an arrival, which runs of fewer steps can tell as well."""
+        return any(isinstance(measure, Arrival) for measure in self.measures.values())
+
 
 ARRIVAL, FINAL = "episodes to 1 % error", "final error in %"
 ARRIVES, PERCENT = {ARRIVAL: Arrival()}, {FINAL: Mean(scale=100, decimals=1)}

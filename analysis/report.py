@@ -73,7 +73,7 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
     rows = catalogue.rows(figure, store, scale)
     predicted = cost.seconds(rows, speeds)
     names = [name for name, table in TABLES.items() if table.figure == figure]
-    less = shorter(rows, store) if names else []
+    less = shorter(rows, store) if any(TABLES[name].arrives for name in names) else []
     tables = {name: compare(name, rows, less) for name in names}
     judged = tables
     if not any(row.seeds for row in rows):
