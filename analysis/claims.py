@@ -26,7 +26,7 @@ class Claim:
     def verdict(self) -> str:
         if not self.tried:
             return NOT_RUN
-        return self._found + (f", {self.cases - self.tried} cases not run" if self.tried < self.cases else "")
+        return self._found + (f"; {self.cases - self.tried} not run" if self.tried < self.cases else "")
 
     @property
     def _found(self) -> str:
