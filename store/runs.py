@@ -20,7 +20,7 @@ from store.identity import identity, run_id
 
 log = logging.getLogger(__name__)
 COLUMNS = ["seed", "step", "metric", "value"]
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML was built with it
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times faster, where PyYAML was built with it
 
 
 class OlderVersion(Exception):
