@@ -22,7 +22,7 @@ VERDICTS = {
     DIRECTION: "it does not, but our methods are in the paper's order",
     DIFFERS: "neither",
     FEW: "under ten seeds, which tell too little",
-    NOT_RUN: "no run at the paper's settings in the store",
+    NOT_RUN: "no run at the paper's settings in the store; an arrival may come from a shorter one",
 }
 
 
