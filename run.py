@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 
 import hydra
@@ -11,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from analysis.summary import conclude
 from conf.discover import register
 from conf.messages import ConfigError, explain, spelled_out
+from launch import evidence
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
 
@@ -26,14 +28,16 @@ def main() -> int:
     sys.argv[1:] = spelled_out(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
+        if evidence.is_asked(sys.argv[1:]):
+            return evidence.run(sys.argv[1:], console)
         register(sys.argv[1:])
         job()
     except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
         console.print(explain(error, sys.argv[1:]), style="red", soft_wrap=True, markup=False, highlight=False)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         console.print("interrupted; the same command goes on from here")
-        return 130
+        return 128 + (getattr(error, "signal", 0) or signal.SIGINT)
     return conclude(outcomes, console)
 
 

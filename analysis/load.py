@@ -31,7 +31,12 @@ class Row:
     label: str
     run: Readable
     only: tuple[int, ...] | None = None  # the seeds to show; None: all
-    command: str = ""  # what computes the row
+    overrides: tuple[str, ...] = ()  # from which Hydra composes it
+
+    @property
+    def command(self) -> str:
+        """What computes the row."""
+        return " ".join(["python run.py", *self.overrides])
 
     @property
     def style(self) -> dict[str, Any]:
@@ -81,19 +86,26 @@ def choice(name: str, scale: str) -> list[str]:
     return [f"{path.parent.name}={name}"] + [f"scale={scale}"] * (scale != "paper")
 
 
-def sweep_rows(name: str, store: Store, scale: str = "paper") -> list[Row]:
-    """The rows that a sweep file asks for at a scale, whether or not the store has them."""
-    chosen = choice(name, scale)
-    with initialize_config_module("conf", version_base="1.3"):
-        file = compose("config", chosen, return_hydra_config=True)
-        asked = jobs(file.hydra.sweeper.params)
-        bases = {groups: compose("config", [*chosen, *groups]) for groups in {_groups(job) for job in asked}}
+def sweep_rows(name: str, store: Store, scale: str = "paper", overrides: tuple[str, ...] = ()) -> list[Row]:
+    """The rows that a sweep file asks for at a scale, whether or not the store has them.
+
+    Each of `overrides` replaces an axis of the file's grid or adds one, as it does in `python run.py paper=NAME`.
+    """
+    chosen = tuple(choice(name, scale))
+    file = _composition(chosen)
+    asked = jobs(file.hydra.sweeper.params, overrides)
     # composing is slow, so the algorithms of a sweep share what is not theirs
+    bases = {groups: _composition((*chosen, *groups)) for groups in {_groups(job) for job in asked}}
     shared = {settings: _composed(bases[_groups(settings)], settings) for settings in {_shared(job) for job in asked}}
     seeds = tuple(range(file.seeds)) if isinstance(file.seeds, int) else tuple(file.seeds)
     configs = [shared[_shared(job)] | {"algo": _algo(job)} for job in asked]
-    commands = [" ".join(["python run.py", *chosen, *job]) for job in asked]
-    return [_row(config, store, seeds, command) for config, command in zip(configs, commands, strict=True)]
+    return [_row(config, store, seeds, (*chosen, *job)) for config, job in zip(configs, asked, strict=True)]
+
+
+@cache
+def _composition(overrides: tuple[str, ...]) -> DictConfig:
+    with initialize_config_module("conf", version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
 
 
 def beside(rows: list[Row], store: Store) -> list[Row]:
@@ -157,10 +169,10 @@ def _algo_file(name: str) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(ALGOS / f"{name}.yaml"))
 
 
-def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], command: str) -> Row:
+def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], overrides: tuple[str, ...]) -> Row:
     """A row with the look of today's yaml, and of its stored run what only the objective's class knows."""
     run = store.find(config)
-    return Row(config | {"compares": run.config().get("compares")}, label(config), run, seeds, command)
+    return Row(config | {"compares": run.config().get("compares")}, label(config), run, seeds, overrides)
 
 
 def _asked_for(config: dict[str, Any]) -> bool:

@@ -92,7 +92,9 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
         claims=claims(figure, judged),
         sources=[_source(row) for row in run],
         command=catalogue.command(figure, "paper"),
-        time="the time that the command says before it starts" if predicted is None else f"about {duration(predicted)}",
+        time="the time that the command says before it starts"
+        if predicted is None
+        else f"about {duration(predicted)} of one core",
     )
 
 

@@ -35,7 +35,9 @@ def duration(seconds: float) -> str:
 
 
 def spelled_out(argv: list[str]) -> list[str]:
-    """A command line in Hydra's words: -m in front, and model=Qwen/Qwen3-1.7B or model=FOLDER as model.path."""
+    """A command line in Hydra's words: -m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several
+    processes where a plan or launch.workers=N asks for them.
+    """
     found = [arg for arg in argv if arg in GRID]  # elsewhere, what follows it would be the only override
     for arg in (arg for arg in argv if arg not in GRID):
         key, _, value = arg.partition("=")
@@ -43,7 +45,9 @@ def spelled_out(argv: list[str]) -> list[str]:
         of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
         paths = ",".join(f"'{path}'" for path in value.split(","))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [arg]
-    return found
+    parallel = any(arg.startswith(("plan=", "launch.workers=")) for arg in found)
+    chosen = any(arg.startswith("launch=") for arg in found)
+    return [*found, "launch=joblib"] if parallel and not chosen else found
 
 
 def explain(error: Exception, argv: list[str]) -> str:

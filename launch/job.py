@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from conf.resolve import ConfigError, Experiment, MisfitError, resolve
+from launch.kinds import lower_priority
 from training.experiment import Outcome, execute
 
 outcomes: list[Outcome] = []  # of the command that this process runs
@@ -30,6 +31,7 @@ def train(cfg: DictConfig) -> Outcome:
     """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
     outcome = plan(cfg)
     if isinstance(outcome, Experiment):
+        lower_priority(cfg.launch.get("nice", 0))
         outcome = execute(outcome, screen(bars=cfg.launch.name == "serial"))
     outcomes.append(outcome)
     return outcome

@@ -1,7 +1,9 @@
 """Where the jobs of a sweep run, how many at once, and with how many threads each."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 
 def cores() -> int:
@@ -16,6 +18,11 @@ class Serial:
     name = "serial"
     at_once = 1
 
+    nice: int = 0
+
+    def __post_init__(self):
+        _check_nice(self.nice)
+
 
 @dataclass(frozen=True)
 class Joblib:
@@ -24,8 +31,10 @@ class Joblib:
     name = "joblib"
 
     workers: int | None = None
+    nice: int = 0
 
     def __post_init__(self):
+        _check_nice(self.nice)
         if self.workers is not None:
             _positive("workers", self.workers, "null or >= 1")
 
@@ -64,6 +73,25 @@ class Slurm:
 
 
 LAUNCHES = {launch.name: launch for launch in (Serial, Joblib, SlurmLocal, Slurm)}
+
+
+def lower_priority(nice: int, session: bool = False) -> None:
+    """Give this process, and those that it starts, a priority as low as `nice` (0 normal, 19 lowest).
+
+    Linux shares the processor between sessions first and only then by `nice`, so a process that leads a `session` of
+    its own gives that one the same priority.
+    """
+    if hasattr(os, "nice"):
+        os.nice(max(0, nice - os.nice(0)))
+    group = Path("/proc/self/autogroup")
+    if session and group.exists():
+        with suppress(OSError):  # a system that does not allow it keeps the priority of the process
+            group.write_text(str(nice))
+
+
+def _check_nice(value: int) -> None:
+    if not 0 <= value <= 19:
+        raise ValueError(f"nice={value}: must be from 0 (normal) to 19 (lowest priority)")
 
 
 def _positive(key: str, value: int, allowed: str) -> None:

@@ -38,7 +38,12 @@ def prepare(config: DictConfig) -> None:
     if isinstance(launch, Slurm) and not shutil.which("sbatch"):
         raise ConfigError("launch=slurm: this machine has no sbatch; start it where SLURM is or use launch=slurm_local")
     config.launch.workers = launch.at_once
-    os.environ.update(dict.fromkeys(THREADS, str(launch.threads)))
+    prepare_workers(launch.threads)
+
+
+def prepare_workers(threads: int) -> None:
+    """Set what processes started from here inherit: their number of threads, and where the code is."""
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
     # a worker imports the code that launched it, not a copy that is installed
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 

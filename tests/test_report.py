@@ -30,7 +30,7 @@ def stored(store: RunStore, row: Row, finals, metric: str = "error", seconds: fl
     store.open(config).save(
         frame, {"seconds": seconds, "seeds": list(range(n)), "device": "cpu", "versions": {"torch": "2"}}
     )
-    return Row(config, label(config), row.run, row.only, row.command)
+    return Row(config, label(config), row.run, row.only, row.overrides)
 
 
 @pytest.fixture
@@ -140,7 +140,8 @@ def test_time_of_what_is_missing_grows_with_its_size(store):
     row, other = sweep_rows("fig03", store)[:2]
     stored(store, row, [0.1] * 10, seconds=20)
     assert cost.seconds([row], cost.speeds(store)) == pytest.approx(180)  # 90 of 100 seeds are missing
-    assert cost.seconds([other], cost.speeds(store)) is None
+    assert cost.seconds([other], cost.speeds(store)) == pytest.approx(200)  # from the other method on the task
+    assert cost.seconds([sweep_rows("fig02", store)[0]], cost.speeds(store)) is None
 
 
 def test_leaderboard_scores_chance_0_and_the_best_1(store):

@@ -2,6 +2,9 @@
 
 import logging
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,28 @@ from training.loop import Trainer
 
 log = logging.getLogger(__name__)
 FORMAT = 2  # of the state below; whoever changes what it holds raises this
+SECONDS, SHARE = 60.0, 0.02
+
+
+class Schedule:
+    """Says when the next checkpoint is due: every `steps` steps, and also after a minute without one.
+
+    Where saving is slow the minute grows, so that these extra checkpoints take at most 2 % of the time.
+    """
+
+    def __init__(self, steps: int):
+        self.steps, self.saved, self.pause = steps, time.monotonic(), SECONDS
+
+    def due(self, step: int) -> bool:
+        return step % self.steps == 0 or time.monotonic() - self.saved > self.pause
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Time the checkpoint that is written within."""
+        start = time.monotonic()
+        yield
+        self.saved = time.monotonic()
+        self.pause = max(SECONDS, (self.saved - start) / SHARE)
 
 
 def save(run: Run, trainer: Trainer, seconds: float) -> None:

@@ -18,6 +18,7 @@ from training.history import History
 from training.loop import Trainer, layout
 from training.noise import Noise
 from training.progress import Reporter
+from training.stop import Stop, Stopped
 
 CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchmarks.sequences
 
@@ -34,8 +35,11 @@ class Outcome:
     message: str = ""
 
 
-def execute(experiment, console: Console) -> Outcome:
-    """Train the seeds that the store lacks; a failure is recorded there and returned, not raised."""
+def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
+    """Train the seeds that the store lacks; a failure is recorded there and returned, not raised.
+
+    Raises Stopped when `stop` is due, after a checkpoint.
+    """
     ranks.start(experiment.device)
     label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
     if ranks.rank() > 0:
@@ -61,8 +65,14 @@ def execute(experiment, console: Console) -> Outcome:
             if warmstart.target(experiment):
                 experiment = warmstart.warmed(experiment, console)
             ranks.told(missing)
-            seconds = sum(_train(experiment, block, run, label, console) for block in blocks(experiment, missing))
-            return Outcome(label, "done", run, experiment.seeds, seconds)
+            stop = stop or Stop()
+            with stop.listening():
+                trained = [
+                    _train(experiment, block, run, label, console, stop) for block in blocks(experiment, missing)
+                ]
+            if stop.signal:  # it came in the last step, and the command may have more to do
+                raise Stopped(stop.signal)
+            return Outcome(label, "done", run, experiment.seeds, sum(trained))
     except RunBusy:
         ranks.told(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
@@ -146,12 +156,13 @@ def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [seeds[i : i + (size or len(seeds))] for i in range(0, len(seeds), size or len(seeds))]
 
 
-def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Console) -> float:
+def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Console, stop: Stop) -> float:
     run.update(status="running", traceback=None)
     made_by, trainer = provenance(run), build(experiment, seeds)
     if experiment.force:
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
+    schedule = checkpoint.Schedule(trainer.cfg.checkpoint_every)
     _restored(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
@@ -163,12 +174,16 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
                 report(t)
                 mirror(t.history)
                 run.add_samples(t.take_samples())
-                if t.step % t.cfg.checkpoint_every == 0 and t.step < t.cfg.steps:
-                    checkpoint.save(run, t, time.monotonic() - start)
+                stopping = stop.due
+                if t.step < t.cfg.steps and (stopping or schedule.due(t.step)):
+                    with schedule.saving():
+                        checkpoint.save(run, t, time.monotonic() - start)
+                    if stopping:
+                        raise Stopped(stop.signal)
 
             trainer.run(after_step)
     except KeyboardInterrupt:
-        # the step may be half done, so the newest checkpoint stays as it is
+        # unless it was Stopped, the step may be half done, so the newest checkpoint stays as it is
         run.update(status="interrupted")
         raise
     seconds = time.monotonic() - start

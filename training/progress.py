@@ -7,7 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from training.loop import Trainer
 
-BAR_SECONDS, LINE_SECONDS = 0.1, 5.0
+BAR_SECONDS = 0.1
+FIRST_LINE, LAST_LINE, LINE_SHARE = 5.0, 60.0, 0.1  # seconds between two lines: a tenth of the time so far
 
 
 OF_WORDS = {  # metrics of language models: how a reader sees them
@@ -62,7 +63,8 @@ class Reporter:
         if self.first_step is None:
             self.first_step = trainer.step - 1
         now, last = time.monotonic(), trainer.step == trainer.cfg.steps
-        if not last and now - self.shown < (BAR_SECONDS if self.bar else LINE_SECONDS):
+        line_seconds = min(max(FIRST_LINE, LINE_SHARE * (now - self.start)), LAST_LINE)
+        if not last and now - self.shown < (BAR_SECONDS if self.bar else line_seconds):
             return
         self.shown = now
         rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)

@@ -1,0 +1,133 @@
+"""Plans: which sweeps to train, with which seeds, in order of value."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.catalogue import rows as figure_rows
+from analysis.load import SWEEPS, Row, Store, sweep_rows
+from analysis.paper import TABLES
+from conf.messages import ConfigError, unknown
+
+PLANS = SWEEPS / "plans"
+KINDS = ("sweep", "undecided", "plan")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One step of a plan: a sweep, or those cells of a table of the paper whose order of methods is undecided.
+
+    set    overrides that replace axes of the sweep, separated by spaces
+    seeds  number of seeds 0 .. seeds - 1; null: those of the sweep file
+    scale  paper or quick
+    """
+
+    sweep: str | None = None
+    undecided: str | None = None
+    set: str = ""
+    seeds: int | None = None
+    scale: str = "paper"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One configuration and the seeds of it that a plan wants."""
+
+    row: Row
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.row.overrides)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The seeds that are still to be trained, as the store says now."""
+        done = self.row.run.manifest().get("seeds_done", [])
+        return tuple(seed for seed in self.seeds if seed not in done)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether seeds are missing that no process trains now."""
+        run = getattr(self.row.run, "first", self.row.run)  # the folder's, where an archive stands behind it
+        return bool(self.missing) and not (run.path.exists() and run.busy())
+
+    def without_run(self) -> "Task":
+        """The task as another process can take it."""
+        return replace(self, row=replace(self.row, run=None))
+
+    def within(self, store: Store) -> "Task":
+        """The task with its run in a store."""
+        return replace(self, row=replace(self.row, run=store.find(self.row.config)))
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in PLANS.glob("*.yaml"))
+
+
+def read(name: str, within: tuple[str, ...] = ()) -> list[Entry]:
+    """The entries of a plan, those of the plans that it includes in their place; raises ConfigError."""
+    path = Path(name) if name.endswith(".yaml") else PLANS / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(unknown(f"plan={name}", [*names(), "a file such as mine.yaml"], "not found"))
+    if path in within:
+        raise ConfigError(f"{path}: the plan includes itself")
+    try:
+        lines = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(lines, list) or not lines:
+        raise ConfigError(f"{path}: must be a list of entries such as - {{sweep: fig07, seeds: 10}}")
+    found: list[Entry] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found += read(line["plan"], (*within, path)) if _is_plan(line) else [_entry(line)]
+        except ValueError as error:
+            raise ConfigError(f"{path}, entry {number}: {error}") from None
+    return found
+
+
+def tasks(entries: list[Entry], store: Store) -> Iterator[Task]:
+    """What to train, in the order of the plan."""
+    for entry in entries:
+        rows = _undecided(entry, store) if entry.undecided else sweep_rows(entry.sweep, store, entry.scale, _set(entry))
+        for row in rows:
+            yield Task(row, row.only if entry.seeds is None else tuple(range(entry.seeds)))
+
+
+def _undecided(entry: Entry, store: Store) -> list[Row]:
+    rows = figure_rows(TABLES[entry.undecided].figure, store, entry.scale)
+    return rows
+
+
+def _set(entry: Entry) -> tuple[str, ...]:
+    return tuple(entry.set.split())
+
+
+def _is_plan(line: Any) -> bool:
+    return isinstance(line, dict) and list(line) == ["plan"] and isinstance(line["plan"], str)
+
+
+def _entry(line: Any) -> Entry:
+    """An entry as its line gives it; raises ValueError."""
+    fields = [field.name for field in dataclasses.fields(Entry)]
+    if not isinstance(line, dict) or sum(kind in line for kind in KINDS) != 1:
+        raise ValueError(f"{line}: must have one of the keys {', '.join(KINDS)}")
+    for key in line:
+        if key not in fields:
+            raise ValueError(unknown(str(key), fields))
+    entry = Entry(**line)
+    sweeps = [path.stem for path in SWEEPS.glob("*/*.yaml") if path.parent != PLANS]
+    for key, allowed in (("sweep", sweeps), ("undecided", TABLES), ("scale", ("paper", "quick"))):
+        value = getattr(entry, key)
+        if key in line and value not in allowed:
+            raise ValueError(unknown(f"{key}={value}", sorted(allowed), "not found"))
+    if entry.seeds is not None and not (type(entry.seeds) is int and entry.seeds >= 1):
+        raise ValueError(f"seeds={entry.seeds}: must be a number >= 1")
+    if not isinstance(entry.set, str) or not all("=" in override for override in entry.set.split()):
+        raise ValueError(f"set={entry.set}: must be overrides such as 'algo=tpo,dg env.horizon=8'")
+    return entry
