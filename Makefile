@@ -1,8 +1,10 @@
 # make run: set up and train. make test: set up, lint and test. Both work from a fresh clone.
 PYTHON ?= python3
 BIN := .venv/bin
+HOURS ?= 8
+PLAN ?= paper
 
-.PHONY: run test lint format test-slow test-vllm replay docs clean
+.PHONY: run test lint format test-slow test-vllm replay docs evidence clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -23,6 +25,11 @@ test-slow: .venv/installed
 
 test-vllm: .venv-vllm/installed
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
+
+# what a machine does at night: train the plan, add what is finished to results/, write the report
+evidence: .venv/installed
+	$(BIN)/python run.py plan=$(PLAN) budget=$(HOURS)h launch.nice=19; code=$$?; \
+	$(BIN)/python -m store export && $(BIN)/python -m analysis report && exit $$code
 
 docs: .venv/installed
 	$(BIN)/python -m docs

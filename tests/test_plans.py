@@ -17,7 +17,7 @@ from tests.processes import finish, start, wait_for_checkpoint
 from training.checkpoint import Schedule
 from training.stop import Stop
 
-TINY = "env.horizon=3 env.batch=8 model.d_model=8 model.layers=1 train.steps=150 train.checkpoint_every=5"
+TINY = "env.horizon=3 env.batch=8 model.d_model=8 model.layers=1 train.steps=60 train.checkpoint_every=5"
 PLAN = f"""
 - {{sweep: fig07, scale: quick, set: "algo=tpo,dg {TINY}", seeds: 2}}
 - {{sweep: fig07, scale: quick, set: "algo=grpo {TINY}", seeds: 1}}
