@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 import yaml
 
-from analysis.compare import NOT_RUN
 from analysis.paper import PAPER, TABLES
+from analysis.verdicts import NOT_RUN
 
 OPEN = "undecided (intervals overlap)"
 CLAIMS = PAPER.with_name("claims.yaml")

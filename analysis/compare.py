@@ -1,6 +1,7 @@
 """The paper's numbers: ours beside theirs, cell by cell, with a verdict."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,15 @@ import pandas as pd
 import yaml
 from rich.table import Table
 
-from analysis import tables
-from analysis.labels import ALGOS, MATCHINGS, matchings
+from analysis import cells, tables
+from analysis.labels import ALGOS, MATCHINGS
 from analysis.load import Row
-from analysis.measures import Arrival, Measure
-from analysis.paper import TABLES, PaperTable, stated
+from analysis.measured import Measured, stated_text
+from analysis.paper import TABLES, PaperTable, notes, stated
+from analysis.verdicts import NOT_RUN, TOO_WIDE, Cell, in_words, seeds_needed, verdict
 
 HEADS = {"algo": "method", "match": "matched by"}
 SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "epochs": "epochs "}
-REPRODUCED, DIRECTION, DIFFERS, FEW, NOT_RUN = "reproduced", "direction only", "differs", "few seeds", "not run"
-ENOUGH = 10  # seeds: of fewer, those that fail to learn, one in ten say, are too easily missed
 
 
 def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataFrame:
@@ -27,25 +27,16 @@ def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataF
     runs of fewer steps, of which only an arrival counts, and only where nothing else was run.
     """
     table, (paper, seeds, source) = TABLES[name], stated(name)
-    cells = {
-        cell: _ours(measure, row, seeds.get(cell, row.seeds))
-        for row in rows
-        for cell, measure in _cells(table, row.config)
-        if row.seeds == 0 or row.has(measure.metric)
-    }
-    for row in shorter:
-        for cell, measure in _cells(table, row.config):
-            if isinstance(measure, Arrival) and row.has(measure.metric) and not cells[cell]["n"]:
-                found = _ours(measure, row, seeds.get(cell, row.seeds))
-                cells[cell] = found if np.isfinite(found["ours"]) else cells[cell]
+    filled = cells.fill(table, rows, shorter, seeds)
+    keys = sorted(dict.fromkeys([*filled, *paper]), key=_matching)
+    numbers = {key: _number(table, key, filled.get(key), paper.get(key, np.nan)) for key in keys}
     lines = [
-        dict(zip(table.keys, cell, strict=True))
-        | cells.get(cell, {"shown": "", "n": 0})
-        | {"paper": _infinite(paper.get(cell, np.nan)), "paper_shown": _paper_text(table, cell, paper)}
-        for cell in sorted(dict.fromkeys([*cells, *paper]), key=_matching)
+        dict(zip(table.keys, key, strict=True))
+        | (_ours(filled[key]) if key in filled else {"shown": "", "n": 0})
+        | _judged(numbers[key], [numbers[rival] for rival in _rivals(table, key, keys)], filled.get(key))
+        for key in keys
     ]
-    frame = pd.DataFrame(lines).assign(source=source)
-    return frame.assign(verdict=[_verdict(table, line, frame) for _, line in frame.iterrows()])
+    return pd.DataFrame(lines).assign(source=source)
 
 
 def pivot(name: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +66,8 @@ def render(name: str, frame: pd.DataFrame) -> Table:
 def markdown(name: str, frame: pd.DataFrame) -> str:
     """The same for a document."""
     wide = pivot(name, frame).map(lambda text: text.replace(" | ", "<br>"))
-    return f"{TABLES[name].title}: ours [95 % interval] with n seeds, and the paper's.\n\n{tables.markdown(wide)}\n"
+    title = f"{TABLES[name].title}: ours [95 % interval] with n seeds, and the paper's."
+    return "\n\n".join([title, tables.markdown(wide), *(f"Note: {note}" for note in notes(name))]) + "\n"
 
 
 def _text(cell: pd.Series | None) -> str:
@@ -85,66 +77,43 @@ def _text(cell: pd.Series | None) -> str:
     return " | ".join(text for text in (cell.shown, cell.paper_shown and f"paper {cell.paper_shown}") if text)
 
 
-def _ours(measure: Measure, row: Row, seeds: int) -> dict[str, Any]:
-    if not row.seeds:
+def _number(table: PaperTable, key: tuple, one: Measured | None, paper: float | None) -> Cell:
+    measure = table.measure(dict(zip(table.keys, key, strict=True)))
+    cell = Cell(measure, np.inf if paper is None else paper)
+    if one is None:
+        return cell
+    low, high = one.predicted()
+    return replace(cell, n=one.n, ours=one.value, low=low, high=high)
+
+
+def _ours(one: Measured | None) -> dict[str, Any]:
+    if one is None:
         return {"shown": NOT_RUN, "n": 0}
-    steps, values = row.errors() if measure.metric == "error" else row.metric(measure.metric)
-    value, (low, high) = measure.value(steps, values), measure.interval(steps, values)
-    predicted_low, predicted_high = measure.predicted(steps, values, seeds)
-    text = measure.text(value)
-    if np.isfinite(low):
-        end = f">{steps[-1]}" if np.isinf(high) else measure.text(high)
-        text += f" [{measure.text(low)}, {end}]"
-    found = {"ours": value, "low": low, "high": high, "n": values.shape[1], "shown": f"{text} n={values.shape[1]}"}
-    return found | {"predicted_low": predicted_low, "predicted_high": predicted_high, "run": row.run.path.name}
+    low, high = one.interval
+    return {"ours": one.value, "low": low, "high": high, "n": one.n, "shown": one.text, "run": one.run}
 
 
-def _verdict(table: PaperTable, line: pd.Series, frame: pd.DataFrame) -> str:
-    """reproduced: the paper's value lies where as many new seeds as the paper's should, given ours; "-" is infinite.
-
-    direction only: it does not, but the methods of the cell are in the paper's order. Empty: the paper has no number.
-    """
-    if line.paper_shown == "":
-        return ""
-    if line.n < ENOUGH:
-        return FEW if line.n else NOT_RUN
-    hopeless = getattr(_measure(table, line), "hopeless", np.inf)
-
-    def capped(value: float) -> float:
-        return np.inf if value > hopeless else value
-
-    ours, low, high = map(capped, (line.ours, line.predicted_low, line.predicted_high))
-    if low <= line.paper <= high or ours == line.paper:
-        return REPRODUCED
-    axis = "algo" if frame.algo.nunique() > 1 else table.keys[-1]
-    same = np.logical_and.reduce([frame[key] == line[key] for key in table.keys if key != axis])
-    others = frame[same & (frame.n > 0) & (frame.paper_shown != "") & (frame.paper != line.paper)]
-    pairs = [(capped(other.ours), other.paper) for other in others.itertuples()]
-    agree = [ours != theirs and (ours < theirs) == (line.paper < paper) for theirs, paper in pairs]
-    return DIRECTION if agree and all(agree) else DIFFERS
+def _judged(cell: Cell, rivals: list[Cell], one: Measured | None) -> dict[str, Any]:
+    """The paper's value and the verdict, both also as text, and where the value should be, given ours."""
+    judged, text, needed = verdict(cell, rivals), "", np.nan
+    if not np.isnan(cell.paper):
+        text = one.paper_text(cell.paper) if one else stated_text(cell.paper)
+    if judged == TOO_WIDE:
+        needed = seeds_needed(cell, one.predicted)
+    found = {"paper": cell.paper, "paper_shown": text, "predicted_low": cell.low, "predicted_high": cell.high}
+    return found | {"verdict": judged, "verdict_shown": in_words(judged, cell, needed), "needed": needed}
 
 
-def _measure(table: PaperTable, line: pd.Series) -> Measure:
-    return table.measures[line["measure"]] if "measure" in table.keys else next(iter(table.measures.values()))
+def _rivals(table: PaperTable, key: tuple, keys: list[tuple]) -> list[tuple]:
+    """The cells that differ in the method alone; of a table of one method, in its last key alone."""
+    place = table.keys.index("algo")
+    if len({other[place] for other in keys}) == 1:
+        place = len(table.keys) - 1
+    return [other for other in keys if other != key and _without(other, place) == _without(key, place)]
 
 
-def _infinite(value: float | None) -> float:
-    return np.inf if value is None else value
-
-
-def _paper_text(table: PaperTable, cell: tuple, paper: dict[tuple, float | None]) -> str:
-    if cell not in paper:
-        return ""
-    return _measure(table, pd.Series(dict(zip(table.keys, cell, strict=True)))).text(paper[cell])
-
-
-def _cells(table: PaperTable, config: dict[str, Any]) -> Iterator[tuple[tuple, Measure]]:
-    """The cells that a run fills: two where it is the same run under both matchings, one per measure."""
-    for match in matchings(config) if "match" in table.keys else (config["match"],):
-        for name, measure in table.measures.items():
-            named = config["algo"] | config["env"] | {"algo": config["algo"]["name"], "match": match, "measure": name}
-            named["epochs"] = config["train"]["epochs"] or "own"
-            yield tuple(named[key] for key in table.keys), measure
+def _without(key: tuple, place: int) -> tuple:
+    return key[:place] + key[place + 1 :]
 
 
 def _matching(cell: tuple) -> int:

@@ -23,6 +23,18 @@ class Mean:
     decimals: int | None = None  # null: three significant digits
     hopeless: float = np.inf
 
+    @property
+    def is_final_error(self) -> bool:
+        return self.metric == "error" and self.at is None and not self.whole
+
+    def count(self, steps: np.ndarray, values: np.ndarray) -> int:
+        """Seeds that have a value; one that turned non-finite has none."""
+        return len(self._per_seed(steps, values))
+
+    def place(self, steps: np.ndarray) -> int:
+        """Index of the record that it reads."""
+        return len(steps) - 1 if self.at is None else int(min(np.searchsorted(steps, self.at), len(steps) - 1))
+
     def value(self, steps: np.ndarray, values: np.ndarray) -> float:
         found = self._per_seed(steps, values)
         return float(found.mean()) if len(found) else np.nan
@@ -31,8 +43,11 @@ class Mean:
         low, high = stats.interval(self._per_seed(steps, values))
         return float(low), float(high)
 
-    def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int) -> Interval:
-        return stats.predicted(lambda chosen: chosen.mean(axis=0), self._per_seed(steps, values), seeds)
+    def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int, ours: int | None = None) -> Interval:
+        return stats.predicted(lambda means: means, self._per_seed(steps, values), seeds, ours)
+
+    def rounded(self, value: float) -> float:
+        return value if self.decimals is None else round(value, self.decimals)
 
     def text(self, value: float | None) -> str:
         if value is None or np.isinf(value) or value > self.hopeless:
@@ -40,8 +55,7 @@ class Mean:
         return f"{value:.3g}" if self.decimals is None else f"{value:.{self.decimals}f}"
 
     def _per_seed(self, steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-        at = len(steps) - 1 if self.at is None else min(np.searchsorted(steps, self.at), len(steps) - 1)
-        found = values.mean(axis=0) if self.whole else values[at]
+        found = values.mean(axis=0) if self.whole else values[self.place(steps)]
         return self.scale * found[np.isfinite(found)]
 
 
@@ -51,6 +65,11 @@ class Arrival:
 
     threshold: float = 0.01
     metric: str = "error"
+    hopeless = np.inf
+    is_final_error = False
+
+    def count(self, steps: np.ndarray, values: np.ndarray) -> int:
+        return values.shape[1]
 
     def value(self, steps: np.ndarray, values: np.ndarray) -> float:
         return stats.arrival(steps, values, self.threshold)[0]
@@ -58,12 +77,15 @@ class Arrival:
     def interval(self, steps: np.ndarray, values: np.ndarray) -> Interval:
         return stats.arrival(steps, values, self.threshold)[1:]
 
-    def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int) -> Interval:
-        def arrivals(chosen: np.ndarray) -> np.ndarray:  # (seeds, resamples, steps)
-            below = chosen.mean(axis=0) < self.threshold
+    def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int, ours: int | None = None) -> Interval:
+        def arrivals(means: np.ndarray) -> np.ndarray:  # (resamples, steps)
+            below = means < self.threshold
             return np.where(below.any(axis=-1), steps[below.argmax(axis=-1)], np.inf)
 
-        return stats.predicted(arrivals, values.T, seeds)
+        return stats.predicted(arrivals, values.T, seeds, ours)
+
+    def rounded(self, value: float) -> float:
+        return value
 
     def text(self, value: float | None) -> str:
         return "-" if value is None or not np.isfinite(value) else f"{value:.0f}"

@@ -1,7 +1,8 @@
 """What the paper states in numbers, and which of our runs and measures answer to each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,14 @@ class PaperTable:
         """Whether it has an arrival, which runs of fewer steps can tell as well."""
         return any(isinstance(measure, Arrival) for measure in self.measures.values())
 
+    def measure(self, names: Mapping[str, Any]) -> Measure:
+        """The measure of a cell, given its keys by name."""
+        return self.measures[names["measure"]] if "measure" in self.keys else next(iter(self.measures.values()))
+
 
 ARRIVAL, FINAL = "episodes to 1 % error", "final error in %"
 ARRIVES, PERCENT = {ARRIVAL: Arrival()}, {FINAL: Mean(scale=100, decimals=1)}
+FINER = {FINAL: Mean(scale=100, decimals=2)}
 TABLES = {
     "table1": PaperTable("fig05", f"Table 1: dense reward, {ARRIVAL}", ("algo", "vocab"), ARRIVES),
     "table2": PaperTable(
@@ -47,7 +53,7 @@ TABLES = {
     "fig02_numbers": PaperTable(
         "fig02", "Figure 2: error", ("algo", "measure"), {f"after {n} steps": Mean(at=n) for n in (50, 100, 150)}
     ),
-    "fig03_numbers": PaperTable("fig03", "Figure 3: error", ("algo", "measure"), {"after 1000 steps": Mean()}),
+    "fig03_numbers": PaperTable("fig03", "Figure 3: error", ("algo", "measure"), {"after 1000 steps": Mean(at=1000)}),
     "fig04_numbers": PaperTable(
         "fig04",
         "Figure 4: MNIST",
@@ -68,28 +74,38 @@ TABLES = {
         ("algo", "measure"),
         {"share of all-fail groups, mean over the run": Mean(metric="all_fail_share", whole=True)},
     ),
-    "fig12_numbers": PaperTable("fig12", f"Figure 12: group size, {FINAL}", ("algo", "candidates"), PERCENT),
-    "fig13_numbers": PaperTable("fig13", "Figure 13: masking", ("algo", "measure"), PERCENT),
+    "fig12_numbers": PaperTable("fig12", f"Figure 12: group size, {FINAL}", ("algo", "candidates"), FINER),
+    "fig13_numbers": PaperTable("fig13", "Figure 13: masking", ("algo", "measure"), FINER),
     "fig14_numbers": PaperTable(
         "fig14",
         "Figure 14: epochs",
         ("algo", "epochs", "measure"),
         {"error in % after 400 episodes": Mean(at=400, scale=100, decimals=1)},
     ),
-    "fig15_numbers": PaperTable("fig15", f"Figure 15: gradient epochs, {FINAL}", ("algo", "epochs"), PERCENT),
+    "fig15_numbers": PaperTable("fig15", f"Figure 15: gradient epochs, {FINAL}", ("algo", "epochs"), FINER),
     "fig17_numbers": PaperTable(
-        "fig17", f"Figure 17: DG by epochs, {FINAL}", ("reward", "target", "algo", "epochs"), PERCENT
+        "fig17", f"Figure 17: DG by epochs, {FINAL}", ("reward", "target", "algo", "epochs"), FINER
     ),
 }
 
 
+def notes(name: str) -> list[str]:
+    """What a reader of a table should know of the paper's numbers."""
+    return _numbers()[name].get("notes", [])
+
+
 def stated(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
     """The paper's value (null: its "-") and number of seeds of each cell of a table, and where they are from."""
-    about = yaml.safe_load(PAPER.read_text())[name]
+    about = _numbers()[name]
     values, seeds = dict(_nested(TABLES[name], about["values"])), about["seeds"]
     # one number for all, or one for each value of the first key
     counts = {cell: seeds[cell[0]] if isinstance(seeds, dict) else seeds for cell in values}
     return values, counts, about["source"]
+
+
+@cache
+def _numbers() -> dict[str, Any]:
+    return yaml.safe_load(PAPER.read_text())
 
 
 def _nested(table: PaperTable, values: dict) -> Iterator[tuple[tuple, float | None]]:

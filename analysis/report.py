@@ -12,18 +12,11 @@ import pandas as pd
 
 from analysis import catalogue, cost, curves
 from analysis.claims import Claim, claims
-from analysis.compare import DIFFERS, DIRECTION, FEW, NOT_RUN, REPRODUCED, compare, grid
+from analysis.compare import compare, grid
 from analysis.load import Row, Store, shorter
-from analysis.paper import TABLES
+from analysis.paper import TABLES, notes
+from analysis.verdicts import LEGEND, READING
 from conf.messages import duration
-
-VERDICTS = {
-    REPRODUCED: "the paper's value lies in the 95 % interval that our seeds predict for the paper's number of seeds",
-    DIRECTION: "it does not, but our methods are in the paper's order",
-    DIFFERS: "neither",
-    FEW: "under ten seeds, which tell too little",
-    NOT_RUN: "no run at the paper's settings in the store; an arrival may come from a shorter one",
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,7 @@ class Section:
     def counts(self) -> dict[str, int]:
         """{verdict: cells} over the tables."""
         found = Counter(verdict for frame in self.tables.values() for verdict in frame.verdict if verdict)
-        return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+        return {verdict: found[verdict] for verdict in LEGEND if found[verdict]}
 
 
 def sections(store: Store) -> list[Section]:
@@ -60,7 +53,7 @@ def write(store: Store, folder: Path) -> list[Path]:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, trim_blocks=True
     )
-    environment.globals |= {"verdicts": VERDICTS, "grid": grid, "tables": TABLES}
+    environment.globals |= {"legend": LEGEND, "reading": READING, "grid": grid, "tables": TABLES, "notes": notes}
     paths = {"report.html.jinja": folder / "report" / "index.html", "report.md.jinja": folder / "REPRODUCTION.md"}
     for template, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)

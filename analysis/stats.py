@@ -61,21 +61,35 @@ def arrival(steps: np.ndarray, errors: np.ndarray, threshold: float) -> tuple[fl
     return value, float(low), float(high)
 
 
-def predicted(statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, seeds: int) -> tuple[float, float]:
+def predicted(
+    statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, seeds: int, ours: int | None = None
+) -> tuple[float, float]:
     """95 % interval in which the statistic of `seeds` new seeds should fall, given values (n, ...) of n seeds.
 
-    A mean of `seeds` new ones differs from ours by a variance of s^2 (1 / n + 1 / seeds), which is that of a mean of
-    k = (n - 1) seeds / (n + seeds) draws from them: percentiles over resamples of k seeds. `statistic` maps
-    (k, resamples, ...) to (resamples,). Seeded; NaN for under two seeds. What no seed of ours did, it cannot predict.
+    A mean of `seeds` new ones differs from that of n by a variance of s^2 (1 / n + 1 / seeds), which is that of a mean
+    of k = (n - 1) / n / (1 / n + 1 / seeds) draws from them: percentiles over resamples of k seeds. `ours`: the same
+    for that many seeds of ours with the spread of these n. `statistic` maps means (resamples, ...) to (resamples,).
+    Seeded; NaN for under two seeds. What no seed of ours did, it cannot predict: `unseen` can.
     """
     n = len(values)
     if n < 2:
         return np.nan, np.nan
-    k = max(1, round((n - 1) * seeds / (n + seeds)))
-    chosen = np.random.default_rng(0).integers(n, size=(k, RESAMPLES))
-    found = statistic(values[chosen])
+    k = max(1, round((n - 1) / n / (1 / (ours or n) + 1 / seeds)))
+    weights = np.random.default_rng(0).multinomial(k, np.full(n, 1 / n), size=RESAMPLES) / k
+    found = statistic(weights @ values)
+    # without interpolation, which has no value between a number and infinity
     low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
     return float(low), float(high)
+
+
+def unseen(ours: int, seeds: int) -> float:
+    """Largest share of `seeds` new seeds (upper end of the 95 % interval) that does what none of `ours` did.
+
+    Beta-binomial, from Jeffreys' prior Beta(1/2, 1/2) on the probability.
+    """
+    from scipy.stats import betabinom  # slow to import
+
+    return float(betabinom.ppf((1 + CONFIDENCE) / 2, seeds, 0.5, ours + 0.5)) / seeds
 
 
 def iqm(tasks: list[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Verdicts by their rule, sentences by theirs, the page, and the leaderboard."""
 
+import html
 import re
 from dataclasses import replace
 
@@ -11,10 +12,11 @@ import yaml
 from analysis import catalogue, cost, leaderboard, tables
 from analysis.__main__ import main
 from analysis.claims import CLAIMS, OPEN, claims
-from analysis.compare import DIFFERS, DIRECTION, FEW, NOT_RUN, REPRODUCED, compare
+from analysis.compare import compare
 from analysis.labels import label
 from analysis.load import Row, shorter, sweep_rows
 from analysis.paper import ARRIVAL, FINAL, TABLES, stated
+from analysis.verdicts import DIFFERS, DIRECTION, FEW, LEGEND, NOT_RUN, READING, REPRODUCED
 from store.runs import RunStore
 from tests.helpers import objective
 
@@ -69,6 +71,16 @@ def test_what_the_paper_ties_is_no_order_to_keep(store):
     frame = compare("table3", [stored(store, rows[name], value * noise) for name, value in ours.items()])
     found = frame[(frame.match == "prompts") & (frame.horizon == 10)].set_index("algo").verdict
     assert found[list(ours)].tolist() == [DIRECTION] * 4
+
+
+def test_every_method_says_how_many_learnt_where_those_of_one_split(store):
+    rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig07", store) if row.config["env"]["horizon"] == 10}
+    ours = {"tpo": [0.0] * 10, "grpo": [0.0] * 6 + [1.0] * 4}
+    for methods, expected in ((ours, ["n=10, 10 learnt", "n=10, 6 learnt"]), (["tpo"], ["n=10, last tenth 0.0"])):
+        frame = compare("table3", [stored(store, rows[name], ours[name]) for name in methods])
+        found = frame[(frame.match == "prompts") & (frame.horizon == 10)].set_index("algo")
+        assert all(text in found.shown[name] for name, text in zip(methods, expected, strict=True))
+    assert frame.paper_shown[(frame.algo == "tpo") & (frame.horizon == 10)].tolist() == ["7.4", "19"]
 
 
 def test_few_seeds_get_no_verdict_and_a_diverged_one_counts_as_wrong(store):
@@ -132,6 +144,9 @@ def test_page_holds_every_figure_and_number(store, tmp_path, monkeypatch, capsys
     for part in ("0.00034", "n=100", "python run.py paper=fig03", "reproduced", "torch 2"):
         assert part in page
     assert "| CE (oracle) | 0.00034" in text and "*reproduced*" in text and "| 58" not in text and "paper 58" in text
+    shown = html.unescape(page)
+    for sentence in [*LEGEND.values(), *READING, "Note: V 2 in Table 1"]:
+        assert sentence in shown and sentence in text
     for line in re.findall(r"^\|.*$", text, re.MULTILINE):
         assert line.endswith("|")
 
