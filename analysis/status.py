@@ -9,9 +9,8 @@ from rich.table import Table
 from analysis import catalogue, cost, tables
 from analysis.load import Row
 from analysis.paper import TABLES
+from analysis.verdicts import ENOUGH
 from store.identity import run_id
-
-ENOUGH = 10  # seeds
 
 
 @dataclass(frozen=True)

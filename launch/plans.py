@@ -8,10 +8,13 @@ from typing import Any
 
 import yaml
 
-from analysis.catalogue import rows as figure_rows
+from analysis import catalogue
+from analysis.compare import compare
 from analysis.load import SWEEPS, Row, Store, sweep_rows
 from analysis.paper import TABLES
+from analysis.undecided import undecided_cells
 from conf.messages import ConfigError, unknown
+from store.identity import run_id
 
 PLANS = SWEEPS / "plans"
 KINDS = ("sweep", "undecided", "plan")
@@ -100,8 +103,11 @@ def tasks(entries: list[Entry], store: Store) -> Iterator[Task]:
 
 
 def _undecided(entry: Entry, store: Store) -> list[Row]:
-    rows = figure_rows(TABLES[entry.undecided].figure, store, entry.scale)
-    return rows
+    """The rows of a table's cells whose methods cannot be put in order yet."""
+    rows = catalogue.rows(TABLES[entry.undecided].figure, store, entry.scale)
+    cells = undecided_cells(entry.undecided, compare(entry.undecided, rows))
+    undecided = set(cells.get("run", ()))  # without any run there is no such column
+    return [row for row in rows if run_id(row.config) in undecided]
 
 
 def _set(entry: Entry) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ import time
 import pytest
 
 from analysis import cost, status
+from analysis.load import sweep_rows
 from launch import evidence, plans
 from launch.plans import Entry, Task
 from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
 from tests.processes import finish, start, wait_for_checkpoint
+from tests.test_report import stored
 from training.checkpoint import Schedule
 from training.stop import Stop
 
@@ -156,6 +158,18 @@ def test_what_is_done_and_left_is_counted_without_training(tmp_path, cli, plan):
     code, out = cli(plan, "budget=0", f"runs_dir={tmp_path / 'runs'}")
     assert code == 0 and re.search(r"fig07, table3 .*0 of 3 .*0 of 3 .*0 of 5", out)
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_twenty_seeds_only_where_the_order_of_methods_is_undecided(tmp_path):
+    folder = store(tmp_path)
+    assert not list(plans.tasks([Entry(undecided="table3", seeds=20)], folder))
+    rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig07", folder) if row.config["env"]["horizon"] == 7}
+    wide, finals = [0.0] * 5 + [0.9] * 5, {"ppo": [0.99] * 10}
+    for algo in ("tpo", "dg", "ppo"):
+        stored(folder.folder, rows[algo], finals.get(algo, wide))
+    found = list(plans.tasks([Entry(undecided="table3", seeds=20)], folder))
+    assert {task.row.config["algo"]["name"] for task in found} == {"tpo", "dg"}
+    assert all(task.missing == tuple(range(10, 20)) for task in found)
 
 
 def test_seeds_of_an_archive_count_as_done(tmp_path):
