@@ -1,0 +1,176 @@
+"""The suite from Python: train, load, draw, and use an objective on tensors of your own.
+
+    import suite
+
+    frame = suite.train("algo=tpo,grpo", "env=sparse_bandit", "seeds=5")
+    suite.figure("fig02")
+
+Everything raises `suite.ConfigError`, with the text that the command line prints, for input that makes no sense.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+import algorithms
+from algorithms.base import Batch, Objective
+from analysis import catalogue
+from analysis.labels import label, told_apart
+from analysis.load import Row, beside, stored_rows
+from conf.discover import register, together
+from conf.messages import GRID, ConfigError, explain, spelled_out, unknown
+from conf.resolve import APPEARANCE, parse_section, resolve
+from conf.sweep import jobs
+from store.archive import Archive
+from store.results import Results
+from store.runs import RunStore
+from training.experiment import execute
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Batch", "ConfigError", "TrainingError", "batch", "figure", "load", "objective", "train"]
+SHIPPED = Path(__file__).resolve().parent / "results"
+
+
+class TrainingError(RuntimeError):
+    """A run failed; its traceback is in the manifest that the message names."""
+
+
+def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
+    """Train what `python run.py OVERRIDES` trains, and return the metrics of its runs as `load` does.
+
+    Values with commas, and sweep files such as "paper=fig02", are a grid. What the store has is not trained again.
+    Nothing is printed unless `verbose`. Raises ConfigError before any work, and TrainingError for a run that fails.
+    """
+    console = Console(file=sys.stdout, quiet=not verbose)
+    asked = [override for override in overrides if override not in GRID]  # a grid needs no -m here
+    experiments = [resolve(cfg) for cfg in _configs(spelled_out(asked))]
+    rows = []
+    for experiment in experiments:
+        outcome = execute(experiment, console)
+        if outcome.status not in ("done", "skipped") or outcome.run is None:
+            where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
+            raise TrainingError(f"{outcome.status}: {outcome.label}: {outcome.message}{where}")
+        config = outcome.run.config()
+        rows.append(Row(config, label(config), outcome.run, outcome.seeds))
+    return _frame(rows)
+
+
+def load(env: str | None = None, runs_dir: str | Path = "runs", results: str | Path = SHIPPED) -> pd.DataFrame:
+    """The metrics of every finished seed of a runs folder and of an archive behind it, by default the shipped one.
+
+    Columns: env, algo, label, run, seed, step, metric, value. `env` keeps the runs of one environment; ConfigError
+    names the environments that have runs if it has none.
+    """
+    store = _store(runs_dir, results)
+    rows = stored_rows(store, lambda config: env in (None, config["env"]["name"]))
+    if env is not None and not rows:
+        known = sorted({run.config()["env"]["name"] for run in store.runs()})
+        raise ConfigError(unknown(f"env={env}", known, f"no runs in {store}"))
+    return _frame(rows)
+
+
+def figure(name: str, scale: str = "paper", runs_dir: str | Path = "runs", results: str | Path = SHIPPED) -> "Figure":
+    """Draw a figure such as "fig02" from the runs that there are, as `python -m analysis NAME` does.
+
+    Raises ConfigError for an unknown name, and with the command to run where it has no runs.
+    """
+    if name not in catalogue.figures():
+        raise ConfigError(unknown(name, catalogue.figures(), "no such figure"))
+    if scale not in ("paper", "quick"):
+        raise ConfigError(unknown(f"scale={scale}", ("paper", "quick"), "unknown choice"))
+    store = _store(runs_dir, results)
+    asked = catalogue.rows(name, store, scale)
+    rows = [row for row in asked if row.seeds] + beside(asked, store)
+    if not rows:
+        raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.command(name, scale)}")
+    drawn, _ = catalogue.module(name).draw(rows)
+    return drawn
+
+
+def objective(name: str, algo_path: str | None = None, **settings: object) -> Objective:
+    """The objective that `algo=NAME` trains with, for example objective("tpo", eta=0.5).
+
+    Its `loss(logp, batch)` takes log-probs (*L,B,K,T) and a `batch`, and returns the loss (*L,) and metrics. Raises
+    ConfigError for an unknown name or setting.
+    """
+    folder = [f"algo_path={algo_path}"] if algo_path is not None else []
+    (cfg,) = _configs([f"algo={name}", *folder, *(f"algo.{key}={value}" for key, value in settings.items())])
+    return parse_section(cfg, "algo", together(algorithms, algo_path), "objective", hidden=tuple(APPEARANCE))
+
+
+def batch(
+    logp_old: torch.Tensor,
+    score: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    baseline: torch.Tensor | float = 0.0,
+    logp_ref: torch.Tensor | None = None,
+) -> Batch:
+    """Scored samples as objectives take them: each candidate is one draw, and its score is the reward of its tokens.
+
+    logp_old (*L,B,K,T): log-probs of the tokens under the policy that drew them, in nats; score (*L,B,K); mask and
+    logp_ref (*L,B,K,T), the mask 1 where a token counts. Raises ValueError if the shapes do not fit.
+    """
+    if logp_old.shape[:-1] != score.shape:
+        raise ValueError(f"score has shape {tuple(score.shape)}, logp_old {tuple(logp_old.shape)}: needs (*L,B,K,T)")
+    mask = torch.ones_like(logp_old) if mask is None else mask.to(logp_old.dtype)
+    if mask.shape != logp_old.shape:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}, logp_old {tuple(logp_old.shape)}: must be the same")
+    score, reward = score.to(logp_old.dtype), score.to(logp_old.dtype)[..., None] * mask
+    baseline = torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device)
+    return Batch(logp_old.detach(), reward, baseline, mask, score, torch.ones_like(score), logp_ref)
+
+
+def _configs(overrides: list[str]) -> list[DictConfig]:
+    """One config for each job of a command line; raises ConfigError."""
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    try:
+        register(overrides)
+        with initialize_config_module("conf", version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            single = [override for override in overrides if not _is_axis(override)]
+            params = compose("config", single, return_hydra_config=True).hydra.sweeper.params or {}
+            return [_plain(compose("config", job)) for job in jobs(params, tuple(overrides), loader)]
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, overrides)) from None
+
+
+def _is_axis(override: str) -> bool:
+    """Whether an override lists several values, which no single config can have."""
+    value = override.partition("=")[2]
+    return value.startswith("glob(") or ("," in value and not value.startswith(("[", "{", "'", '"')))
+
+
+def _plain(cfg: DictConfig) -> DictConfig:
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+    return cfg
+
+
+def _store(runs_dir: str | Path, results: str | Path) -> Results:
+    return Results(RunStore(Path(runs_dir)), Archive(Path(results)))
+
+
+def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """The metrics of rows in long form, with labels that tell the rows of an environment apart."""
+    columns = ["env", "algo", "label", "run", "seed", "step", "metric", "value"]
+    frames = []
+    for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
+        for row in told_apart([row for row in rows if row.config["env"]["name"] == env]):
+            found = row.run.frame()
+            found = found if row.only is None else found[found.seed.isin(row.only)]
+            named = {"env": env, "algo": row.config["algo"]["name"], "label": row.label, "run": row.run.path.name}
+            frames.append(found.assign(**named)[columns])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

@@ -1,0 +1,105 @@
+"""The suite from Python: the same training, store and errors as on the command line, and the notebook of docs/."""
+
+import json
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+import suite
+from store.runs import RunStore
+from tests.helpers import ROOT
+
+TINY = ("env=sparse_bandit", "env.arms=5", "seeds=2", "train.steps=4")
+WRONG = {
+    ("algo=tpoo",): "did you mean tpo?",
+    ("algo.etta=3",): "did you mean eta?",
+    ("algo.eta=0",): "algo.eta=0.0",
+    ("seeds=0",): "seeds=0: must be",
+    ("algo",): "write key=value",
+    ("algo=ce", "env=terminal_reversal"): "oracle",
+    ("paper=fig99",): "paper=fig99: not found",
+    ("algo=glob(x*)",): "no file has such a name",
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_grid_is_trained_once_and_says_nothing(capfd):
+    frame = suite.train("algo=tpo,dg", *TINY)
+    again = suite.train("-m", "algo=tpo,dg", *TINY)
+    assert frame.equals(again) and capfd.readouterr().out == ""
+    assert list(frame) == ["env", "algo", "label", "run", "seed", "step", "metric", "value"]
+    assert set(frame.label) == {"TPO", "DG"} and set(frame.seed) == {0, 1} and set(frame.step) == {1, 2, 3, 4}
+    runs = {run.path.name: run.frame() for run in RunStore(suite.Path("runs")).runs()}
+    assert all(len(runs[name]) == len(part) for name, part in frame.groupby("run"))
+
+
+def test_seeds_that_were_not_asked_for_are_left_out():
+    suite.train("algo=tpo", *TINY)
+    assert set(suite.train("algo=tpo", *TINY, "seeds=[1]").seed) == {1}
+
+
+def test_labels_tell_settings_apart():
+    frame = suite.train("algo=tpo", "algo.eta=1,2", *TINY)
+    assert set(frame.label) == {"TPO", "TPO (eta=2.0)"}
+
+
+@pytest.mark.parametrize("overrides", WRONG)
+def test_mistakes_are_exceptions_before_any_work(overrides):
+    with pytest.raises(suite.ConfigError) as caught:
+        suite.train(*overrides)
+    assert WRONG[overrides] in str(caught.value)
+    assert not list(suite.Path().rglob("manifest.json"))
+
+
+def test_a_run_that_fails_is_an_exception_that_names_its_traceback(monkeypatch):
+    def fail(self, noise):
+        raise RuntimeError("no more arms")
+
+    monkeypatch.setattr("training.loop.Trainer.rollout", fail)
+    with pytest.raises(suite.TrainingError, match=r"no more arms.*manifest\.json"):
+        suite.train("algo=tpo", *TINY)
+
+
+def test_shipped_results_are_loaded_from_any_folder():
+    frame = suite.load("contextual_bandit")
+    assert {"TPO", "GRPO"} <= set(frame.label) and frame.seed.nunique() == 100
+    with pytest.raises(suite.ConfigError, match=r"allowed: .*contextual_bandit"):
+        suite.load("contextual")
+
+
+def test_figures_come_back_and_unknown_ones_are_named():
+    assert len(suite.figure("fig03").axes) == 2
+    with pytest.raises(suite.ConfigError, match="did you mean fig09"):
+        suite.figure("fig99")
+    with pytest.raises(suite.ConfigError, match=r"python run\.py paper=fig03"):
+        suite.figure("fig03", results="nowhere")
+
+
+def test_an_objective_takes_tensors_of_ones_own():
+    logp = torch.full((1, 2, 3), -1.0, requires_grad=True)
+    mask = torch.tensor([[[1.0, 1, 1], [1, 0, 0]]])
+    loss, _ = suite.objective("group_pg").loss(logp, suite.batch(logp, torch.tensor([[1.0, 0.0]]), mask))
+    loss.backward()
+    assert logp.grad[0].tolist() == [[-1.0] * 3, [1.0, 0.0, 0.0]]  # u = 1 and -1, where the mask counts
+    with pytest.raises(suite.ConfigError, match="did you mean eta"):
+        suite.objective("tpo", etta=1)
+    with pytest.raises(ValueError, match="score has shape"):
+        suite.batch(logp, torch.zeros(2))
+
+
+def test_the_notebook_runs(capsys):
+    matplotlib.use("Agg")
+    cells = json.loads((ROOT / "docs" / "notebook.ipynb").read_text())["cells"]
+    names: dict = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    plt.close("all")
+    assert "did you mean tpo?" in capsys.readouterr().out
+    assert names["loss"].isfinite() and set(names["curves"]) == {"TPO", "GRPO", "DG", "PG"}
