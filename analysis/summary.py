@@ -17,10 +17,15 @@ def conclude(outcomes: list, console: Console) -> int:
     rows = [Row(o.run.config(), label(o.run.config()), o.run, o.seeds) for o in finished]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
         _show([row for row in rows if row.config["env"]["name"] == env], env, console)
-    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed")]
+    stopped = [o for o in outcomes if o.status == "stopped"]
+    problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed", "stopped")]
     for outcome in problems:
-        where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
+        where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
         text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"
+        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+    if stopped:
+        text = f"the first jobs failed in the same place, {stopped[0].place}: {len(stopped)} were not started"
+        text += "; mend it and type the same command, or add launch.keep_going=true"
         console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
     if problems and len(problems) == len(outcomes) and not any(o.run for o in problems):
         return 2

@@ -6,6 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from conf.resolve import ConfigError, Experiment, MisfitError, resolve
+from launch import failures
 from launch.kinds import lower_priority
 from training.experiment import Outcome, execute
 
@@ -30,8 +31,12 @@ def plan(cfg: DictConfig) -> Experiment | Outcome:
 def train(cfg: DictConfig) -> Outcome:
     """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
     outcome = plan(cfg)
+    if isinstance(outcome, Experiment) and (place := failures.common_place()):
+        config = outcome.config
+        outcome = Outcome(f"{config['algo']['label']} on {config['env']['name']}", "stopped", place=place)
     if isinstance(outcome, Experiment):
         lower_priority(cfg.launch.get("nice", 0))
         outcome = execute(outcome, screen(bars=cfg.launch.name == "serial"))
+        failures.record(outcome)
     outcomes.append(outcome)
     return outcome

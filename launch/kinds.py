@@ -1,4 +1,7 @@
-"""Where the jobs of a sweep run, how many at once, and with how many threads each."""
+"""Where the jobs of a sweep run, how many at once, and with how many threads each.
+
+`keep_going`: train the other jobs even after the first three failed in one place.
+"""
 
 import os
 from contextlib import suppress
@@ -19,6 +22,7 @@ class Serial:
     at_once = 1
 
     nice: int = 0
+    keep_going: bool = False
 
     def __post_init__(self):
         _check_nice(self.nice)
@@ -32,6 +36,7 @@ class Joblib:
 
     workers: int | None = None
     nice: int = 0
+    keep_going: bool = False
 
     def __post_init__(self):
         _check_nice(self.nice)
@@ -62,6 +67,7 @@ class Slurm:
 
     workers: int = 64
     threads: int = 1
+    keep_going: bool = False
 
     def __post_init__(self):
         _positive("workers", self.workers, ">= 1")

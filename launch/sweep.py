@@ -13,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 
 from conf.messages import duration
 from conf.resolve import ConfigError, parse_section
+from launch import failures
 from launch.forecast import predict
 from launch.job import outcomes, plan, screen
 from launch.kinds import LAUNCHES, Serial, Slurm
@@ -54,10 +55,20 @@ class Sweep:
     def __init__(self, overrides: Sequence[list[str]], configs: Sequence[DictConfig], launcher: Launcher, size: int):
         self.launcher, self.size, self.console = launcher, size, screen()
         self.launch = parse_section(configs[0], "launch", LAUNCHES)
+        self.folder = Path(configs[0].runs_dir) / ".sweeps"
         self.jobs = [_job(asked, config) for asked, config in zip(overrides, configs, strict=True)]
 
     def run(self) -> None:
         """Launch the jobs in rounds; `outcomes` then holds one of each."""
+        if not self.launch.keep_going:
+            failures.watch(self.folder)
+        try:
+            self._run_rounds()
+        finally:
+            failures.ignore()
+        outcomes[:] = [job.outcome for job in self.jobs]
+
+    def _run_rounds(self) -> None:
         self._forecast()
         self.watch = Watch(self.jobs, self.console)
         while left := [job for job in self.jobs if job.outcome is None or job.outcome.status == "busy"]:
@@ -68,7 +79,6 @@ class Sweep:
             for job in ready:
                 if job.suspect:
                     self._launch([job])
-        outcomes[:] = [job.outcome for job in self.jobs]
 
     def _forecast(self) -> None:
         todo, seconds = [job for job in self.jobs if job.outcome is None], ""
@@ -137,7 +147,7 @@ def _stored(job: Job, error: Exception) -> Outcome | None:
     if state == "running":
         return Outcome(job.label, "busy", job.run, job.experiment.seeds)
     if state == "failed":
-        return _failed(job, job.run.manifest()["traceback"].strip().splitlines()[-1])
+        return _failed(job, job.run.manifest()["error"])
     if state == "died" and job.suspect:
         with suppress(RunBusy), job.run.claim():
             job.run.fail(error)

@@ -160,7 +160,7 @@ def _entry(key: Key, run: Any, frame: pd.DataFrame) -> dict[str, Any]:
     config, seeds = run.config(), sorted(int(seed) for seed in frame.seed.unique())
     if "data_dir" in config["env"]:
         config = config | {"env": config["env"] | {"data_dir": None}}
-    manifest = run.manifest() | {"status": "done", "traceback": None, "seeds_done": seeds}
+    manifest = run.manifest() | {"status": "done", "error": None, "place": None, "seeds_done": seeds}
     dtypes = {name: str(frame[name].dtype) for name in ("seed", "step", "value")}
     names = dict(zip(("env", "algo", "run"), key, strict=True))
     return names | {"config": config, "manifest": manifest, "dtypes": dtypes}

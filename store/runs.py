@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
+from store.failure import describe, locate
 from store.identity import identity, run_id
 
 log = logging.getLogger(__name__)
@@ -141,14 +142,15 @@ class Run:
         self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
         seeds = sorted(int(seed) for seed in merged.seed.unique())
         batches = [*self.manifest().get("batches", []), *batches]
-        self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
+        self.update(status="done", error=None, seeds_done=seeds, batches=batches)
+        self.traceback.unlink(missing_ok=True)
 
     def settle(self) -> None:
         """Where a process died between metrics and manifest, let the manifest agree; call it under a claim."""
         seeds = self.seeds_done()
         if seeds != self.manifest().get("seeds_done", []):
             self.drop_checkpoints()
-            self.update(status="done", traceback=None, seeds_done=seeds)
+            self.update(status="done", error=None, seeds_done=seeds)
 
     def add_samples(self, samples: list[dict[str, Any]]) -> None:
         """Append completions of a language model, one per line."""
@@ -170,8 +172,16 @@ class Run:
         for path in self.checkpoints:
             path.unlink(missing_ok=True)
 
+    @property
+    def traceback(self) -> Path:
+        """Of the newest failure, as text."""
+        return self.path / "traceback.txt"
+
     def fail(self, error: BaseException) -> None:
-        self.update(status="failed", traceback="".join(traceback.format_exception(error)))
+        """Record an error: what and where in the manifest, its traceback beside it."""
+        text = "".join(traceback.format_exception(error))
+        atomic_write(self.traceback, lambda path: path.write_text(text))
+        self.update(status="failed", error=describe(error), place=locate(error.__cause__ or error))
 
     def update(self, **fields: Any) -> None:
         text = json.dumps(self.manifest() | fields, indent=1)

@@ -64,7 +64,7 @@ REFUSED = {
     "launch=joblib launch.worker=2": ["launch.worker", "did you mean workers?"],
     "launch=slurm_local launch.workers=-1": ["launch.workers=-1", "null or >= 1"],
     "launch=slurm launch.threads=0": ["launch.threads=0", ">= 1"],
-    "+launch.workers=2": ["launch.workers", "allowed: nothing"],
+    "+launch.workers=2": ["launch.workers", "allowed: nice, keep_going"],
     "algo.objective=dgg": ["algo.objective=dgg", "did you mean dg?"],
 }
 
@@ -191,7 +191,7 @@ def test_a_failed_run_is_recorded_and_the_sweep_goes_on(cli, tmp_path, monkeypat
     grpo, tpo = RunStore(tmp_path / "runs").runs()
     assert code == 1
     assert "failed: GRPO on sparse_bandit: RuntimeError: out of luck" in out
-    assert grpo.manifest()["status"] == "failed" and "broken" in grpo.manifest()["traceback"]
+    assert grpo.manifest()["status"] == "failed" and "broken" in grpo.traceback.read_text()
     assert tpo.manifest()["status"] == "done"
 
 

@@ -125,7 +125,8 @@ def test_one_process_holds_a_run(run):
 def test_a_failure_keeps_what_was_done(run):
     run.save(metrics(0), {"seconds": 1})
     run.fail(RuntimeError("later"))
-    assert run.manifest()["status"] == "failed" and "later" in run.manifest()["traceback"]
+    assert run.manifest()["status"] == "failed" and run.manifest()["error"] == "RuntimeError: later"
+    assert "RuntimeError: later" in run.traceback.read_text()
     assert run.seeds_done() == [0]
 
 

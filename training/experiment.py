@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
+from store.failure import describe, locate
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
 from training import checkpoint, ranks, warmstart
@@ -25,7 +26,10 @@ CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchm
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: "done", "skipped", "busy", "followed", "failed" or "refused", and why."""
+    """What became of one experiment, and why.
+
+    status: "done", "skipped", "busy", "followed", "failed", "refused", "unfit", or "stopped" before it began.
+    """
 
     label: str
     status: str
@@ -33,6 +37,7 @@ class Outcome:
     seeds: tuple[int, ...] = ()
     seconds: float = 0.0
     message: str = ""
+    place: str | None = None  # file and line where it failed
 
 
 def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
@@ -79,7 +84,8 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
-        return Outcome(label, "failed", run, experiment.seeds, message=f"{type(error).__name__}: {error}")
+        place = locate(error.__cause__ or error)
+        return Outcome(label, "failed", run, experiment.seeds, message=describe(error), place=place)
 
 
 @contextmanager
@@ -103,7 +109,7 @@ def _follow(experiment, label: str) -> Outcome:
             _restored(build(experiment, block)).run()
     except Exception as error:
         error = explain_memory(error, experiment)
-        return Outcome(label, "failed", message=f"process {ranks.rank()}: {type(error).__name__}: {error}")
+        return Outcome(label, "failed", message=f"process {ranks.rank()}: {describe(error)}")
     return Outcome(label, "followed")
 
 
@@ -157,7 +163,7 @@ def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Console, stop: Stop) -> float:
-    run.update(status="running", traceback=None)
+    run.update(status="running", error=None)
     made_by, trainer = provenance(run), build(experiment, seeds)
     if experiment.force:
         run.drop_checkpoints()

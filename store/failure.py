@@ -1,0 +1,29 @@
+"""Where code failed, in words for the person who wrote it."""
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+SUITE = Path(__file__).resolve().parent.parent
+INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def describe(error: BaseException) -> str:
+    """Kind and message of an error, and the file and line where it happened."""
+    text = f"{type(error).__name__}: {error}"
+    place = locate(error.__cause__ or error)
+    return f"{text} ({place})" if place else text
+
+
+def locate(error: BaseException) -> str | None:
+    """File and line of the innermost call in code outside the suite and its packages, or else in the suite itself."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_file(frame.filename)]
+    own = [frame for frame in frames if not Path(frame.filename).is_relative_to(SUITE)]
+    if not frames:
+        return None
+    frame = (own or frames)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
+
+
+def _is_file(name: str) -> bool:
+    return not name.startswith(("<", *INSTALLED))

@@ -1,0 +1,63 @@
+"""Code of one's own that fails: file and line in one line, the traceback beside the run, and sweeps that stop."""
+
+import re
+
+import pytest
+
+from algorithms import new
+from store.failure import describe, locate
+from store.runs import RunStore
+
+SETTINGS = ("env.arms=5", "seeds=1", "train.steps=2")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with a method whose loss fails, within a call to the suite."""
+    folder = tmp_path / "own"
+    assert new.main(["mine", "--dir", str(folder)]) == 0
+    path = folder / "mine.py"
+    path.write_text(path.read_text().replace("standardize(batch.score,", "standardize(batch.scores,"))
+    return folder
+
+
+def line_of(own) -> int:
+    return next(n for n, line in enumerate((own / "mine.py").read_text().splitlines(), 1) if "batch.scores" in line)
+
+
+@pytest.mark.parametrize("launch", [(), ("launch.workers=2",)])
+def test_a_sweep_whose_first_three_jobs_fail_in_one_place_stops(cli, tmp_path, own, launch):
+    grid = ("-m", "algo=mine", "algo.power=1,2,3,4,5,6", f"algo_path={own}", *SETTINGS, *launch)
+    code, out = cli(*grid)
+    text = " ".join(out.split())
+    assert code == 1 and "Traceback" not in out
+    assert f"{own / 'mine.py'}, line {line_of(own)}" in text
+    stopped = re.search(r"the first jobs failed in the same place, .*mine.py, line \d+: (\d+) were not started", text)
+    assert stopped and int(stopped[1]) >= 2
+    runs = list(RunStore(tmp_path / "runs").runs())
+    assert len(runs) == 6 - int(stopped[1])
+    assert all("batch.scores" in run.traceback.read_text() for run in runs)
+    assert not list((tmp_path / "runs").glob(".sweeps/ended-*"))
+
+
+def test_a_sweep_keeps_going_where_it_is_told_to_and_others_go_on_by_themselves(cli, tmp_path, own):
+    grid = ("-m", "algo=mine", "algo.power=1,2,3,4", f"algo_path={own}", *SETTINGS)
+    code, out = cli(*grid, "launch.keep_going=true")
+    assert code == 1 and "not started" not in out and out.count("failed: Mine") >= 4
+
+
+def test_jobs_that_fail_beside_others_that_do_not_stop_nothing(cli, own):
+    code, out = cli("-m", "algo=tpo,mine", "algo.label=A,B,C", f"algo_path={own}", *SETTINGS)
+    assert code == 1 and "not started" not in out
+
+
+def test_a_failure_is_located_in_the_code_outside_the_suite(tmp_path):
+    path = tmp_path / "theirs.py"
+    path.write_text("import json\n\ndef f():\n    return json.loads('{')\n")
+    space: dict = {}
+    exec(compile(path.read_text(), str(path), "exec"), space)
+    with pytest.raises(ValueError) as caught:
+        space["f"]()
+    assert locate(caught.value).endswith("theirs.py, line 4")
+    assert describe(caught.value).endswith("theirs.py, line 4)")
+    assert locate(ValueError("raised nowhere")) is None and describe(ValueError("x")) == "ValueError: x"
