@@ -31,6 +31,6 @@ def token_mean(x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return (weight * token_sum(x, mask)).sum((-1, -2)) / tokens
 
 
-def constant(x: Tensor, mask: Tensor, weight: Tensor, budget: float | None = None) -> Tensor:
+def seq_mean_token_sum_norm(x: Tensor, mask: Tensor, weight: Tensor, budget: float | None = None) -> Tensor:
     """(1/N) sum_i (1/L) sum_t with L = `budget` tokens, or the room that the batch has for them."""
     return seq_mean_token_sum(x, mask, weight) / (budget or x.shape[-1])

@@ -35,7 +35,7 @@ class AWR(Objective):
         return frozenset({"shift", "scale"} if self.normalize else {"shift"})
 
     def loss(self, logp, batch: Batch) -> Loss:
-        score, weight = batch.score, batch.counted
+        score, weight = batch.score, batch.effective_weight
         advantage = standardize(score, weight, eps=1e-8) if self.normalize else centre(score, weight)
         regression = (advantage / self.beta).exp().clamp(max=self.cap).unsqueeze(-1)
         return seq_mean_token_sum(-regression * logp, batch.mask, weight), {}

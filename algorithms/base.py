@@ -39,15 +39,15 @@ class Batch:
         return self.reward - self.baseline
 
     @property
-    def present(self) -> Tensor | None:
+    def candidate_mask(self) -> Tensor | None:
         """1 where a candidate (*L,B,K) has a token that counts, 0 where it has none; None where one mask is for all."""
         return self.mask.amax(-1).expand_as(self.score) if self.mask.dim() > 1 else None
 
     @property
-    def counted(self) -> Tensor:
+    def effective_weight(self) -> Tensor:
         """`weight` (*L,B,K), but 0 for a candidate without a token that counts: it leaves its group."""
-        present = self.present
-        return self.weight if present is None else self.weight * present
+        mask = self.candidate_mask
+        return self.weight if mask is None else self.weight * mask
 
 
 class Objective:
@@ -72,14 +72,14 @@ class Objective:
     sampler: ClassVar[str]
     epochs: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset()
-    flat: ClassVar[str] = "never"
-    relative: ClassVar[bool] = False
+    zero_variance_gradient: ClassVar[str] = "nonzero"
+    shift_invariant_in_logp: ClassVar[bool] = False
     stop_gradient: ClassVar[bool] = False
     baseline: ClassVar[str] = "env"
     needs_reference: ClassVar[bool] = False
 
     @property
-    def rollouts(self) -> str:
+    def required_sampler(self) -> str:
         """What `Spec.samplers` has to offer: what the loss compares, or "greedy" for its baseline."""
         return "greedy" if self.baseline == "greedy" else self.sampler
 
@@ -133,10 +133,10 @@ def centre(score: Tensor, weight: Tensor) -> Tensor:
 
 def leave_one_out(score: Tensor, weight: Tensor) -> Tensor:
     """score - mean of the other draws = K/(K-1) (score - mean) within the group: (*L,B,K)."""
-    return correction(weight) * centre(score, weight)
+    return bessel_correction(weight) * centre(score, weight)
 
 
-def correction(weight: Tensor) -> Tensor:
+def bessel_correction(weight: Tensor) -> Tensor:
     """n/(n-1) for the n draws of a group (*L,B,1), each one candidate; 1 where actions are listed, for all draws."""
     n = (weight > 0).sum(-1, keepdim=True)
     return torch.where(_differ(weight, weight), 1.0, n / (n - 1).clamp_min(1)).to(weight.dtype)
@@ -154,7 +154,7 @@ def standardize(
     centred = centre(score, weight)
     share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
     variance = (share * centred.square()).sum(-1, keepdim=True)
-    std = (variance * correction(weight) if bessel else variance).sqrt()
+    std = (variance * bessel_correction(weight) if bessel else variance).sqrt()
     return centred * torch.where(std > floor, 1 / (std + eps), 0.0)
 
 

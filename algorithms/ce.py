@@ -19,7 +19,7 @@ class CE(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "oracle"
     invariances = frozenset({"scale"})
-    relative = True
+    shift_invariant_in_logp = True
 
     def loss(self, logp, batch: Batch) -> Loss:
         q = batch.score / batch.score.sum(-1, keepdim=True).clamp_min(1e-12)

@@ -23,7 +23,7 @@ class CISPO(Objective):
     paper = "https://arxiv.org/abs/2506.13585"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
     stop_gradient = True
 
     cap: float = 5.0
@@ -33,6 +33,6 @@ class CISPO(Objective):
         require(self.cap > 0, "cap", self.cap, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
         ratio = log_ratio(logp, batch).detach().exp().clamp(max=self.cap)
-        return token_mean(-ratio * advantage * logp, batch.mask, batch.counted), {}
+        return token_mean(-ratio * advantage * logp, batch.mask, batch.effective_weight), {}

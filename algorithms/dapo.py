@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from algorithms.aggregate import token_mean
 from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.ratios import clipped, log_ratio
+from algorithms.ratios import clipped_surrogate, log_ratio
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DAPO(Objective):
     paper = "https://arxiv.org/abs/2503.14476"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip_low: float = 0.2
     clip_high: float = 0.28
@@ -35,8 +35,12 @@ class DAPO(Objective):
         require(self.clip_high > 0, "clip_high", self.clip_high, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel)
-        weight = batch.counted if self.count_flat else batch.counted * (advantage != 0).any(-1, keepdim=True)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
+        weight = (
+            batch.effective_weight
+            if self.count_flat
+            else batch.effective_weight * (advantage != 0).any(-1, keepdim=True)
+        )
         ratio = log_ratio(logp, batch).exp()
-        loss = -clipped(ratio, advantage.unsqueeze(-1), self.clip_low, self.clip_high)
+        loss = -clipped_surrogate(ratio, advantage.unsqueeze(-1), self.clip_low, self.clip_high)
         return token_mean(loss, batch.mask, weight), {}

@@ -18,7 +18,7 @@ class DG(Objective):
     name = "dg"
     paper = "https://arxiv.org/abs/2603.14608"
     sampler = "single"
-    flat = "always"
+    zero_variance_gradient = "none"
     epochs = 1
     stop_gradient = True
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from algorithms.aggregate import constant
+from algorithms.aggregate import seq_mean_token_sum_norm
 from algorithms.base import Batch, Loss, Objective, centre, require
-from algorithms.ratios import clipped, log_ratio
+from algorithms.ratios import clipped_surrogate, log_ratio
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class DrGRPO(Objective):
     paper = "https://arxiv.org/abs/2503.20783"
     sampler = "group"
     invariances = frozenset({"shift"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip_eps: float = 0.2
     budget: int | None = None
@@ -33,6 +33,6 @@ class DrGRPO(Objective):
         require(self.budget is None or self.budget >= 1, "budget", self.budget, "null or >= 1")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = centre(batch.score, batch.counted).unsqueeze(-1)
-        loss = -clipped(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
-        return constant(loss, batch.mask, batch.counted, self.budget), {}
+        advantage = centre(batch.score, batch.effective_weight).unsqueeze(-1)
+        loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
+        return seq_mean_token_sum_norm(loss, batch.mask, batch.effective_weight, self.budget), {}

@@ -25,7 +25,7 @@ class GMPO(Objective):
     paper = "https://arxiv.org/abs/2507.20673"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip: float = 0.4
     bessel: bool = False
@@ -34,8 +34,8 @@ class GMPO(Objective):
         require(self.clip > 0, "clip", self.clip, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
         d = log_ratio(logp, batch)
         bounded = torch.where(advantage.unsqueeze(-1) > 0, d.clamp(max=self.clip), d.clamp(min=-self.clip))
         weight = token_average(bounded, batch.mask).exp()
-        return seq_mean(-advantage * weight, batch.counted), {}
+        return seq_mean(-advantage * weight, batch.effective_weight), {}

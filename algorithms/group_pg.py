@@ -20,7 +20,7 @@ class GroupPG(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "set"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     eta: float = 1.0
     std_floor: float = 1e-6
@@ -30,5 +30,5 @@ class GroupPG(Objective):
         require(self.std_floor >= 0, "std_floor", self.std_floor, ">= 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        u = standardize(batch.score, batch.present, floor=self.std_floor)
+        u = standardize(batch.score, batch.candidate_mask, floor=self.std_floor)
         return group_sum(-u / self.eta * token_sum(logp, batch.mask), batch.weight), {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
-from algorithms.ratios import BOUND, clipped
+from algorithms.ratios import LOG_RATIO_BOUND, clipped_surrogate
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class GRPO(Objective):
         require(self.mask_floor is None or self.mask_floor >= 0, "mask_floor", self.mask_floor, "null or >= 0")
 
     @property
-    def flat(self) -> str:
-        return "first" if self.beta > 0 and self.mask_floor is None else "always"
+    def zero_variance_gradient(self) -> str:
+        return "none_on_policy" if self.beta > 0 and self.mask_floor is None else "none"
 
     def loss(self, logp, batch: Batch) -> Loss:
-        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-BOUND, BOUND)
-        weight = batch.counted
+        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+        weight = batch.effective_weight
         advantage = standardize(batch.score, weight, eps=1e-8)
         kl = (-d).expm1() + d
-        loss = self.beta * kl - clipped(d.exp(), advantage, self.clip_eps)
+        loss = self.beta * kl - clipped_surrogate(d.exp(), advantage, self.clip_eps)
         if self.mask_floor is None:
             return group_sum(loss, weight), {}
         counts = (standardize(batch.score, weight, floor=self.mask_floor) != 0).any(-1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from algorithms.aggregate import seq_mean_token_mean
 from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.ratios import clipped, k3, log_ratio
+from algorithms.ratios import clipped_surrogate, k3, log_ratio
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class GRPOPublished(Objective):
         return self.beta > 0
 
     @property
-    def flat(self) -> str:
-        return "never" if self.needs_reference else "always"
+    def zero_variance_gradient(self) -> str:
+        return "nonzero" if self.needs_reference else "none"
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
-        loss = -clipped(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
         if self.needs_reference:
             loss = loss + self.beta * k3(logp, batch.logp_ref)
-        return seq_mean_token_mean(loss, batch.mask, batch.counted), {}
+        return seq_mean_token_mean(loss, batch.mask, batch.effective_weight), {}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from algorithms.aggregate import seq_mean_token_mean
 from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.ratios import clipped, log_ratio, token_average
+from algorithms.ratios import clipped_surrogate, log_ratio, token_average
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class GSPO(Objective):
     paper = "https://arxiv.org/abs/2507.18071"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip_low: float = 3e-4
     clip_high: float = 4e-4
@@ -40,9 +40,9 @@ class GSPO(Objective):
         return self.token_level
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
         log_s = token_average(log_ratio(logp, batch), batch.mask).unsqueeze(-1)
         if self.token_level:
             log_s = log_s.detach() + logp - logp.detach()
-        loss = -clipped(log_s.exp(), advantage, self.clip_low, self.clip_high)
-        return seq_mean_token_mean(loss.expand_as(logp), batch.mask, batch.counted), {}
+        loss = -clipped_surrogate(log_s.exp(), advantage, self.clip_low, self.clip_high)
+        return seq_mean_token_mean(loss.expand_as(logp), batch.mask, batch.effective_weight), {}

@@ -6,7 +6,7 @@ import torch
 
 from algorithms.aggregate import seq_mean_token_sum
 from algorithms.base import Batch, Loss, Objective, centre, require
-from algorithms.ratios import clipped, log_ratio
+from algorithms.ratios import clipped_surrogate, log_ratio
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MaxRL(Objective):
     paper = "https://arxiv.org/abs/2602.02710"
     sampler = "group"
     invariances = frozenset({"scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip_eps: float = 0.2
 
@@ -33,8 +33,8 @@ class MaxRL(Objective):
         require(0 < self.clip_eps < 1, "clip_eps", self.clip_eps, "in (0, 1)")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        centred = centre(batch.score, batch.counted)
+        centred = centre(batch.score, batch.effective_weight)
         mean = batch.score - centred
         advantage = torch.where(mean > 0, centred / (mean.clamp_min(0) + 1e-6), 0.0).unsqueeze(-1)
-        loss = -clipped(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
-        return seq_mean_token_sum(loss, batch.mask, batch.counted), {}
+        loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
+        return seq_mean_token_sum(loss, batch.mask, batch.effective_weight), {}

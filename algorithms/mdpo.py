@@ -20,7 +20,7 @@ class MDPO(Objective):
     name = "mdpo"
     paper = "https://arxiv.org/abs/2005.09814"
     sampler = "single"
-    flat = "first"
+    zero_variance_gradient = "none_on_policy"
 
     t: float = 1.0
 

@@ -17,7 +17,7 @@ class PG(Objective):
     name = "pg"
     paper = "https://doi.org/10.1007/BF00992696"
     sampler = "single"
-    flat = "always"
+    zero_variance_gradient = "none"
 
     def loss(self, logp, batch: Batch) -> Loss:
         return group_mean(token_sum(-batch.advantage * logp, batch.mask), batch.weight), {}

@@ -4,12 +4,12 @@ from torch import Tensor
 
 from algorithms.base import Batch, token_sum
 
-BOUND = 20.0  # nats: exp(20) is finite, and so is its product with any score
+LOG_RATIO_BOUND = 20.0  # nats: exp(20) is finite, and so is its product with any score
 
 
 def log_ratio(logp: Tensor, batch: Batch) -> Tensor:
     """d_t = log pi(y_t) - log pi_old(y_t), bounded to [-20, 20], 0 where masked: (*L,B,K,T)."""
-    return ((logp - batch.logp_old) * batch.mask).clamp(-BOUND, BOUND)
+    return ((logp - batch.logp_old) * batch.mask).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
 def token_average(x: Tensor, mask: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def lengths(x: Tensor, mask: Tensor) -> Tensor:
     return mask.expand_as(x).sum(-1).clamp_min(1)
 
 
-def clipped(ratio: Tensor, advantage: Tensor, low: float, high: float | None = None) -> Tensor:
+def clipped_surrogate(ratio: Tensor, advantage: Tensor, low: float, high: float | None = None) -> Tensor:
     """PPO's surrogate min(r A, clip(r, 1 - low, 1 + high) A), of any shape; `high` is `low` unless it is given.
 
     The bound on r A is A + high max(A, 0) - low min(A, 0).
@@ -33,5 +33,5 @@ def clipped(ratio: Tensor, advantage: Tensor, low: float, high: float | None = N
 
 def k3(logp: Tensor, other: Tensor) -> Tensor:
     """exp(x) - x - 1 >= 0 with x = log other - log pi: its mean over draws of pi is KL(pi, other), in nats."""
-    x = (other - logp).clamp(-BOUND, BOUND)
+    x = (other - logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
     return x.expm1() - x

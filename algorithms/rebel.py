@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.base import TINY, Batch, Loss, Objective, centre, correction, require, token_sum
+from algorithms.base import TINY, Batch, Loss, Objective, bessel_correction, centre, require, token_sum
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class REBEL(Objective):
     paper = "https://arxiv.org/abs/2404.16767"
     sampler = "group"
     invariances = frozenset({"shift"})
-    flat = "first"
-    relative = True
+    zero_variance_gradient = "none_on_policy"
+    shift_invariant_in_logp = True
 
     eta: float = 1.0
 
@@ -29,8 +29,8 @@ class REBEL(Objective):
         require(self.eta > 0, "eta", self.eta, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        weight = batch.counted
+        weight = batch.effective_weight
         residual = token_sum(logp - batch.logp_old, batch.mask) / self.eta - batch.score
         share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
-        variance = (share * correction(weight) * centre(residual, weight).square()).sum(-1)
+        variance = (share * bessel_correction(weight) * centre(residual, weight).square()).sum(-1)
         return 2 * variance.mean(-1), {}

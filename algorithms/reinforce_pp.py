@@ -6,7 +6,7 @@ from torch import Tensor
 
 from algorithms.aggregate import token_mean
 from algorithms.base import Batch, Loss, Objective, centre, require, standardize
-from algorithms.ratios import clipped, log_ratio
+from algorithms.ratios import clipped_surrogate, log_ratio
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class ReinforcePP(Objective):
         return "group" if self.group_baseline else "single"
 
     @property
-    def flat(self) -> str:
-        return "always" if self.group_baseline else "never"
+    def zero_variance_gradient(self) -> str:
+        return "none" if self.group_baseline else "nonzero"
 
     def advantage(self, batch: Batch) -> Tensor:
         """A (*L,B,K)."""
-        weight, score = batch.counted, batch.score.expand_as(batch.weight)
+        weight, score = batch.effective_weight, batch.score.expand_as(batch.weight)
         if not self.group_baseline:
             return standardize(score.flatten(-2), weight.flatten(-2), eps=1e-8).view_as(score)
         centred = centre(score, weight)
@@ -51,5 +51,5 @@ class ReinforcePP(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         advantage = self.advantage(batch).unsqueeze(-1)
-        loss = -clipped(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
-        return token_mean(loss, batch.mask, batch.counted), {}
+        loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
+        return token_mean(loss, batch.mask, batch.effective_weight), {}

@@ -20,7 +20,7 @@ class ReMax(Objective):
     paper = "https://arxiv.org/abs/2310.10505"
     sampler = "single"
     baseline = "greedy"
-    flat = "always"
+    zero_variance_gradient = "none"
     epochs = 1
 
     def loss(self, logp, batch: Batch) -> Loss:

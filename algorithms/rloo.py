@@ -21,10 +21,10 @@ class RLOO(Objective):
     paper = "https://arxiv.org/abs/2402.14740"
     sampler = "group"
     invariances = frozenset({"shift"})
-    flat = "always"
-    relative = True
+    zero_variance_gradient = "none"
+    shift_invariant_in_logp = True
     epochs = 1
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = leave_one_out(batch.score, batch.counted).unsqueeze(-1)
-        return seq_mean_token_sum(-advantage * logp, batch.mask, batch.counted), {}
+        advantage = leave_one_out(batch.score, batch.effective_weight).unsqueeze(-1)
+        return seq_mean_token_sum(-advantage * logp, batch.mask, batch.effective_weight), {}

@@ -25,7 +25,7 @@ class SAPO(Objective):
     paper = "https://arxiv.org/abs/2511.20347"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     gate: str = "sigmoid"
     tau_pos: float = 1.0
@@ -38,7 +38,7 @@ class SAPO(Objective):
         require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
         tau = temperature(advantage, self.tau_pos, self.tau_neg)
         gated = GATES[self.gate](log_ratio(logp, batch).exp(), tau)
-        return seq_mean_token_mean(-gated * advantage, batch.mask, batch.counted), {}
+        return seq_mean_token_mean(-gated * advantage, batch.mask, batch.effective_weight), {}

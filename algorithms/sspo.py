@@ -26,7 +26,7 @@ class SSPO(Objective):
     paper = "https://arxiv.org/abs/2602.19327"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     gate: str = "arctan"
     tau_pos: float = 1.0
@@ -39,7 +39,7 @@ class SSPO(Objective):
         require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
         tau = temperature(advantage, self.tau_pos, self.tau_neg).unsqueeze(-1)
         log_gated = LOG_GATES[self.gate](log_ratio(logp, batch), tau)
-        return seq_mean(-advantage * token_average(log_gated, batch.mask).exp(), batch.counted), {}
+        return seq_mean(-advantage * token_average(log_gated, batch.mask).exp(), batch.effective_weight), {}

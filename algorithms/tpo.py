@@ -7,7 +7,7 @@ from torch import Tensor
 from algorithms.base import Batch, Loss, Objective, log_softmax, require, softmax, standardize, token_sum
 from algorithms.ratios import token_average
 
-ABSENT = -1e9  # nats: the log-prob of a candidate that has left its group
+EXCLUDED_LOGP = -1e9  # nats: the log-prob of a candidate that has left its group
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TPO(Objective):
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "set"
     invariances = frozenset({"shift", "scale"})
-    relative = True
+    shift_invariant_in_logp = True
 
     eta: float = 1.0
     anchor: bool = True
@@ -42,17 +42,17 @@ class TPO(Objective):
         require(self.std_floor >= 0, "std_floor", self.std_floor, ">= 0")
 
     @property
-    def flat(self) -> str:
-        return "first" if self.anchor else "never"
+    def zero_variance_gradient(self) -> str:
+        return "none_on_policy" if self.anchor else "nonzero"
 
     def candidate_logp(self, logp: Tensor, batch: Batch) -> Tensor:
         """l (*L,B,K)."""
         found = (token_average if self.length_normalize else token_sum)(logp, batch.mask)
-        return found if batch.present is None else found.masked_fill(batch.present == 0, ABSENT)
+        return found if batch.candidate_mask is None else found.masked_fill(batch.candidate_mask == 0, EXCLUDED_LOGP)
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """u and q (*L,B,K)."""
-        u = standardize(batch.score, batch.present, floor=self.std_floor)
+        u = standardize(batch.score, batch.candidate_mask, floor=self.std_floor)
         l_old = self.candidate_logp(batch.logp_old * float(self.anchor), batch)
         return u, softmax(l_old + u / self.eta)
 

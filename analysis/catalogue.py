@@ -16,7 +16,7 @@ def module(figure: str) -> ModuleType:
     return importlib.import_module(f"analysis.figures.{figure}")
 
 
-def is_papers(figure: str) -> bool:
+def is_paper_figure(figure: str) -> bool:
     """Whether it is one of the paper's, which are numbered."""
     return figure[3:5].isdigit()
 
@@ -34,10 +34,10 @@ def rows(figure: str, store: Store, scale: str) -> list[Row]:
     return [row for sweep in sweeps(figure) for row in sweep_rows(sweep, store, scale)]
 
 
-def command_of(sweep: str, scale: str) -> str:
+def sweep_command(sweep: str, scale: str) -> str:
     return " ".join(["python run.py", *choice(sweep, scale)])
 
 
-def command(figure: str, scale: str) -> str:
+def figure_command(figure: str, scale: str) -> str:
     """What runs all sweeps of a figure."""
-    return " && ".join(command_of(sweep, scale) for sweep in sweeps(figure))
+    return " && ".join(sweep_command(sweep, scale) for sweep in sweeps(figure))

@@ -12,7 +12,7 @@ from analysis import tables
 from analysis.labels import ALGOS, MATCHINGS, matchings
 from analysis.load import Row
 from analysis.measures import Arrival, Measure
-from analysis.paper import TABLES, PaperTable, stated
+from analysis.paper import TABLES, PaperTable, paper_values
 
 HEADS = {"algo": "method", "match": "matched by"}
 SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "epochs": "epochs "}
@@ -26,7 +26,7 @@ def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataF
     `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell. `shorter`:
     runs of fewer steps, of which only an arrival counts, and only where nothing else was run.
     """
-    table, (paper, seeds, source) = TABLES[name], stated(name)
+    table, (paper, seeds, source) = TABLES[name], paper_values(name)
     cells = {
         cell: _ours(measure, row, seeds.get(cell, row.seeds))
         for row in rows

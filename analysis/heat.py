@@ -13,7 +13,9 @@ SOLVED = 0.1  # a task is solved where the mean error is below
 Level = tuple[Any, str]  # what orders the lines of a panel, and what they are called
 
 
-def learning_rates(rows: list[Row], level: Callable[[dict], Level], title: str) -> tuple[style.Figure, pd.DataFrame]:
+def learning_rate_maps(
+    rows: list[Row], level: Callable[[dict], Level], title: str
+) -> tuple[style.Figure, pd.DataFrame]:
     """Error by learning rate and `level`; beside each line at how many of the learning rates the task is solved."""
     drawn = pd.DataFrame([_cell(row, level(row.config)) for row in rows])
     levels = drawn.sort_values("order").level.unique()

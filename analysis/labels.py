@@ -13,7 +13,7 @@ ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
 MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
 
 
-def changed(config: dict[str, Any]) -> dict[str, Any]:
+def changed_settings(config: dict[str, Any]) -> dict[str, Any]:
     """{override: value} of the settings in which a run differs from its algorithm's own yaml."""
     algo = config["algo"]
     default = _file(algo["name"]) or algo
@@ -40,7 +40,7 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
 
     `also`: settings to name whether or not they were changed.
     """
-    shown = {key: value for key, value in changed(config).items() if key not in hide}
+    shown = {key: value for key, value in changed_settings(config).items() if key not in hide}
     texts = [
         f"{key.removeprefix('algo.')}={value}" if key.startswith("algo.") else value for key, value in shown.items()
     ]
@@ -48,7 +48,7 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
 
 
-def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = None) -> list:
+def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | None = None) -> list:
     """The rows as a figure labels them: those that share label and panel also name the settings in which they differ.
 
     `panels`: for each row, the panels that show it; None: one shows all.
@@ -59,12 +59,12 @@ def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = Non
     def rivals(i: int) -> list[dict[str, Any]]:
         return [rows[j].config for j in range(len(rows)) if names[j] == names[i] and places[i] & places[j]]
 
-    found = [label(row.config, hide, differing(rivals(i))) for i, row in enumerate(rows)]
+    found = [label(row.config, hide, differing_settings(rivals(i))) for i, row in enumerate(rows)]
     # a row that keeps its label keeps what it has read
     return [row if row.label == name else replace(row, label=name) for row, name in zip(rows, found, strict=True)]
 
 
-def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
+def differing_settings(configs: list[dict[str, Any]]) -> tuple[str, ...]:
     """The settings, as overrides name them, in which configs differ; of two algorithms, their names alone."""
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for setting in settings for key in setting)
@@ -72,7 +72,7 @@ def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
     if "algo.name" not in found:
         return found
     names = dict.fromkeys(config["algo"]["name"] for config in configs)
-    alike = [differing([config for config in configs if config["algo"]["name"] == name]) for name in names]
+    alike = [differing_settings([config for config in configs if config["algo"]["name"] == name]) for name in names]
     return "algo.name", *dict.fromkeys(key for keys in alike for key in keys)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import curves, stats, style
-from analysis.labels import told_apart
+from analysis.labels import with_unique_labels
 from analysis.load import Row
 from analysis.tables import GOAL
 
@@ -40,7 +40,7 @@ class Setting:
     shows: Callable[[Config], bool] = lambda config: True
     log: bool = False  # an error axis that is logarithmic down to ROUNDING, not linear below 1 %
 
-    def of(self, config: Config) -> float:
+    def value_in(self, config: Config) -> float:
         section, key = self.key.split(".")
         return config[section][key]
 
@@ -49,15 +49,17 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
     """A row of panels, each with its own axes, of the metrics that training recorded; none for what was not run."""
     panels = tuple(panel for panel in panels if any(panel.shows(row.config) and row.has(panel.metric) for row in rows))
     figure, axes = style.panels(len(panels), style.COLUMN if len(panels) == 1 else style.PANEL * 1.3)
-    rows = told_apart(rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows])
-    looks, drawn = curves.looks(rows), []
+    rows = with_unique_labels(
+        rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows]
+    )
+    looks, drawn = curves.line_styles(rows), []
     for axis, panel in zip(axes, panels, strict=True):
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
         for row in rows:
             if not panel.shows(row.config) or not row.has(panel.metric):
                 continue
-            data = curves.curve(row, panel.metric)
-            curves.plot(axis, data, looks[row.label])
+            data = curves.curve_data(row, panel.metric)
+            curves.draw_band(axis, data, looks[row.label])
             drawn.append(data.assign(panel=panel.title))
         if panel.bottom is not None:
             axis.set_yscale("log")
@@ -71,15 +73,15 @@ def final_errors(
     rows: list[Row], settings: tuple[Setting, ...], title: str, hide: tuple[str, ...] = ()
 ) -> tuple[style.Figure, pd.DataFrame]:
     """Final error in % with 95 % bars, a panel for each setting and a line for each label."""
-    rows = told_apart(
-        rows, hide, [[(s.title, s.of(row.config)) for s in settings if s.shows(row.config)] for row in rows]
+    rows = with_unique_labels(
+        rows, hide, [[(s.title, s.value_in(row.config)) for s in settings if s.shows(row.config)] for row in rows]
     )
     found = {setting: [row for row in rows if setting.shows(row.config)] for setting in settings}
     found = {setting: chosen for setting, chosen in found.items() if chosen}
     figure, axes = style.panels(len(found))
-    looks, drawn = curves.looks(rows), []
+    looks, drawn = curves.line_styles(rows), []
     for axis, (setting, chosen) in zip(axes, found.items(), strict=True):
-        data = pd.DataFrame([_final(row, setting.of(row.config)) for row in chosen])
+        data = pd.DataFrame([_final(row, setting.value_in(row.config)) for row in chosen])
         _final_panel(axis, data, setting, looks)
         drawn.append(data.assign(panel=setting.title))
     legend(figure, axes, list(looks))
@@ -89,7 +91,7 @@ def final_errors(
 
 def _final_panel(axis, data: pd.DataFrame, setting: Setting, looks: dict[str, dict[str, Any]]) -> None:
     for name, line in data.sort_values("setting").groupby("label", sort=False):
-        curves.points(axis, line.setting, line, looks[name])
+        curves.draw_points(axis, line.setting, line, looks[name])
     ticks = sorted(data.setting.unique())
     # zero has no place on a logarithmic axis, so the stretch up to the next value is linear
     scale = {"value": "symlog", "linthresh": ticks[1], "linscale": 0.3} if 0 in ticks[:-1] else {"value": "log"}
@@ -116,19 +118,19 @@ def error_panels(
 ) -> tuple[style.Figure, pd.DataFrame]:
     """Draw each row's error into the panels that `places` names for its config.
 
-    `hide`: settings that the panel or the caption says, so that labels need not (see analysis.labels.changed).
+    `hide`: settings that the panel or the caption says, so that labels need not (see analysis.labels.changed_settings).
     """
     where = [places(row.config) for row in rows]
-    rows = told_apart(rows, hide, where)
+    rows = with_unique_labels(rows, hide, where)
     across = list(dict.fromkeys(place[0] for found in where for place in found))
     down = sorted({place[1] for found in where for place in found}, key=_natural)
     figure, axes = style.small_multiples(len(across), len(down))
-    looks = curves.looks(rows)
+    looks = curves.line_styles(rows)
     drawn = []
     for row, found in zip(rows, where, strict=True):
-        data = curves.curve(row, "error")
+        data = curves.curve_data(row, "error")
         for line, column in found:
-            curves.plot(axes[across.index(line), down.index(column)], data, looks[row.label])
+            curves.draw_band(axes[across.index(line), down.index(column)], data, looks[row.label])
             drawn.append(data.assign(row=line, column=column))
     _dress(axes, across, down)
     legend(figure, axes.flat, list(looks))

@@ -83,7 +83,7 @@ TABLES = {
 }
 
 
-def stated(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
+def paper_values(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
     """The paper's value (null: its "-") and number of seeds of each cell of a table, and where they are from."""
     about = yaml.safe_load(PAPER.read_text())[name]
     values, seeds = dict(_nested(TABLES[name], about["values"])), about["seeds"]

@@ -22,12 +22,12 @@ def learning_rate(row: Row) -> float:
     return row.config["optim"]["lr"]
 
 
-def defaults(rows: list[Row]) -> list[Row]:
+def default_rate_rows(rows: list[Row]) -> list[Row]:
     """Those at the learning rate of conf/optim."""
     return [row for row in rows if learning_rate(row) == _default_rate(row.config["optim"]["name"])]
 
 
-def tuned(rows: list[Row]) -> list[Row]:
+def tuned_rate_rows(rows: list[Row]) -> list[Row]:
     """The learning rate of the lowest mean late error, for each method, number of epochs and task."""
     alike: dict[str, list[Row]] = {}
     for row in rows:
@@ -35,7 +35,7 @@ def tuned(rows: list[Row]) -> list[Row]:
     return [min(found, key=lambda row: stats.late(row.metric("error")[1]).mean()) for found in alike.values()]
 
 
-def board(rows: list[Row], count: int) -> list[Row]:
+def leaderboard_rows(rows: list[Row], count: int) -> list[Row]:
     """The rows of that many epochs as a leaderboard compares them: rate and epochs are no part of task or name."""
     kept = [row for row in rows if epochs(row) == count]
     configs = [_any_rate(row.config) | {"train": row.config["train"] | {"epochs": None}} for row in kept]

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis import tables
-from analysis.curves import error_figure
-from analysis.labels import label, told_apart
+from analysis.curves import save_error_figure
+from analysis.labels import label, with_unique_labels
 from analysis.load import Row
 
 
@@ -28,11 +28,11 @@ def conclude(outcomes: list, console: Console) -> int:
 
 
 def _show(rows: list[Row], env: str, console: Console) -> None:
-    rows = told_apart(rows)
+    rows = with_unique_labels(rows)
     console.print(tables.render(tables.summary(rows), env))
     for row in rows:
-        curve = error_figure([row], row.run.curve.with_suffix(""))
+        curve = save_error_figure([row], row.run.curve.with_suffix(""))
         console.print(f"{row.label}: data {row.run.path}{os.sep}, curve {curve}", soft_wrap=True, highlight=False)
     if len(rows) > 1:
-        together = error_figure(rows, rows[0].run.path.parents[1] / "curves")
+        together = save_error_figure(rows, rows[0].run.path.parents[1] / "curves")
         console.print(f"all: {Path(together)}", soft_wrap=True, highlight=False)

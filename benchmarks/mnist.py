@@ -44,7 +44,7 @@ def trained(objective: Objective, seeds: int, steps: int) -> Trainer:
 def seconds_per_step(objective: Objective, seeds: int, steps: int) -> float:
     trainer = trained(objective, seeds, steps + 3)
     for _ in range(3):
-        trainer._train_step()
+        trainer.train_step()
     start = time.perf_counter()
     trainer.run()
     return (time.perf_counter() - start) / steps

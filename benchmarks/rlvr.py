@@ -24,7 +24,7 @@ from benchmarks.sequences import DEVICE, Clock, synchronize
 from envs.rlvr.arithmetic import Arithmetic
 from envs.rlvr.verify import Grade
 from models.hf import TinyQwen3Config
-from training.clipped import AdamWClippedConfig
+from training.clipped_adamw import AdamWClippedConfig
 from training.loop import TrainConfig, Trainer
 from training.noise import Noise
 
@@ -108,10 +108,10 @@ def ours(case: Case, steps: int) -> dict[str, float]:
     # so many steps that none of the timed ones is the last, which would evaluate
     cfg = TrainConfig(steps=10**9, epochs=1, micro_batch=case.micro_batch)
     trainer = Trainer(case.env, policy, GRPO(), optimizer, noise, cfg)
-    trainer._train_step()  # warms up
+    trainer.train_step()  # warms up
     rollout, start = Clock(trainer, "rollout"), time.perf_counter()
     for _ in range(steps):
-        trainer._train_step()
+        trainer.train_step()
     synchronize()
     seconds, drawn = time.perf_counter() - start, trainer.history.arrays()["length"][1:].mean()
     tokens = drawn * case.env.batch * case.env.candidates

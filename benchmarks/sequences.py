@@ -50,7 +50,7 @@ class Case:
 
     @property
     def together(self) -> int:
-        return self.seeds or max(1, CACHED_TOKENS // self.env.spec.tokens[self.layout])
+        return self.seeds or max(1, CACHED_TOKENS // self.env.spec.tokens_per_rollout[self.layout])
 
     def flops(self) -> float:
         """Useful FLOPs of the matrix products of one seed-episode: a forward rollout, then forward and backward."""
@@ -120,7 +120,7 @@ def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[st
     policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = MuonConfig().build(policy)
     trainer = Trainer(case.env, policy, case.objective, optimizer, noise, TrainConfig(steps=episodes + 1), case.sampler)
-    trainer._train_step()  # warms up
+    trainer.train_step()  # warms up
     clocks = {
         "rollout": Clock(trainer, "sampler"),
         "loss": Clock(trainer, "_epoch"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
-from envs.base import DRAWN, Env, Spec
+from envs.base import ACTION_SAMPLERS, Env, Spec
 
 
 @functools.cache
@@ -49,9 +49,9 @@ class SparseBandit(Env):
         return Spec(
             contexts=1,
             actions=self.arms,
-            samplers=DRAWN,
-            groups={"group": "batch", "set": "arms"},
-            chance=1 - self.correct / self.arms,
+            samplers=ACTION_SAMPLERS,
+            group_size_settings={"group": "batch", "set": "arms"},
+            chance_error=1 - self.correct / self.arms,
             epochs=1,
         )
 
@@ -100,9 +100,10 @@ class ContextualBandit(Env):
         return Spec(
             contexts=self.num_contexts,
             actions=self.arms,
-            samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact") | {"greedy": "exact_beside_greedy"},
-            groups={"group": "arms", "set": "arms"},
-            chance=1 - 1 / self.arms,
+            samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact_expectation")
+            | {"greedy": "exact_expectation_with_greedy_baseline"},
+            group_size_settings={"group": "arms", "set": "arms"},
+            chance_error=1 - 1 / self.arms,
             epochs=1,
             eval_at="update",
         )

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 # the layouts of a task whose actions can be drawn and listed
-DRAWN = {
-    "single": "draws",
-    "greedy": "draws_beside_greedy",
-    "group": "draws",
-    "set": "all_actions",
-    "oracle": "exact",
+ACTION_SAMPLERS = {
+    "single": "sampled_actions",
+    "greedy": "sampled_actions_with_greedy_baseline",
+    "group": "sampled_actions",
+    "set": "enumerated_actions",
+    "oracle": "exact_expectation",
 }
 
 
@@ -23,13 +23,13 @@ class Spec:
 
     contexts   distinct contexts of a tabular task
     actions    actions per token
-    samplers   {what an objective compares (Objective.rollouts): the layout of `training.sampling` that serves it}
+    samplers   {Objective.required_sampler: the layout of `training.sampling` that serves it}
     groups     {Objective.sampler: setting of how many candidates it compares}, which must be at least 2
     inputs     features (N,F) of each context, for policies that read them
     horizon    tokens per candidate
     tokens     {layout: tokens that a seed passes through its policy in one rollout}, where that is what costs
     token_samplers  the layouts of sampler=token_group, which compares next tokens instead of whole candidates
-    chance     error of the uniform policy
+    chance_error  error of the uniform policy
     epochs     gradient steps per rollout, or None for the objective's own
     tokenizer  makes the tokenizer of a task in words, for language models that come with none
     eval_at    "rollout": metrics of the policy that drew the batch; "update": of the policy after it
@@ -38,22 +38,22 @@ class Spec:
     contexts: int
     actions: int
     samplers: dict[str, str]
-    groups: dict[str, str]
-    chance: float
+    group_size_settings: dict[str, str]
+    chance_error: float
     inputs: Tensor | None = None
     horizon: int = 1
     token_samplers: dict[str, str] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
+    tokens_per_rollout: dict[str, int] = field(default_factory=dict)
     epochs: int | None = None
     tokenizer: Callable[[], Any] | None = None
     eval_at: str = "rollout"
 
     @property
-    def reads(self) -> str:
+    def context_type(self) -> str:
         """What the contexts are made of, which a policy has to read: words, features, tokens or numbers."""
         if self.tokenizer is not None:
-            return "words"
-        return "features" if self.inputs is not None else "tokens" if self.tokens else "numbers"
+            return "text"
+        return "features" if self.inputs is not None else "tokens" if self.tokens_per_rollout else "indices"
 
 
 class Env:
@@ -74,7 +74,7 @@ class Env:
         """Rewards (S,B,K,T) of candidates (S,B,K)."""
         raise NotImplementedError
 
-    def baseline_of(self, logp: Tensor) -> Tensor:
+    def context_baseline(self, logp: Tensor) -> Tensor:
         """Baseline of contexts whose actions have log-probs (S,C,A): (S,C,1), or () for one number."""
         return torch.tensor(self.baseline, device=logp.device)
 
@@ -86,7 +86,7 @@ class Env:
         """Metrics {name: (S,)} of the policy beyond those of its rollouts; one of both is "error"; lower is better."""
         return {}
 
-    def labelled(self) -> tuple[Tensor, Tensor] | None:
+    def labelled_contexts(self) -> tuple[Tensor, Tensor] | None:
         """Features (N,F) and right actions (N,) of held-out contexts, where a task has them."""
         return None
 

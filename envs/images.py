@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
-from envs.base import DRAWN, Env, Spec
+from envs.base import ACTION_SAMPLERS, Env, Spec
 from envs.datasets import Images, load
 
 CLASSES = 10
@@ -43,9 +43,9 @@ class ImageBandit(Env):
             contexts=len(self.images.train),
             inputs=self.images.train,
             actions=CLASSES,
-            samplers=DRAWN,
-            groups={"group": "batch"},
-            chance=1 - 1 / CLASSES,
+            samplers=ACTION_SAMPLERS,
+            group_size_settings={"group": "batch"},
+            chance_error=1 - 1 / CLASSES,
             epochs=1,
             eval_at="update",
         )
@@ -54,7 +54,7 @@ class ImageBandit(Env):
         count = len(self.images.train)
         return (noise.uniform("context", self.batch) * count).long().clamp_max(count - 1)
 
-    def baseline_of(self, logp) -> Tensor:
+    def context_baseline(self, logp) -> Tensor:
         return logp.exp().square().sum(-1, keepdim=True)
 
     def true_reward(self, contexts, device) -> Tensor:
@@ -63,7 +63,7 @@ class ImageBandit(Env):
     def score(self, contexts, candidates, noise) -> Tensor:
         return (candidates == self._labels(contexts).unsqueeze(-1)).float().unsqueeze(-1)
 
-    def labelled(self) -> tuple[Tensor, Tensor]:
+    def labelled_contexts(self) -> tuple[Tensor, Tensor]:
         return self.images.test, self.images.test_labels
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models.base import Policy
 from models.head import token_logp
-from rollouts.base import Completions, Engine
-from rollouts.hf import positions
+from rollouts.base import Engine, EngineOutput
+from rollouts.hf import position_ids
 
 
 class LanguagePolicy(Policy):
@@ -25,23 +25,23 @@ class LanguagePolicy(Policy):
         super().__init__()
         self.model, self.tokenizer, self.engine = model.eval(), tokenizer, engine
         self.max_mismatch = max_mismatch
-        self.checkpointing, self.adapted = checkpointing, hasattr(model, "disable_adapter")
+        self.checkpointing, self.has_adapters = checkpointing, hasattr(model, "disable_adapter")
         self._pushed: list[int] | None = None
-        self.vocab = self.causal.get_output_embeddings().weight.shape[0]
+        self.vocab = self.causal_lm.get_output_embeddings().weight.shape[0]
         if checkpointing:
-            self.causal.gradient_checkpointing_enable({"use_reentrant": False})
+            self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
 
     @property
-    def causal(self) -> Any:
+    def causal_lm(self) -> Any:
         """The model below its adapters."""
-        return self.model.get_base_model() if self.adapted else self.model
+        return self.model.get_base_model() if self.has_adapters else self.model
 
     @property
     def window(self) -> int | None:
         """The most tokens of a prompt with its completion."""
-        return getattr(self.causal.config.get_text_config(), "max_position_embeddings", None)
+        return getattr(self.causal_lm.config.get_text_config(), "max_position_embeddings", None)
 
-    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
+    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
         """What the engine draws from the present weights (rollouts.base.Engine.generate)."""
         version = [p._version for p in self._trained().values()]
         if version != self._pushed:
@@ -63,7 +63,7 @@ class LanguagePolicy(Policy):
         return logp.index_select(0, inverse).view(candidates.shape)
 
     def _head(self) -> torch.nn.Module:
-        return self.causal.get_output_embeddings()
+        return self.causal_lm.get_output_embeddings()
 
     def _hidden(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
         """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted."""
@@ -75,7 +75,7 @@ class LanguagePolicy(Policy):
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
         from transformers import DynamicCache
 
-        cache = DynamicCache(config=self.causal.config)
+        cache = DynamicCache(config=self.causal_lm.config)
         last = self._states(prompts.clamp_min(0), prompts >= 0, cache)[:, -1:].index_select(0, owner)
         if not given.shape[1]:
             return last
@@ -84,10 +84,10 @@ class LanguagePolicy(Policy):
 
     def _states(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Last hidden states (N,n,D) of tokens (N,n); `mask` covers those in the cache too."""
-        return self.causal.get_decoder()(
+        return self.causal_lm.get_decoder()(
             input_ids=tokens,
             attention_mask=mask.long(),
-            position_ids=positions(mask.long())[:, -tokens.shape[1] :],
+            position_ids=position_ids(mask.long())[:, -tokens.shape[1] :],
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
@@ -95,7 +95,7 @@ class LanguagePolicy(Policy):
     @contextmanager
     def _recomputed(self) -> Iterator[None]:
         """Layers keep no activations; they look for that at whether they are in training, as their dropout does not."""
-        layers = [m for m in self.causal.modules() if getattr(m, "gradient_checkpointing", False)]
+        layers = [m for m in self.causal_lm.modules() if getattr(m, "gradient_checkpointing", False)]
         for layer in layers:
             layer.training = True
         try:
@@ -104,9 +104,9 @@ class LanguagePolicy(Policy):
             for layer in layers:
                 layer.training = False
 
-    def reference(self) -> Policy:
-        if self.adapted:
-            return WithoutAdapters(self)
+    def frozen_copy(self) -> Policy:
+        if self.has_adapters:
+            return ReferenceWithoutAdapters(self)
         frozen = copy.copy(self)  # without a copy of the engine, which may be large
         frozen._modules = {"model": copy.deepcopy(self.model).requires_grad_(False)}
         return frozen
@@ -132,7 +132,7 @@ class LanguagePolicy(Policy):
         self.tokenizer.save_pretrained(folder)
 
 
-class WithoutAdapters:
+class ReferenceWithoutAdapters:
     """The frozen model below the adapters of a policy: a reference that costs no memory."""
 
     def __init__(self, policy: LanguagePolicy):
@@ -143,7 +143,7 @@ class WithoutAdapters:
             return self.policy.logp(contexts, candidates)
 
 
-def stops(model: Any, tokenizer: Any) -> list[int]:
+def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end a completion: those of the model's generation settings, and the tokenizer's."""
     found = getattr(model.generation_config, "eos_token_id", None)
     found = found if isinstance(found, list) else [found]

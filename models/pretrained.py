@@ -31,7 +31,7 @@ def _check_head(model: Any, path: str) -> None:
         raise ValueError(f"model.path={path}: its logits are scaled or capped after the output layer; not supported")
 
 
-def adapted(model: Any, rank: int, alpha: int) -> Any:
+def with_lora(model: Any, rank: int, alpha: int) -> Any:
     """The model with low-rank adapters on all linear layers, which alone learn."""
     from peft import LoraConfig, get_peft_model
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Completions:
+class EngineOutput:
     """N completions of at most T tokens, padded on the right; an end-of-sequence token counts as one of them.
 
     tokens (N,T)  long · lengths (N,)  long · truncated (N,)  bool: cut at T without an end-of-sequence token
@@ -23,7 +23,7 @@ class Completions:
 class Engine:
     """Draws completions from the weights that were last pushed."""
 
-    def generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
+    def generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
         """`k` completions of at most `length` tokens for each prompt, those of a prompt in successive rows.
 
         uniforms (len(prompts) * k, length) in [0, 1) decide what is drawn, at temperature 1 from the whole

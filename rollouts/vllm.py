@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rollouts.base import Completions, Engine
+from rollouts.base import Engine, EngineOutput
 
 INSTALL = (
     'engine=vllm: needs vLLM, which is not installed. With a CUDA GPU: pip install -e ".[vllm]"; without one the extra '
@@ -26,7 +26,7 @@ ENVIRONMENT = {
 CPU_CACHE = 2**28  # bytes of keys and values on a machine without a GPU
 
 
-def check() -> None:
+def require_vllm() -> None:
     """Raise ValueError where vLLM is missing, or would have to share its work."""
     if importlib.util.find_spec("vllm") is None:
         raise ValueError(INSTALL)
@@ -55,11 +55,11 @@ class VLLMEngine(Engine):
         if self.llm is None:
             self.llm = self._start(model)
         self._wake()
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights(model)})
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checkpoint_weights(model)})
         # keys and values of prompts seen before belong to the weights before
         self.llm.reset_prefix_cache()
 
-    def generate(self, prompts, k, uniforms, length) -> Completions:
+    def generate(self, prompts, k, uniforms, length) -> EngineOutput:
         longest, window = max(map(len, prompts)) + length, self.llm.model_config.max_model_len
         if longest > window:
             # vLLM itself would cut the completion short
@@ -108,7 +108,7 @@ class VLLMEngine(Engine):
             own = [{"temperature": 1.0, "seed": int(u * 2**24)} for u in uniforms[:, 0].tolist()]
         return [_vllm().SamplingParams(**common, **settings) for settings in own]
 
-    def _completions(self, found: list[Any], length: int) -> Completions:
+    def _completions(self, found: list[Any], length: int) -> EngineOutput:
         lengths = torch.tensor([len(one.token_ids) for one in found])
         tokens, logp = torch.zeros(len(found), length, dtype=torch.long), torch.zeros(len(found), length)
         for i, one in enumerate(found):
@@ -116,7 +116,7 @@ class VLLMEngine(Engine):
             given = [at[token].logprob for token, at in zip(one.token_ids, one.logprobs, strict=True)]
             logp[i, : lengths[i]] = torch.tensor(given)
         truncated = torch.tensor([one.finish_reason == "length" for one in found])
-        return Completions(*(x.to(self.device) for x in (tokens, lengths, truncated, logp)))
+        return EngineOutput(*(x.to(self.device) for x in (tokens, lengths, truncated, logp)))
 
     def _sleep(self) -> None:
         """Leave the GPU's memory to the update."""
@@ -132,7 +132,7 @@ class VLLMEngine(Engine):
 
 
 @torch.no_grad()
-def weights(model) -> Iterator[tuple[str, Tensor]]:
+def checkpoint_weights(model) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors as in a checkpoint of the model: a tied head too, and adapters added to what they adapt."""
     causal = _base(model)
     for name, tensor in causal.state_dict().items():

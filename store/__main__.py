@@ -7,7 +7,7 @@ from pathlib import Path
 
 from store.archive import Archive
 from store.runs import RunStore
-from store.transfer import Report, export, finished, load
+from store.transfer import Report, export, finished_runs, load
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(store: RunStore, out: Path, envs: list[str] | None, parser: argparse.ArgumentParser) -> int:
-    runs = finished(store)
+    runs = finished_runs(store)
     if not runs:
         print(f"no finished runs in {store.root}; run: python run.py algo=tpo env=sparse_bandit")
         return 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Mirror = Callable[[Any], None]  # takes the training history after every step
+Logger = Callable[[Any], None]  # takes the training history after every step
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class NoTracker:
     name = "none"
 
     @contextmanager
-    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Mirror]:
+    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Logger]:
         yield lambda history: None
 
 
@@ -30,7 +30,7 @@ class Wandb:
     entity: str | None = None
 
     @contextmanager
-    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Mirror]:
+    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Logger]:
         import wandb
 
         name = f"{config['env']['name']}/{config['algo']['name']}"
@@ -39,7 +39,7 @@ class Wandb:
 
             def mirror(history) -> None:
                 nonlocal shown
-                for step, metrics in history.after(shown):
+                for step, metrics in history.records_after(shown):
                     run.log({name: value.nanmean().item() for name, value in metrics.items()}, step=step)
                     shown = step
 

@@ -95,15 +95,17 @@ def test_flat_contexts_are_as_declared(objective):
         value[0] = 0.3
     batch = change(batch, **fields)
     first, later = (gradient(objective, x, batch)[0].abs().max() < 1e-12 for x in (batch.logp_old, logp))
-    found = "always" if first and later else "first" if first else "never"
-    assert objective.flat == found, f'declare flat = "{found}" in {type(objective).__name__}'
+    found = "none" if first and later else "none_on_policy" if first else "nonzero"
+    assert objective.zero_variance_gradient == found, (
+        f'declare zero_variance_gradient = "{found}" in {type(objective).__name__}'
+    )
 
 
 def test_relative_is_as_declared(objective):
     logp, batch = random_batch(4, 5, 1)
     batch = change(batch, weight=torch.linspace(0.5, 2, 20, dtype=logp.dtype).view(4, 5))
     of_group = gradient(objective, logp, batch).sum((-1, -2))
-    assert (of_group.abs().max() < 1e-12) == objective.relative
+    assert (of_group.abs().max() < 1e-12) == objective.shift_invariant_in_logp
 
 
 def test_masked_positions_change_nothing(objective):

@@ -11,7 +11,7 @@ from algorithms.tpo import TPO
 from tests.helpers import experiment
 from training import diagnostics
 from training.experiment import build
-from training.sampling import answers_rollout
+from training.sampling import answer_rollout
 
 RIGHT, WRONG = [1.0, 1.0], [0.0, 0.0]
 
@@ -21,7 +21,7 @@ def rollout(reward):
     reward = torch.tensor([reward])
     answers = torch.zeros(reward.shape, dtype=torch.long)
     logp_old = torch.full(reward.shape, math.log(0.5))
-    return answers_rollout(answers[:, :, 0], answers, logp_old, reward)
+    return answer_rollout(answers[:, :, 0], answers, logp_old, reward)
 
 
 def observed(objective, reward):

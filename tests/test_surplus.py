@@ -16,7 +16,7 @@ from envs.images import ImageBandit
 from tests.helpers import experiment
 from training import surplus
 from training.experiment import build
-from training.sampling import all_actions, draws
+from training.sampling import enumerated_actions, sampled_actions
 
 N, A = 7, 10
 LOGITS = 2 * torch.randn(N, A, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -24,7 +24,12 @@ LABELS = torch.arange(N)
 PI = LOGITS.softmax(-1)
 PI_Y = PI[torch.arange(N), LABELS]
 AGREE = PI.square().sum(-1)  # the chance that two draws agree: the baseline
-LAYOUTS = {PG(): "draws", DG(): "draws", TPO(): "all_actions", GroupPG(): "all_actions"}
+LAYOUTS = {
+    PG(): "sampled_actions",
+    DG(): "sampled_actions",
+    TPO(): "enumerated_actions",
+    GroupPG(): "enumerated_actions",
+}
 
 
 def towards(a: int) -> torch.Tensor:
@@ -69,7 +74,10 @@ def test_expected_gain_is_the_closed_form(objective, closed):
 @pytest.mark.parametrize("objective", LAYOUTS, ids=lambda objective: objective.name)
 def test_expected_gain_is_what_a_small_step_gains(tmp_path, objective):
     """Every action in turn, as the samplers lay it out; then the mean step, taken."""
-    env, layout = ImageBandit(dataset="digits", batch=1), {"draws": draws, "all_actions": all_actions}
+    env, layout = (
+        ImageBandit(dataset="digits", batch=1),
+        {"sampled_actions": sampled_actions, "enumerated_actions": enumerated_actions},
+    )
     contexts = torch.stack([(env.images.train_labels == label).nonzero()[0] for label in LABELS])  # (N,1)
     mean = torch.zeros_like(LOGITS)
     for a in range(A):
@@ -123,7 +131,7 @@ def test_surplus_is_the_gain_beyond_one_vs_rest(objective):
 
 def test_two_actions_leave_reinforce_no_surplus():
     logits = torch.tensor([[0.3, -1.0], [-2.0, 0.5]], dtype=torch.float64)
-    found = surplus.surplus(PG(), "draws", logits, torch.tensor([0, 0]))
+    found = surplus.surplus(PG(), "sampled_actions", logits, torch.tensor([0, 0]))
     assert_close(found, torch.zeros(2).double(), atol=1e-12, rtol=0)
 
 
@@ -137,10 +145,12 @@ def test_misclassified_contexts_fall_into_bins():
     wrong, share = surplus.concentration(rows, torch.zeros(4, dtype=torch.long))
     assert wrong.tolist() == [True] * 4
     assert_close(share, torch.tensor([1 / 9, 0.48 / 0.98, 0.9, 0.6]))
-    found = surplus.by_concentration(TPO(), "all_actions", rows.unsqueeze(0), torch.zeros(4, dtype=torch.long))
-    each = surplus.surplus(TPO(), "all_actions", rows, torch.zeros(4, dtype=torch.long))
+    found = surplus.by_concentration(TPO(), "enumerated_actions", rows.unsqueeze(0), torch.zeros(4, dtype=torch.long))
+    each = surplus.surplus(TPO(), "enumerated_actions", rows, torch.zeros(4, dtype=torch.long))
     assert_close(torch.cat([found[f"surplus_{i}"] for i in (1, 2, 3, 4)]), each[[0, 1, 3, 2]])
-    right = surplus.by_concentration(TPO(), "all_actions", -rows[:1].unsqueeze(0), torch.zeros(1, dtype=torch.long))
+    right = surplus.by_concentration(
+        TPO(), "enumerated_actions", -rows[:1].unsqueeze(0), torch.zeros(1, dtype=torch.long)
+    )
     assert all(value.isnan().all() for value in right.values())
 
 

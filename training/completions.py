@@ -12,8 +12,8 @@ from algorithms.base import Batch
 from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
 from envs.rlvr.verify import Grade, Pending
-from models.base import Policy, take
-from training import ranks
+from models.base import Policy, take_rows
+from training import distributed
 from training.sampling import Rollout
 
 
@@ -35,7 +35,7 @@ class Answers:
 
     def grades(self) -> list[Grade]:
         """One of each completion, in order."""
-        return ranks.together(self.pending.result())
+        return distributed.all_gather(self.pending.result())
 
 
 def answer(env: TextEnv, policy: Policy, problems: list[Problem], k: int, uniforms: Tensor | None) -> Answers:
@@ -51,15 +51,15 @@ def answer(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unifor
             f"env.max_new_tokens={env.max_new_tokens}: with a prompt of {longest} tokens that is more than the model's "
             f"window of {policy.window}; lower it, or use a model with a longer window"
         )
-    mine = ranks.share(len(problems))
+    mine = distributed.local_slice(len(problems))
     numbers = None if uniforms is None else uniforms[mine.start * k : mine.stop * k]
     drawn = policy.complete(prompts[mine], k, numbers, env.max_new_tokens)
     rows = zip(drawn.tokens.tolist(), drawn.lengths.tolist(), strict=True)
     texts = [decode(row[:n], policy.tokenizer, policy.engine.stops) for row, n in rows]
     pending = env.submit([problem for problem in problems[mine] for _ in range(k)], texts)
-    lengths, truncated = ranks.together(drawn.lengths), ranks.together(drawn.truncated)
+    lengths, truncated = distributed.all_gather(drawn.lengths), distributed.all_gather(drawn.truncated)
     room = 0, env.max_new_tokens - drawn.tokens.shape[1]
-    tokens, logp = (ranks.together(F.pad(x, room)) for x in (drawn.tokens, drawn.logp))
+    tokens, logp = (distributed.all_gather(F.pad(x, room)) for x in (drawn.tokens, drawn.logp))
     counts = torch.arange(env.max_new_tokens, device=tokens.device) < lengths.unsqueeze(1)
     shape = (1, len(problems), k, -1)
     return Answers(
@@ -73,7 +73,7 @@ def answer(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unifor
     )
 
 
-def completions_beside_greedy(env: TextEnv, policy: Policy, noise) -> Rollout:
+def completions_with_greedy_baseline(env: TextEnv, policy: Policy, noise) -> Rollout:
     """As `completions`, with the score of each problem's likeliest completion as the baseline."""
     rollout, problems = completions(env, policy, noise), _chosen(env, noise)
     greedy = answer(env, policy, problems, 1, None).grades()
@@ -113,7 +113,7 @@ def asker(prompts: Tensor, tokens: Tensor):
     def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
         if rows is None:
             return policy.logp(*flat).view(tokens.shape)
-        return policy.logp(*(take(x, rows) for x in flat))
+        return policy.logp(*(take_rows(x, rows) for x in flat))
 
     return logp
 
@@ -176,4 +176,4 @@ def _tensor(values: list, like: Tensor) -> Tensor:
     return torch.tensor([float(value) for value in values], dtype=like.dtype, device=like.device)
 
 
-SAMPLERS = {"completions": completions, "completions_beside_greedy": completions_beside_greedy}
+SAMPLERS = {"completions": completions, "completions_with_greedy_baseline": completions_with_greedy_baseline}

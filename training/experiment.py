@@ -13,7 +13,7 @@ from rich.console import Console
 
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
-from training import checkpoint, ranks, warmstart
+from training import checkpoint, distributed, warmstart
 from training.history import History
 from training.loop import Trainer, layout
 from training.noise import Noise
@@ -36,12 +36,12 @@ class Outcome:
 
 def execute(experiment, console: Console) -> Outcome:
     """Train the seeds that the store lacks; a failure is recorded there and returned, not raised."""
-    ranks.start(experiment.device)
+    distributed.initialize(experiment.device)
     label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
-    if ranks.rank() > 0:
+    if distributed.rank() > 0:
         return _follow(experiment, label)
     if experiment.train.phase == "sft":
-        warmstart.warmed(experiment, console)
+        warmstart.with_warm_start(experiment, console)
         return Outcome(f"warm start for {label}", "done")
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
@@ -55,16 +55,16 @@ def execute(experiment, console: Console) -> Outcome:
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
             if not missing:
-                ranks.told(())
-                run.settle()
+                distributed.broadcast(())
+                run.repair_manifest()
                 return outcome
-            if warmstart.target(experiment):
-                experiment = warmstart.warmed(experiment, console)
-            ranks.told(missing)
+            if warmstart.target_accuracy(experiment):
+                experiment = warmstart.with_warm_start(experiment, console)
+            distributed.broadcast(missing)
             seconds = sum(_train(experiment, block, run, label, console) for block in blocks(experiment, missing))
             return Outcome(label, "done", run, experiment.seeds, seconds)
     except RunBusy:
-        ranks.told(())
+        distributed.broadcast(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
@@ -78,7 +78,7 @@ def _recorded(run: Run, experiment) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        explained = explain_memory(error, experiment)
+        explained = explain_out_of_memory(error, experiment)
         run.fail(explained)
         raise explained from explained.__cause__
 
@@ -86,31 +86,31 @@ def _recorded(run: Run, experiment) -> Iterator[None]:
 def _follow(experiment, label: str) -> Outcome:
     """What every process but the first does: train with it, and neither store nor show anything."""
     try:
-        missing = () if experiment.train.phase == "sft" else ranks.told(None)
-        if missing and warmstart.target(experiment):
-            experiment = warmstart.warmed(experiment, Console(quiet=True))
+        missing = () if experiment.train.phase == "sft" else distributed.broadcast(None)
+        if missing and warmstart.target_accuracy(experiment):
+            experiment = warmstart.with_warm_start(experiment, Console(quiet=True))
         for block in blocks(experiment, missing):
             _restored(build(experiment, block)).run()
     except Exception as error:
-        error = explain_memory(error, experiment)
-        return Outcome(label, "failed", message=f"process {ranks.rank()}: {type(error).__name__}: {error}")
+        error = explain_out_of_memory(error, experiment)
+        return Outcome(label, "failed", message=f"process {distributed.rank()}: {type(error).__name__}: {error}")
     return Outcome(label, "followed")
 
 
 def _restored(trainer: Trainer) -> Trainer:
     """The trainer in the state of the first process, where that one goes on from a checkpoint."""
-    if ranks.told(trainer.step):
+    if distributed.broadcast(trainer.step):
         file = io.BytesIO()
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             torch.save(trainer.state_dict(), file)
-        state = ranks.told(file.getvalue())
-        if ranks.rank() > 0:
+        state = distributed.broadcast(file.getvalue())
+        if distributed.rank() > 0:
             state = torch.load(io.BytesIO(state), map_location=trainer.noise.device, weights_only=True)
             trainer.load_state_dict(state)
     return trainer
 
 
-def explain_memory(error: Exception, experiment) -> Exception:
+def explain_out_of_memory(error: Exception, experiment) -> Exception:
     """The error itself, or, where memory ran out, one that names the settings to lower."""
     # torch's allocator for the CPU raises a bare RuntimeError
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
@@ -120,7 +120,7 @@ def explain_memory(error: Exception, experiment) -> Exception:
     sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
     sizes |= {f"model.{key}": getattr(experiment.model, key, 1) for key in ("d_model", "rollout_rows")}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
-    if experiment.env.spec.tokens:
+    if experiment.env.spec.tokens_per_rollout:
         lower += f", or set train.micro_batch (now {experiment.train.micro_batch or 'null'})"
     if not experiment.model.stacked:
         lower += ", model.lora_rank or model.gradient_checkpointing"
@@ -139,7 +139,9 @@ def build(experiment, seeds: tuple[int, ...]) -> Trainer:
 
 def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Seeds in the blocks that train together: activations that leave the cache cost more than small products do."""
-    tokens = experiment.env.spec.tokens.get(layout(experiment.env, experiment.objective, experiment.sampler))
+    tokens = experiment.env.spec.tokens_per_rollout.get(
+        layout(experiment.env, experiment.objective, experiment.sampler)
+    )
     size = experiment.train.seed_block if experiment.model.stacked else 1
     if size is None and tokens and experiment.device.type == "cpu":
         size = max(1, CACHED_TOKENS // tokens)
@@ -174,9 +176,9 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     seconds = time.monotonic() - start
     trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
-    batch |= {"frozen": trainer.frozen(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
+    batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
     run.save(to_frame(trainer.history, seeds), batch)
-    for seed, step in trainer.frozen().items():
+    for seed, step in trainer.frozen_seeds().items():
         console.print(f"{label}: seed {seed} turned non-finite at step {step} and was frozen there", soft_wrap=True)
     return seconds
 
@@ -185,7 +187,7 @@ def to_frame(history: History, seeds: tuple[int, ...]) -> pd.DataFrame:
     """The long form that the store keeps: seed, step, metric, value."""
     parts = []
     for name, values in history.arrays().items():
-        steps = np.repeat(np.asarray(history.at[name], dtype=np.int32), len(seeds))
+        steps = np.repeat(np.asarray(history.recorded_steps[name], dtype=np.int32), len(seeds))
         columns = np.tile(np.asarray(seeds, dtype=np.int64), len(values))
         parts.append(pd.DataFrame({"seed": columns, "step": steps, "metric": name, "value": values.reshape(-1)}))
     return pd.concat(parts, ignore_index=True)

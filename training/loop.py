@@ -11,11 +11,11 @@ from algorithms.aggregate import token_mean
 from algorithms.base import Objective, require
 from algorithms.ratios import k3
 from envs.base import Env
-from models.base import MicroBatches, Policy
-from training import completions, diagnostics, ranks, surplus
+from models.base import MicroBatchedPolicy, Policy
+from training import completions, diagnostics, distributed, surplus
+from training.behavior import BehaviorPolicy
 from training.evaluation import evaluate
 from training.history import History
-from training.lag import Lagging
 from training.noise import Noise
 from training.optim import Optimizer
 from training.sampling import SAMPLERS, Rollout
@@ -79,7 +79,7 @@ class TrainConfig:
 def layout(env: Env, objective: Objective, sampler: str) -> str:
     """The name in `SAMPLERS` of how this environment lays out candidates for this objective."""
     layouts = env.spec.token_samplers if sampler == "token_group" else env.spec.samplers
-    return layouts[objective.rollouts]
+    return layouts[objective.required_sampler]
 
 
 class Trainer:
@@ -100,11 +100,11 @@ class Trainer:
         self.layout = layout(env, objective, sampler)
         samplers = SAMPLERS | completions.SAMPLERS
         self.sampler, self.in_words = samplers[self.layout], self.layout in completions.SAMPLERS
-        self.in_two_passes = cfg.micro_batch is not None or ranks.size() > 1
+        self.in_two_passes = cfg.micro_batch is not None or distributed.world_size() > 1
         self.in_parts = self._split(policy)
-        self.lagging = Lagging(policy, cfg.staleness)
+        self.behavior = BehaviorPolicy(policy, cfg.staleness)
         # a trainer is built from its seeds before a checkpoint is loaded, so this needs no place in one
-        self.reference = policy.reference() if cfg.kl_beta or objective.needs_reference else None
+        self.reference = policy.frozen_copy() if cfg.kl_beta or objective.needs_reference else None
         self.epochs = cfg.epochs or env.spec.epochs or objective.epochs
         self.eval_at = env.spec.eval_at
         self.step = 0
@@ -118,14 +118,14 @@ class Trainer:
         if self.step == 0:
             self.history.append(0, self._held_out())
         while self.step < self.cfg.steps:
-            self._train_step()
+            self.train_step()
             after_step(self)
         return self.history
 
-    def _train_step(self) -> None:
+    def train_step(self) -> None:
         self.step += 1
         logged = self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
-        noise = self.noise.at(self.step)
+        noise = self.noise.at_step(self.step)
         rollout = self.rollout(noise)
         metrics = rollout.metrics | (
             self.env.evaluate(self.policy, noise) if logged and self.eval_at == "rollout" else {}
@@ -153,7 +153,7 @@ class Trainer:
         every, step = self.cfg.eval_every or self.cfg.steps, self.step
         if not self.in_words or (step % every and step < self.cfg.steps):
             return {}
-        noise, cfg = self.noise.at(step), self.cfg
+        noise, cfg = self.noise.at_step(step), self.cfg
         metrics, samples = evaluate(self.env, self.policy, noise, cfg.eval_split, cfg.eval_problems)
         self.samples += [{"seed": self.noise.seeds[0], "step": step} | sample for sample in samples]
         return metrics
@@ -171,17 +171,17 @@ class Trainer:
 
     def rollout(self, noise: Noise) -> Rollout:
         """Candidates of the policy that draws, and what the objective compares them with."""
-        rollout = self.sampler(self.env, self._split(self.lagging.advance()), noise)
-        return rollout if self.reference is None else rollout.beside(self._split(self.reference))
+        rollout = self.sampler(self.env, self._split(self.behavior.next_rollout_policy()), noise)
+        return rollout if self.reference is None else rollout.with_reference(self._split(self.reference))
 
     def _epoch(self, rollout: Rollout, first: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients in place; their norm (S,) and, where asked, metrics {name: (S,)}."""
         observed, size = first and self.cfg.diagnostics, self.cfg.micro_batch
         on_policy = first and not self.cfg.staleness
-        matters = None if rollout.equal is None else rollout.matters(self.objective, on_policy)
-        if self.cfg.kl_beta and matters is not None:
-            matters = torch.ones_like(matters)  # the penalty pulls on what the objective leaves alone
-        logp = self._logp(rollout, matters, on_policy)
+        active_rows = None if rollout.equal is None else rollout.active_rows(self.objective, on_policy)
+        if self.cfg.kl_beta and active_rows is not None:
+            active_rows = torch.ones_like(active_rows)  # the penalty pulls on what the objective leaves alone
+        logp = self._logp(rollout, active_rows, on_policy)
         if observed and not logp.is_leaf:
             logp.retain_grad()
         loss, info = self.objective.loss(logp, rollout.batch)
@@ -194,35 +194,35 @@ class Trainer:
         loss.sum().backward()
         if self.in_two_passes:
             # a loss couples the candidates of a group, so it cannot be split; its gradient on their log-probs can
-            rollout.backward(matters, self.policy, logp.grad, size)
-            ranks.sum_gradients(self.optimizer.params)
+            rollout.backward(active_rows, self.policy, logp.grad, size)
+            distributed.all_reduce_gradients(self.optimizer.params)
         grad_norm = self.optimizer.grad_norm()
         info |= diagnostics.of_first_epoch(rollout, grad_norm, logp.grad) if observed else {}
         # a non-finite seed is frozen where it is, while the others go on
         self.alive &= (loss.detach() + grad_norm).isfinite()
         return grad_norm, info
 
-    def _split(self, policy: Policy) -> Policy | MicroBatches | ranks.Shares:
-        policy = policy if self.cfg.micro_batch is None else MicroBatches(policy, self.cfg.micro_batch)
-        return policy if ranks.size() == 1 else ranks.Shares(policy)
+    def _split(self, policy: Policy) -> Policy | MicroBatchedPolicy | distributed.ShardedPolicy:
+        policy = policy if self.cfg.micro_batch is None else MicroBatchedPolicy(policy, self.cfg.micro_batch)
+        return policy if distributed.world_size() == 1 else distributed.ShardedPolicy(policy)
 
-    def _logp(self, rollout: Rollout, matters: Tensor | None, on_policy: bool) -> Tensor:
+    def _logp(self, rollout: Rollout, active_rows: Tensor | None, on_policy: bool) -> Tensor:
         """Log-probs that need a gradient; in two passes they are a leaf, off the graph of the policy."""
-        if matters is None:
+        if active_rows is None:
             return rollout.logp(self.policy)
         if not self.in_two_passes:
-            found = rollout.logp_where(matters, self.policy)
+            found = rollout.logp_of_active_rows(active_rows, self.policy)
             # a low-precision model rounds otherwise with a cache than without: the ratio to itself is 1 all the same
             return rollout.batch.logp_old + (found - found.detach()) if on_policy and self.in_words else found
         if on_policy:
             return rollout.batch.logp_old.clone().requires_grad_()
         with torch.no_grad():
-            return rollout.logp_where(matters, self.in_parts).requires_grad_()
+            return rollout.logp_of_active_rows(active_rows, self.in_parts).requires_grad_()
 
     def _surplus(self) -> dict[str, Tensor]:
         """`surplus.by_concentration` where a task knows what is right and the objective learns from single draws."""
         alone = self.objective.sampler in ("single", "set") and self.objective.baseline == "env"
-        labelled = self.env.labelled() if self.cfg.diagnostics and alone else None
+        labelled = self.env.labelled_contexts() if self.cfg.diagnostics and alone else None
         if labelled is None:
             return {}
         features, labels = (x.to(self.noise.device) for x in labelled)
@@ -230,7 +230,7 @@ class Trainer:
             logits = self.policy.logits(features)
         return surplus.by_concentration(self.objective, self.layout, logits, labels)
 
-    def frozen(self) -> dict[int, int]:
+    def frozen_seeds(self) -> dict[int, int]:
         """{seed: step at which it turned non-finite}."""
         pairs = zip(self.noise.seeds, self.alive.tolist(), self.steps_alive.tolist(), strict=True)
         return {seed: steps + 1 for seed, alive, steps in pairs if not alive}
@@ -241,15 +241,15 @@ class Trainer:
             "alive": self.alive,
             "steps_alive": self.steps_alive,
             "policy": self.policy.state_dict(),
-            "past": list(self.lagging.past),
+            "past": list(self.behavior.past),
             "optimizer": self.optimizer.state_dict(),
-            "at": self.history.at,
+            "at": self.history.recorded_steps,
             "values": {name: torch.stack(v) for name, v in self.history.values.items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.step, self.alive, self.steps_alive = state["step"], state["alive"], state["steps_alive"]
         self.policy.load_state_dict(state["policy"])
-        self.lagging.past.extend(state.get("past", ()))
+        self.behavior.past.extend(state.get("past", ()))
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = History(state["at"], {name: list(v) for name, v in state["values"].items()})

@@ -51,7 +51,7 @@ class MuonConfig:
         require(self.split in ("flax", "torch"), "split", self.split, "flax or torch")
 
     def build(self, policy: Policy) -> "MuonAdamW":
-        shaped = {name: (p, policy.layouts(self.split)[name]) for name, p in policy.named_parameters()}
+        shaped = {name: (p, policy.optimizer_shapes(self.split)[name]) for name, p in policy.named_parameters()}
         return MuonAdamW(list(shaped.values()), self.lr, self.momentum)
 
 

@@ -19,7 +19,7 @@ class Noise:
     step: int = 0
     _cache: dict = field(default_factory=dict, compare=False, repr=False)
 
-    def at(self, step: int) -> "Noise":
+    def at_step(self, step: int) -> "Noise":
         return replace(self, step=step)
 
     def uniform(self, stream: str, n: int) -> Tensor:

@@ -10,7 +10,7 @@ from training.loop import Trainer
 BAR_SECONDS, LINE_SECONDS = 0.1, 5.0
 
 
-OF_WORDS = {  # metrics of language models: how a reader sees them
+TEXT_METRICS = {  # metrics of language models: how a reader sees them
     "reward": "reward {:.3f}",
     "solved": "{:.1%} solved",
     "length": "{:.1f} tokens each",
@@ -19,11 +19,11 @@ OF_WORDS = {  # metrics of language models: how a reader sees them
 }
 
 
-def describe(trainer: Trainer) -> str:
+def progress_text(trainer: Trainer) -> str:
     """Error now, as mean and standard error over the seeds that are still finite; of a language model what it did."""
     values = trainer.history.values
     if "reward" in values:
-        return ", ".join(text.format(values[name][-1].item()) for name, text in OF_WORDS.items())
+        return ", ".join(text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items())
     errors = values["error"][-1]
     errors = errors[errors.isfinite()].double()
     if not len(errors):
@@ -67,7 +67,7 @@ class Reporter:
         self.shown = now
         rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)
         speed = f"{rate:.0f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
-        text = f"{describe(trainer)}, {speed}"
+        text = f"{progress_text(trainer)}, {speed}"
         if self.bar:
             self.bar.update(
                 self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from algorithms.base import Batch, Objective
 from envs.base import Env
-from models.base import Policy, draw, take
-from training import ranks
+from models.base import Policy, sample_tokens, take_rows
+from training import distributed
 
 
 @dataclass(frozen=True)
@@ -30,67 +30,69 @@ class Rollout:
     rows: int = 1
     tokens: int = 0
 
-    def matters(self, objective: Objective, on_policy: bool) -> Tensor:
+    def active_rows(self, objective: Objective, on_policy: bool) -> Tensor:
         """Which rows (S,P*rows) this objective draws a gradient from; `on_policy`: at the policy that drew them."""
-        idle = self.equal & objective.relative
-        if objective.flat == "always" or (objective.flat == "first" and on_policy):
-            flat = flat_contexts(objective, self.batch)
+        idle = self.equal & objective.shift_invariant_in_logp
+        if objective.zero_variance_gradient == "none" or (
+            objective.zero_variance_gradient == "none_on_policy" and on_policy
+        ):
+            flat = zero_variance_contexts(objective, self.batch)
             idle = idle | flat.view(*idle.shape, -1).all(-1)
         return (~idle).repeat_interleave(self.rows, dim=1)
 
-    def beside(self, reference: Policy) -> "Rollout":
+    def with_reference(self, reference: Policy) -> "Rollout":
         """The same with log-probs under a reference policy."""
         with torch.no_grad():
             return replace(self, batch=replace(self.batch, logp_ref=self.logp(reference)))
 
-    def logp_where(self, matters: Tensor, policy: Policy) -> Tensor:
+    def logp_of_active_rows(self, active_rows: Tensor, policy: Policy) -> Tensor:
         """`logp` of the rows that matter, and logp_old elsewhere."""
-        if matters.all():
+        if active_rows.all():
             return self.logp(policy)
-        old, rows = self.batch.logp_old, _first(matters)
-        per_row = old.reshape(*matters.shape, -1)
+        old, rows = self.batch.logp_old, _first(active_rows)
+        per_row = old.reshape(*active_rows.shape, -1)
         asked = self.logp(policy, rows).reshape(*rows.shape, -1)
-        asked = torch.where(take(matters, rows).unsqueeze(-1), asked, take(per_row, rows))
+        asked = torch.where(take_rows(active_rows, rows).unsqueeze(-1), asked, take_rows(per_row, rows))
         return per_row.scatter(1, rows.unsqueeze(-1).expand_as(asked), asked).view(old.shape)
 
-    def backward(self, matters: Tensor, policy: Policy, grad: Tensor, size: int | None) -> None:
+    def backward(self, active_rows: Tensor, policy: Policy, grad: Tensor, size: int | None) -> None:
         """Add d(logp) / d(theta) times grad (*L,B,K,T) to the gradients of the policy, `size` rows at a time.
 
         Where several processes train the policy, each adds what comes of its share of the rows.
         """
-        grad, asked = grad.reshape(*matters.shape, -1) * matters.unsqueeze(-1), _first(matters)
-        mine = asked[:, ranks.share(asked.shape[1])]
+        grad, asked = grad.reshape(*active_rows.shape, -1) * active_rows.unsqueeze(-1), _first(active_rows)
+        mine = asked[:, distributed.local_slice(asked.shape[1])]
         for rows in mine.split(size or max(1, mine.shape[1]), dim=1) if mine.numel() else ():
-            (self.logp(policy, rows).reshape(*rows.shape, -1) * take(grad, rows)).sum().backward()
+            (self.logp(policy, rows).reshape(*rows.shape, -1) * take_rows(grad, rows)).sum().backward()
 
 
-def _first(matters: Tensor) -> Tensor:
+def _first(active_rows: Tensor) -> Tensor:
     """Numbers (S,n) of the rows that matter, where n is the most that any seed has; other seeds add idle ones."""
-    return matters.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(matters.sum(1).max()))]
+    return active_rows.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(active_rows.sum(1).max()))]
 
 
-def flat_contexts(objective: Objective, batch: Batch) -> Tensor:
+def zero_variance_contexts(objective: Objective, batch: Batch) -> Tensor:
     """Contexts (S,B) in which no candidate beats its group, or its baseline where there is no group."""
     if objective.sampler == "single":
         return (batch.advantage == 0).flatten(-2).all(-1)
     return batch.score.amax(-1) == batch.score.amin(-1)
 
 
-def draws(env: Env, policy: Policy, noise) -> Rollout:
-    """Sampled actions, as `drawn` lays them out."""
+def sampled_actions(env: Env, policy: Policy, noise) -> Rollout:
+    """Sampled actions, as `sampled_batch` lays them out."""
     contexts, arms, reward = _draw(env, policy, noise)
-    batch = drawn(policy.logp(contexts, arms).detach(), reward, _baseline(env, policy, contexts))
+    batch = sampled_batch(policy.logp(contexts, arms).detach(), reward, _baseline(env, policy, contexts))
     return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, arms)))
 
 
-def draws_beside_greedy(env: Env, policy: Policy, noise) -> Rollout:
+def sampled_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """Sampled actions, each with the reward of its context's likeliest action as the baseline."""
     contexts, arms, reward = _draw(env, policy, noise, beside=_likeliest)
-    batch = drawn(policy.logp(contexts, arms).detach(), reward[:, :, :-1], reward[:, :, -1])
+    batch = sampled_batch(policy.logp(contexts, arms).detach(), reward[:, :, :-1], reward[:, :, -1])
     return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, arms)))
 
 
-def drawn(logp: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
+def sampled_batch(logp: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
     """Draws (S,C,n,1) with baselines (S,C,1): those of all contexts are one group, and together they weigh 1."""
     baseline, one = baseline.unsqueeze(-1).expand(reward.shape), torch.ones((), device=reward.device)
     score = _one_group(reward).squeeze(-1)
@@ -103,14 +105,14 @@ def _one_group(x: Tensor) -> Tensor:
     return x.flatten(1, 2).unsqueeze(1)
 
 
-def all_actions(env: Env, policy: Policy, noise) -> Rollout:
-    """All actions, as `listed` scores them by what was drawn."""
+def enumerated_actions(env: Env, policy: Policy, noise) -> Rollout:
+    """All actions, as `enumerated_batch` scores them by what was drawn."""
     contexts, arms, reward = _draw(env, policy, noise)
-    batch = listed(policy.logp(contexts, None).detach(), arms, reward, _baseline(env, policy, contexts))
+    batch = enumerated_batch(policy.logp(contexts, None).detach(), arms, reward, _baseline(env, policy, contexts))
     return Rollout(batch, lambda policy: policy.logp(contexts, None))
 
 
-def listed(logp: Tensor, arms: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
+def enumerated_batch(logp: Tensor, arms: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
     """All actions (S,C,A,1), each scored by the mean over the draws (S,C,n) of (reward - baseline) 1[it was drawn]."""
     share = torch.full(arms.shape, 1 / arms.shape[-1], device=arms.device)
     zero, one = torch.zeros_like(logp).squeeze(-1), torch.ones((), device=arms.device)
@@ -119,7 +121,7 @@ def listed(logp: Tensor, arms: Tensor, reward: Tensor, baseline: Tensor) -> Batc
     return Batch(logp, score.unsqueeze(-1), 0 * one, one, score, draws)
 
 
-def exact(env: Env, policy: Policy, noise) -> Rollout:
+def exact_expectation(env: Env, policy: Policy, noise) -> Rollout:
     """All actions with their true rewards, weighted by the rollout policy: no sampling of actions."""
     contexts = env.contexts(noise)
     logp = policy.logp(contexts, None).detach()
@@ -128,9 +130,9 @@ def exact(env: Env, policy: Policy, noise) -> Rollout:
     return Rollout(batch, lambda policy: policy.logp(contexts, None))
 
 
-def exact_beside_greedy(env: Env, policy: Policy, noise) -> Rollout:
-    """As `exact`, with the reward of each context's likeliest action as the baseline."""
-    rollout = exact(env, policy, noise)
+def exact_expectation_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
+    """As `exact_expectation`, with the reward of each context's likeliest action as the baseline."""
+    rollout = exact_expectation(env, policy, noise)
     greedy = rollout.batch.logp_old.argmax(2, keepdim=True)
     reward = rollout.batch.reward.expand_as(rollout.batch.logp_old)
     return replace(rollout, batch=replace(rollout.batch, baseline=reward.gather(2, greedy)))
@@ -154,7 +156,7 @@ def _likeliest(logp: Tensor) -> Tensor:
 
 
 def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
-    return env.baseline_of(policy.logp(contexts, None).detach().squeeze(-1))
+    return env.context_baseline(policy.logp(contexts, None).detach().squeeze(-1))
 
 
 def single_rollout(env: Env, policy: Policy, noise) -> Rollout:
@@ -162,7 +164,7 @@ def single_rollout(env: Env, policy: Policy, noise) -> Rollout:
     return _rollouts(env, policy, noise, 1)
 
 
-def rollout_beside_greedy(env: Env, policy: Policy, noise) -> Rollout:
+def single_rollout_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """One answer per prompt, with the rewards of the likeliest answer, token by token, as the baseline."""
     rollout = _rollouts(env, policy, noise, 1)
     prompts = env.contexts(noise)
@@ -180,10 +182,10 @@ def _rollouts(env: Env, policy: Policy, noise, k: int) -> Rollout:
     uniforms = noise.uniform("action", env.batch * k * env.horizon).view(-1, env.batch, k, env.horizon)
     answers, table = policy.generate(prompts, uniforms)
     logp_old = table.gather(-1, answers.unsqueeze(-1)).squeeze(-1)
-    return answers_rollout(prompts, answers, logp_old, env.score(prompts, answers, noise))
+    return answer_rollout(prompts, answers, logp_old, env.score(prompts, answers, noise))
 
 
-def answers_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
+def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
     """Whole answers (S,B,K,H) with their rewards; the baseline is the batch mean at the same position."""
     score, one = reward.mean(-1), torch.ones((), device=reward.device)
     batch = Batch(logp_old, reward, _level(reward), one, score, one.expand(score.shape))
@@ -207,11 +209,11 @@ def token_group(env: Env, policy: Policy, noise) -> Rollout:
     uniforms = noise.uniform("action", env.batch * env.horizon * k).view(-1, env.batch, env.horizon, k)
     _, table = policy.generate(prompts, uniforms[..., 0].unsqueeze(2))
     table = table.squeeze(2)
-    tokens = draw(table.unsqueeze(3).expand(-1, -1, -1, k, -1), uniforms)
-    return token_groups(prompts, tokens, table.gather(-1, tokens), env.score_tokens(prompts, tokens))
+    tokens = sample_tokens(table.unsqueeze(3).expand(-1, -1, -1, k, -1), uniforms)
+    return token_rollout(prompts, tokens, table.gather(-1, tokens), env.score_tokens(prompts, tokens))
 
 
-def token_groups(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
+def token_rollout(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
     """States as contexts: next tokens (S,B,H,K), the first of which make the behaviour, with their rewards."""
 
     def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
@@ -227,17 +229,17 @@ def token_groups(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tens
 
 
 def _rows(rows: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return tensors if rows is None else tuple(take(x, rows) for x in tensors)
+    return tensors if rows is None else tuple(take_rows(x, rows) for x in tensors)
 
 
 SAMPLERS = {
-    "draws": draws,
-    "draws_beside_greedy": draws_beside_greedy,
-    "all_actions": all_actions,
-    "exact": exact,
-    "exact_beside_greedy": exact_beside_greedy,
+    "sampled_actions": sampled_actions,
+    "sampled_actions_with_greedy_baseline": sampled_actions_with_greedy_baseline,
+    "enumerated_actions": enumerated_actions,
+    "exact_expectation": exact_expectation,
+    "exact_expectation_with_greedy_baseline": exact_expectation_with_greedy_baseline,
     "single_rollout": single_rollout,
-    "rollout_beside_greedy": rollout_beside_greedy,
+    "single_rollout_with_greedy_baseline": single_rollout_with_greedy_baseline,
     "group_rollouts": group_rollouts,
     "token_group": token_group,
 }

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Objective, log_softmax
-from training.sampling import drawn, listed
+from training.sampling import enumerated_batch, sampled_batch
 
 BINS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the concentration
 
@@ -69,9 +69,9 @@ def _losses(objective: Objective, layout: str, log_pi: Tensor, labels: Tensor, b
     reward = (arms == labels.repeat_interleave(count).view(-1, 1, 1)).to(log_pi.dtype).unsqueeze(-1)
     baseline = baseline.repeat_interleave(count).view(-1, 1, 1)
     logp = log_pi.unsqueeze(1).expand(-1, count, -1).reshape(-1, 1, count, 1)
-    if layout == "all_actions":
-        batch = listed(logp.detach(), arms, reward, baseline)
+    if layout == "enumerated_actions":
+        batch = enumerated_batch(logp.detach(), arms, reward, baseline)
     else:
         logp = logp.gather(2, arms.unsqueeze(-1))
-        batch = drawn(logp.detach(), reward, baseline)
+        batch = sampled_batch(logp.detach(), reward, baseline)
     return objective.loss(logp, batch)[0].view(n, count)

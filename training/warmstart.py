@@ -15,8 +15,8 @@ from torch import Tensor
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
 from store.identity import identity
-from training import ranks
-from training.clipped import AdamWClippedConfig
+from training import distributed
+from training.clipped_adamw import AdamWClippedConfig
 from training.completions import prompt_tensor
 from training.evaluation import evaluate
 from training.noise import Noise
@@ -27,24 +27,24 @@ SECONDS = 5.0  # between two lines of progress
 FREE = ("batch", "candidates")  # settings of a task that a warm start does not depend on
 
 
-def target(experiment) -> float:
+def target_accuracy(experiment) -> float:
     """The accuracy at which the warm start of this model ends; 0 where it has none."""
     wanted = getattr(experiment.model, "warm_accuracy", 0.0)
     return experiment.env.warm_accuracy if wanted is None else wanted
 
 
-def folder_of(experiment) -> Path:
+def warm_start_folder(experiment) -> Path:
     """runs_dir/warm_starts/<env>-<hash of what makes it>."""
     env = {k: v for k, v in identity(experiment.config)["env"].items() if k not in FREE}
-    recipe = experiment.model.recipe() | {"warm_accuracy": target(experiment)}
+    recipe = experiment.model.warm_start_settings() | {"warm_accuracy": target_accuracy(experiment)}
     made_by = json.dumps({"env": env, "model": recipe}, sort_keys=True)
     name = f"{env['name']}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
     return experiment.runs_dir / "warm_starts" / name
 
 
-def warmed(experiment, console: Console):
+def with_warm_start(experiment, console: Console):
     """The experiment with its model replaced by its warm start, which is trained first where there is none yet."""
-    folder = folder_of(experiment)
+    folder = warm_start_folder(experiment)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # a twin waits for the one that is at it
         if not folder.exists():
@@ -53,7 +53,7 @@ def warmed(experiment, console: Console):
     found = f"{made['accuracy']:.1%} of sampled validation answers right"
     took = f"{made['steps']} steps, {made['seconds']:.0f} s"
     console.print(f"warm start: {folder}, {found} after {took}", soft_wrap=True)
-    return dataclasses.replace(experiment, model=experiment.model.at(folder))
+    return dataclasses.replace(experiment, model=experiment.model.with_weights_from(folder))
 
 
 def _make(experiment, folder: Path, console: Console) -> None:
@@ -61,9 +61,14 @@ def _make(experiment, folder: Path, console: Console) -> None:
     plain = dataclasses.replace(model, dtype="float32", lora_rank=None, engine="hf", gradient_checkpointing=False)
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
-    with ranks.apart():
-        accuracy, steps = train(experiment.env, policy, noise, model, target(experiment), console)
-    made = {"accuracy": accuracy, "steps": steps, "seconds": time.monotonic() - start, "settings": model.recipe()}
+    with distributed.single_process():
+        accuracy, steps = train(experiment.env, policy, noise, model, target_accuracy(experiment), console)
+    made = {
+        "accuracy": accuracy,
+        "steps": steps,
+        "seconds": time.monotonic() - start,
+        "settings": model.warm_start_settings(),
+    }
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     policy.export(draft)
@@ -78,14 +83,14 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
     problems = env.problems("train")
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
     for step in range(1, cfg.warm_steps + 1):
-        chosen = [problems[i] for i in env.drawn(noise.at(step), "warm", cfg.warm_batch)[0].tolist()]
-        prompts, answers = right_answers(env, policy, chosen)
+        chosen = [problems[i] for i in env.drawn(noise.at_step(step), "warm", cfg.warm_batch)[0].tolist()]
+        prompts, answers = right_answer_tokens(env, policy, chosen)
         loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(alive, optimizer.grad_norm())
         if step % EVERY == 0 or step == cfg.warm_steps:
-            metrics, _ = evaluate(env, policy, noise.at(step), "validation", PROBLEMS, greedy=False)
+            metrics, _ = evaluate(env, policy, noise.at_step(step), "validation", PROBLEMS, greedy=False)
             accuracy = metrics["validation_accuracy"].item()
         if time.monotonic() - shown > SECONDS or accuracy >= wanted:
             shown = time.monotonic()
@@ -104,7 +109,7 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
     return accuracy, cfg.warm_steps
 
 
-def right_answers(env: TextEnv, policy: Policy, problems: list[Problem]) -> tuple[Tensor, Tensor]:
+def right_answer_tokens(env: TextEnv, policy: Policy, problems: list[Problem]) -> tuple[Tensor, Tensor]:
     """Prompts (1,B,P), padded on the left, and right answers with their end (1,B,1,T), padded on the right, by -1."""
     tokenizer = policy.tokenizer
     prompts = [env.encode(problem, tokenizer) for problem in problems]

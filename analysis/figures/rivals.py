@@ -6,12 +6,12 @@ from matplotlib.lines import Line2D
 
 from analysis import curves, stats, style
 from analysis.labels import label
-from analysis.rivals import board, defaults, epochs, learning_rate, tuned
+from analysis.rivals import default_rate_rows, epochs, leaderboard_rows, learning_rate, tuned_rate_rows
 
 SWEEPS = ("rivals_bandit", "rivals_digits", "rivals_mnist", "rivals_dense", "rivals_terminal")
-READINGS = {"defaults": defaults, "tuned": tuned}
+READINGS = {"defaults": default_rate_rows, "tuned": tuned_rate_rows}
 BOARDS = {
-    f"{name}_{count}": lambda rows, read=read, count=count: board(read(rows), count)
+    f"{name}_{count}": lambda rows, read=read, count=count: leaderboard_rows(read(rows), count)
     for name, read in READINGS.items()
     for count in (1, 4)
 }

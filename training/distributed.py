@@ -16,10 +16,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 PATIENCE = timedelta(hours=12)  # a process waits so long for another, as for its warm start
-_apart = False
+_single_process = False
 
 
-def start(device: torch.device) -> None:
+def initialize(device: torch.device) -> None:
     """Meet the processes that torchrun or accelerate launch started, if they did."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if device.type == "cuda":
@@ -27,60 +27,60 @@ def start(device: torch.device) -> None:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
 
 
-def size() -> int:
-    return dist.get_world_size() if dist.is_initialized() and not _apart else 1
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() and not _single_process else 1
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() and not _apart else 0
+    return dist.get_rank() if dist.is_initialized() and not _single_process else 0
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def single_process() -> Iterator[None]:
     """What one process does without the others."""
-    global _apart
-    before, _apart = _apart, True
+    global _single_process
+    before, _single_process = _single_process, True
     try:
         yield
     finally:
-        _apart = before
+        _single_process = before
 
 
-def share(n: int) -> slice:
+def local_slice(n: int) -> slice:
     """This process's part of n things."""
-    return slice(n * rank() // size(), n * (rank() + 1) // size())
+    return slice(n * rank() // world_size(), n * (rank() + 1) // world_size())
 
 
-def told(value: Any) -> Any:
+def broadcast(value: Any) -> Any:
     """What the first process has for `value`."""
-    if size() == 1:
+    if world_size() == 1:
         return value
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
-def together(part: Any) -> Any:
+def all_gather(part: Any) -> Any:
     """The parts of all processes, lists or tensors (n,...), one after the other."""
-    if size() == 1:
+    if world_size() == 1:
         return part
-    parts = [None] * size()
+    parts = [None] * world_size()
     dist.all_gather_object(parts, part.cpu() if isinstance(part, Tensor) else part)
     if isinstance(part, Tensor):
         return torch.cat(parts).to(part.device)
     return [item for found in parts for item in found]
 
 
-def sum_gradients(params: list[Tensor]) -> None:
+def all_reduce_gradients(params: list[Tensor]) -> None:
     """Replace each gradient by its sum over the processes; one that a process lacks is 0."""
-    if size() == 1:
+    if world_size() == 1:
         return
     for p in params:
         p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         dist.all_reduce(p.grad)
 
 
-class Shares:
+class ShardedPolicy:
     """A policy of which each process asks its share of the rows, and learns what the others were told."""
 
     def __init__(self, policy):
@@ -91,8 +91,8 @@ class Shares:
 
     @torch.no_grad()
     def logp(self, contexts: Tensor, candidates: Tensor) -> Tensor:
-        if contexts.shape[1] < size():
+        if contexts.shape[1] < world_size():
             return self.policy.logp(contexts, candidates)
-        mine = share(contexts.shape[1])
+        mine = local_slice(contexts.shape[1])
         found = self.policy.logp(contexts[:, mine], candidates[:, mine])
-        return together(found.transpose(0, 1)).transpose(0, 1)
+        return all_gather(found.transpose(0, 1)).transpose(0, 1)
