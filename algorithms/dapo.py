@@ -9,14 +9,15 @@ from algorithms.ratios import clipped_surrogate, log_ratio
 
 @dataclass(frozen=True)
 class DAPO(Objective):
-    """GRPO without KL, with more room for a ratio above 1 than below, averaged over all tokens.
+    """GRPO without KL, with a higher upper clip bound, averaged over all tokens.
 
         loss = -sum_i sum_t min(r_t A_i, clip(r_t, 1 - clip_low, 1 + clip_high) A_i) / sum_i |y_i|,    A = z-score
 
-    The paper draws again until every group has both right and wrong answers. A loss cannot draw: here such a group has
-    zero gradient, and its tokens do not count in the mean either, so that the step is that of the groups that remain;
-    with `count_flat` they do count. Its penalty for overlong answers belongs to the reward. `bessel`: the std of a
-    sample, as in verl. Raises ValueError for clip_low outside (0, 1) or clip_high <= 0. https://arxiv.org/abs/2503.14476
+    The paper draws again until every group has both right and wrong answers. A loss cannot draw. Here a group of equal
+    scores has no gradient, and its tokens do not count in the mean, so that the step is that of the other groups; with
+    `count_flat` its tokens do count. The paper's penalty for overlong answers belongs to the reward. `bessel`: the std
+    of a sample, as in verl. Raises ValueError for clip_low outside (0, 1) or clip_high <= 0.
+    https://arxiv.org/abs/2503.14476
     """
 
     name = "dapo"

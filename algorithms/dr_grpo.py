@@ -13,9 +13,10 @@ class DrGRPO(Objective):
 
         loss = -(1/N) sum_i (1/L) sum_t min(r_t A_i, clip(r_t, 1 - clip_eps, 1 + clip_eps) A_i),    A_i = R_i - mean
 
-    Without std, groups count as their scores spread; with a constant L, long wrong answers are not punished less per
-    token. L is `budget`, the tokens that an answer may have; null: the room in the batch, which is the generation
-    budget. At pi_old it is (K-1)/K times RLOO, over L. Raises ValueError for clip_eps outside (0, 1) or budget < 1.
+    Without the division by std, a group has more weight the more its scores spread. With a constant L, the tokens of a
+    long wrong answer are punished as much as those of a short one. L is `budget`; null: the length of the batch's
+    tensors, which is the generation budget. At pi_old its gradient is (K-1)/K times RLOO's, divided by L. Raises
+    ValueError for clip_eps outside (0, 1) or budget < 1.
     https://arxiv.org/abs/2503.20783
     """
 

@@ -11,9 +11,8 @@ class GroupPG(Objective):
 
         loss = -sum_i w_i u_i l_i / eta,    u_i = (s_i - mean) / std
 
-    Sum over the candidates drawn, mean over contexts; u = 0 where std <= std_floor, and a candidate
-    without a token leaves its group.
-    Raises ValueError for eta <= 0 or std_floor < 0. https://arxiv.org/abs/2604.06159 (ablation)
+    Sum over the drawn candidates, mean over contexts. u = 0 where std <= std_floor. A candidate without a token leaves
+    its group. Raises ValueError for eta <= 0 or std_floor < 0. https://arxiv.org/abs/2604.06159 (ablation)
     """
 
     name = "group_pg"

@@ -13,11 +13,10 @@ class GRPO(Objective):
         d_i = l_i - l_old_i,    A_i = (s_i - mean) / (std + 1e-8)
         loss = -sum_i w_i [ min(e^d_i A_i, clip(e^d_i, 1 - clip_eps, 1 + clip_eps) A_i) - beta (e^-d_i + d_i - 1) ]
 
-    Sum over the candidates drawn, mean over contexts; d is clamped to [-20, 20]; population std over the draws; a
-    candidate without a token leaves its group.
-    With mask_floor, only contexts whose std is above it count, in the sum and in the mean.
-    The published form (grpo_published) has one ratio per token instead. Raises ValueError for clip_eps outside (0, 1)
-    or beta < 0. https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
+    Sum over the drawn candidates, mean over contexts. d is clamped to [-20, 20], and std is that of a population. A
+    candidate without a token leaves its group. With mask_floor, only contexts whose std is above it count, in the sum
+    and in the mean. The published form (grpo_published) has one ratio per token instead. Raises ValueError for clip_eps
+    outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
     """
 
     name = "grpo"

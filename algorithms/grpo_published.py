@@ -1,4 +1,4 @@
-"""Group relative policy optimisation as published: a ratio per token, and a KL penalty to a reference policy."""
+"""Group relative policy optimisation as published, with a ratio per token and a KL penalty to a reference policy."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class GRPOPublished(Objective):
         A_i = (R_i - mean) / std,    r_t = pi(y_t) / pi_old(y_t),    k3 = exp(x) - x - 1,  x = log pi_ref - log pi
         loss = -(1/N) sum_i (1/|y_i|) sum_t [ min(r_t A_i, clip(r_t, 1 - clip_eps, 1 + clip_eps) A_i) - beta k3_t ]
 
-    The initial policy is never let go: where groups agree, A is 0 and the penalty alone pulls back, by a whole step
-    under an optimiser of fixed steps, whatever beta. So the error of the sparse bandit settles near 1 %. Published
-    implementations differ: TRL and verl divide by the std of a sample (`bessel`); TRL later set beta to 0 and averages
-    over all tokens. The paper suite's form is grpo.
-    Raises ValueError for clip_eps outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300
+    Where a group has equal scores, A is 0 and the penalty alone moves the policy, towards the initial policy. Under an
+    optimiser of fixed step length it takes a whole step, whatever beta is, so that the error of the sparse bandit
+    settles near 1 %. Published implementations differ: TRL and verl divide by the std of a sample (`bessel`), and TRL
+    later set beta to 0 and averages over all tokens. The form that the TPO paper compares with is grpo. Raises
+    ValueError for clip_eps outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300
     """
 
     name = "grpo_published"

@@ -14,10 +14,11 @@ class GSPO(Objective):
         s_i = exp((1/|y_i|) sum_t d_t),  d_t = log pi(y_t) - log pi_old(y_t);    A = z-score
         loss = -(1/N) sum_i min(s_i A_i, clip(s_i, 1 - clip_low, 1 + clip_high) A_i)
 
-    `token_level` is GSPO-token: s_it = sg[s_i] pi(y_t) / sg[pi(y_t)] in place of s_i, and the mean over tokens. It lets
-    tokens have advantages of their own; while those of a sequence share one, value and gradient are the same. The clip
-    range is three orders below PPO's, since s is a mean. `bessel`: the std of a sample, as in TRL and verl. Raises
-    ValueError for clip_low outside (0, 1) or clip_high <= 0. https://arxiv.org/abs/2507.18071
+    `token_level` is GSPO-token, which has s_it = sg[s_i] pi(y_t) / sg[pi(y_t)] in place of s_i, and the mean over
+    tokens. It allows each token its own advantage; where all tokens of a sequence have the same one, value and gradient
+    are those of GSPO. The clip range is three orders of magnitude below PPO's, since s is a mean. `bessel`: the std of
+    a sample, as in TRL and verl. Raises ValueError for clip_low outside (0, 1) or clip_high <= 0.
+    https://arxiv.org/abs/2507.18071
     """
 
     name = "gspo"

@@ -1,4 +1,4 @@
-"""REBEL: regress differences of rewards on differences of log-ratios."""
+"""REBEL: regression of reward differences on differences of log-ratios."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from algorithms.base import TINY, Batch, Loss, Objective, bessel_correction, cen
 
 @dataclass(frozen=True)
 class REBEL(Objective):
-    """Least squares, over the pairs of a group, between the reward that the policy implies and the one it got.
+    """Least squares between the reward differences that the policy implies and the true ones, over pairs of a group.
 
         loss = mean over pairs ((dl_i - dl_j) / eta - (R_i - R_j))^2 = 2/(K-1) sum_i (x_i - mean)^2,  x = dl / eta - R
 
-    dl_i = sum_t log pi(y_it) - log pi_old(y_it). It is least at pi = pi_old exp(eta R) / Z, where the unknown Z of a
-    context drops out of each pair; a group of equal rewards holds the policy at pi_old. The paper takes one pair per
-    prompt, here are all; mean over contexts. Raises ValueError for eta <= 0. https://arxiv.org/abs/2404.16767
+    dl_i = sum_t log pi(y_it) - log pi_old(y_it). The minimum is pi = pi_old exp(eta R) / Z; the unknown Z of a context
+    cancels in each pair. A group of equal rewards pulls the policy back to pi_old. The paper takes one pair per prompt;
+    this loss takes all pairs. Mean over contexts. Raises ValueError for eta <= 0. https://arxiv.org/abs/2404.16767
     """
 
     name = "rebel"

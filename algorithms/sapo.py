@@ -14,11 +14,11 @@ class SAPO(Objective):
 
         loss = -(1/N) sum_i (1/|y_i|) sum_t f(r_t) A_i,    f(r) = (4/tau) sigmoid(tau (r - 1)),    A = z-score
 
-    tau is `tau_pos` where A > 0 and `tau_neg` elsewhere, so that what is punished moves less far. f'(1) = 1: at pi_old
-    the gradient is GRPO's. With tau near 1 the gate hardly closes before a ratio is far off, and later epochs on a
-    rollout gain little; https://arxiv.org/abs/2602.19345 prefers 10 and 12 for several updates, and has the other
-    gates: erf, arctan, softsign. `bessel`: the std of a sample, as in TRL. Raises ValueError for a tau <= 0 or an
-    unknown gate. https://arxiv.org/abs/2511.20347
+    tau is `tau_pos` where A > 0 and `tau_neg` elsewhere, so that wrong answers move less far. Since f'(1) = 1, the
+    gradient at pi_old is GRPO's. With tau near 1 the gate hardly limits the ratio, and later epochs on a rollout gain
+    little. https://arxiv.org/abs/2602.19345 prefers 10 and 12 for several epochs, and proposes the other gates: erf,
+    arctan, softsign. `bessel`: the std of a sample, as in TRL. Raises ValueError for a tau <= 0 or an unknown gate.
+    https://arxiv.org/abs/2511.20347
     """
 
     name = "sapo"

@@ -24,7 +24,7 @@ from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
 from training import warmstart
-from training.loop import TrainConfig
+from training.config import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
 TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", "algo_path")

@@ -1,4 +1,4 @@
-"""Image classification as a contextual bandit: name the class, and hear only whether it was right."""
+"""Image classification as a contextual bandit: the reward says only whether the chosen class was right."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,13 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class ImageBandit(Env):
-    """`batch` training images drawn with replacement, one class drawn for each; reward 1 if it is right, else 0.
+    """`batch` training images, drawn with replacement. One class is drawn for each; its reward is 1 if it is right.
 
     dataset   mnist or digits (scikit-learn's 8x8)
     data_dir  folder with MNIST's four IDX files; null: the public hub
-    Baseline: sum_a pi(a)^2, the chance that two draws agree. Error: share of test images whose most likely class is
-    wrong, after the update. https://arxiv.org/abs/2604.06159 (figure 4)
+
+    The baseline is sum_a pi(a)^2, the probability that two draws agree. The error is the share of test images whose
+    likeliest class is wrong, after the step. https://arxiv.org/abs/2604.06159 (figure 4)
     """
 
     name = "image_bandit"

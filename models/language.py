@@ -16,9 +16,9 @@ from rollouts.hf import position_ids
 
 
 class LanguagePolicy(Policy):
-    """One seed, S = 1. Prompts (1,B,P) are padded on the left and completions (1,B,K,T) on the right, by -1.
+    """A policy of one seed, S = 1. Prompts (1,B,P) are padded on the left, completions (1,B,K,T) on the right, by -1.
 
-    `model` is a transformers model, perhaps with peft's adapters; what requires no gradient is no part of the state.
+    `model` is a transformers model, which may have peft's adapters. The state holds the trained parameters only.
     """
 
     def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool = False):
@@ -38,11 +38,11 @@ class LanguagePolicy(Policy):
 
     @property
     def window(self) -> int | None:
-        """The most tokens of a prompt with its completion."""
+        """The largest number of tokens of a prompt with its completion; None: no limit."""
         return getattr(self.causal_lm.config.get_text_config(), "max_position_embeddings", None)
 
     def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
-        """What the engine draws from the present weights (rollouts.base.Engine.generate)."""
+        """Completions that the engine draws from the current weights (`rollouts.base.Engine.generate`)."""
         version = [p._version for p in self._trained().values()]
         if version != self._pushed:
             self.engine.push(self.model)
@@ -50,7 +50,7 @@ class LanguagePolicy(Policy):
         return self.engine.generate(prompts, k, uniforms, length)
 
     def logp(self, contexts, candidates) -> Tensor:
-        """Equal prompts pass through the model once, and so do equal completions of them; 0 where there is padding."""
+        """Log-probs, 0 for padding. Identical prompts pass through the model once, as do identical completions."""
         length = candidates.shape[-1]
         prompts, owner = contexts[0].unique(dim=0, return_inverse=True)
         owner = owner.repeat_interleave(candidates.shape[2]).unsqueeze(1)
@@ -94,7 +94,7 @@ class LanguagePolicy(Policy):
 
     @contextmanager
     def _recomputed(self) -> Iterator[None]:
-        """Layers keep no activations; they look for that at whether they are in training, as their dropout does not."""
+        """Layers keep no activations. transformers does so only in training mode, so the layers are set to it here."""
         layers = [m for m in self.causal_lm.modules() if getattr(m, "gradient_checkpointing", False)]
         for layer in layers:
             layer.training = True
@@ -133,7 +133,7 @@ class LanguagePolicy(Policy):
 
 
 class ReferenceWithoutAdapters:
-    """The frozen model below the adapters of a policy: a reference that costs no memory."""
+    """The frozen model below the adapters of a policy, as a reference policy that needs no memory of its own."""
 
     def __init__(self, policy: LanguagePolicy):
         self.policy = policy
@@ -144,12 +144,12 @@ class ReferenceWithoutAdapters:
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end a completion: those of the model's generation settings, and the tokenizer's."""
+    """The tokens that end a completion, from the model's generation settings and from the tokenizer."""
     found = getattr(model.generation_config, "eos_token_id", None)
     found = found if isinstance(found, list) else [found]
     return sorted({token for token in (*found, tokenizer.eos_token_id) if token is not None})
 
 
 def _trimmed(x: Tensor) -> Tensor:
-    """x (N,L) without the columns in which all is padding."""
+    """x (N,L) without the columns that hold only padding."""
     return x[:, (x >= 0).any(0)]

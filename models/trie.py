@@ -44,7 +44,7 @@ class TileMap:
         tile = (seed.view(-1, 1) * p + nodes.slots // m).view(s, u, 1) * heads + head  # among the S*P*heads
         slot = tile * m + (nodes.slots % m).unsqueeze(-1)
         self.shape, self.heads, self.real = (s, p, heads, m, -1), heads, nodes.real.view(s, p, 1, m, 1)
-        self.copies = nodes.has_copies
+        self.has_copies = nodes.has_copies
         self.to_tile = row * heads + head.view(-1, 1)
         self.to_row = slot
         self.parts_to_tile = (row * 3 + part.view(-1, 1, 1, 1, 1)) * heads + head.view(-1, 1)
@@ -53,7 +53,7 @@ class TileMap:
     def to_tiles(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values (3,S,P,heads,M,hd) from rows (S,U,3*heads*hd); a gap holds no meaning."""
         x = qkv.view(-1, qkv.shape[-1] // (3 * self.heads))
-        if self.copies:
+        if self.has_copies:
             return x.index_select(0, self.parts_to_tile.flatten()).view(3, *self.shape)
         return _Move.apply(x, self.parts_to_tile, self.parts_to_row, None).view(3, *self.shape)
 

@@ -14,7 +14,8 @@ from algorithms.tpo import TPO
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
 from models.tabular import Tabular
-from training.loop import TrainConfig, Trainer
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 from training.optim import Normalized
 

@@ -19,7 +19,8 @@ from algorithms.tpo import TPO
 from models.transformer import Transformer
 from reference.flax import load, tensor
 from training.muon import MuonAdamW, MuonConfig
-from training.sampling import Rollout, answer_rollout, token_rollout
+from training.rollout import Rollout
+from training.samplers.answers import answer_rollout, token_rollout
 
 Check = tuple[str, np.ndarray, np.ndarray, float]
 ALIVE = torch.ones(1, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Completions drawn by the training model itself, with the keys and values of a prompt computed once per group."""
+"""Completions drawn by the training model itself; the keys and values of a prompt are computed once per group."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 from rollouts.base import Engine, EngineOutput
 
-DROP = 0.9  # finished rows leave the batch once the share of unfinished ones is no larger
+DROP = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache; `rows`: completions drawn at once, whole groups of them."""
+    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most."""
 
     def __init__(self, stops: Sequence[int], rows: int):
         self.stops, self.rows, self.model = list(stops), rows, None
@@ -65,7 +65,7 @@ class HFEngine(Engine):
         return EngineOutput(drawn * counts, lengths, truncated, logp * counts)
 
     def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:
-        """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` covers all that came before too."""
+        """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` also covers the cached tokens."""
         out = self.model(
             input_ids=tokens,
             attention_mask=mask,
@@ -78,7 +78,7 @@ class HFEngine(Engine):
 
 
 def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts as tokens (N,P), padded on the left, and the mask (N,P) of what is a token."""
+    """Prompts as tokens (N,P), padded on the left, and their mask (N,P), 1 for a token."""
     longest = max(map(len, prompts))
     tokens = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -87,12 +87,12 @@ def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Te
 
 
 def position_ids(mask: Tensor) -> Tensor:
-    """Positions (N,L) that start at each row's first token."""
+    """Positions (N,L), which start at 0 at the first token of each row."""
     return (mask.cumsum(-1) - 1).clamp_min(0)
 
 
 def _invert(table: Tensor, uniforms: Tensor) -> Tensor:
-    """Tokens (N,) at which the distributions exp(table) (N,V) pass uniforms (N,)."""
+    """Tokens (N,) drawn from log-probs (N,V) by inverting their distributions at uniforms (N,)."""
     cdf = table.exp().cumsum(-1)
     # rounding leaves the last entry a little off 1
     below = uniforms.to(cdf).unsqueeze(1) * cdf[:, -1:]

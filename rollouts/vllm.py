@@ -1,4 +1,4 @@
-"""Completions drawn by vLLM in this process, from weights that are pushed into it while they are trained."""
+"""Completions drawn by vLLM in this process, from weights that are copied into it during training."""
 
 import importlib.util
 import os
@@ -27,7 +27,7 @@ CPU_CACHE = 2**28  # bytes of keys and values on a machine without a GPU
 
 
 def require_vllm() -> None:
-    """Raise ValueError where vLLM is missing, or would have to share its work."""
+    """Raise ValueError if vLLM is not installed, or if several processes were started."""
     if importlib.util.find_spec("vllm") is None:
         raise ValueError(INSTALL)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -35,15 +35,15 @@ def require_vllm() -> None:
 
 
 class VLLMEngine(Engine):
-    """Draws with vLLM, one request per completion, seeded by the first of its numbers; asleep between draws on a GPU.
+    """Draws with vLLM, one request per completion, seeded by the first of its numbers. On a GPU it sleeps in between.
 
     stops   tokens that end a completion
     rows    completions drawn at once
     memory  share of the GPU's memory for weights, keys and values, while it draws
-    window  the most tokens of a prompt with its completion; None: the model's own window
-    eager   on a GPU, no CUDA graphs: slower, in less memory and with a shorter start
+    window  largest number of tokens of a prompt with its completion; None: the model's own window
+    eager   on a GPU, use no CUDA graphs, which is slower but needs less memory and starts sooner
 
-    Raises RuntimeError where vLLM does not start.
+    Raises RuntimeError if vLLM does not start.
     """
 
     def __init__(self, stops, rows: int = 256, memory: float = 0.3, window: int | None = None, eager: bool = False):
@@ -71,7 +71,7 @@ class VLLMEngine(Engine):
         return self._completions([output.outputs[0] for output in outputs], length)
 
     def _start(self, model) -> Any:
-        """An engine for models of this shape; its weights come with the first push."""
+        """An engine for models of this shape, without weights until the first push."""
         causal = _base(model)
         gpu = self.device.type == "cuda"
         memory = {"gpu_memory_utilization": self.memory} if gpu else {"kv_cache_memory_bytes": CPU_CACHE}
@@ -100,7 +100,7 @@ class VLLMEngine(Engine):
                 ) from error
 
     def _settings(self, n: int, uniforms: Tensor | None, length: int) -> list[Any]:
-        """What each of n requests is told: one seed each, or the likeliest token each time."""
+        """Sampling parameters of n requests: one seed each, or the likeliest token each time."""
         common = {"max_tokens": length, "stop_token_ids": self.stops, "logprobs": 0, "detokenize": False}
         if uniforms is None:
             own = [{"temperature": 0.0}] * n
@@ -119,7 +119,7 @@ class VLLMEngine(Engine):
         return EngineOutput(*(x.to(self.device) for x in (tokens, lengths, truncated, logp)))
 
     def _sleep(self) -> None:
-        """Leave the GPU's memory to the update."""
+        """Free the GPU's memory for the update."""
         if self.device.type == "cuda":
             self.llm.sleep(level=1)
             self.asleep = True
@@ -133,7 +133,7 @@ class VLLMEngine(Engine):
 
 @torch.no_grad()
 def checkpoint_weights(model) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors as in a checkpoint of the model: a tied head too, and adapters added to what they adapt."""
+    """Names and tensors as in a checkpoint of the model, with adapters merged and with a tied head."""
     causal = _base(model)
     for name, tensor in causal.state_dict().items():
         if ".lora_" in name:

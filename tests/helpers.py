@@ -132,6 +132,13 @@ def gradient(objective: Objective, logp: torch.Tensor, batch: Batch) -> torch.Te
     return torch.autograd.grad(loss.sum(), logp)[0]
 
 
+def accumulate_gradient(trainer, rollout, on_policy: bool) -> None:
+    """Set the gradient of the trainer's parameters to that of an epoch on a rollout."""
+    logp = trainer.gradient.logp(rollout, trainer.objective, on_policy)
+    trainer.optimizer.zero_grad()
+    trainer.objective.loss(logp, rollout.batch)[0].sum().backward()
+
+
 def metrics(*seeds: int, value: float = 0.5, dtype: type = np.float32) -> pd.DataFrame:
     """Two steps of an error for each seed, in the types that training stores."""
     rows = [{"seed": seed, "step": step, "metric": "error", "value": value} for seed in seeds for step in (1, 2)]

@@ -11,8 +11,8 @@ import models
 import training
 from conf.resolve import MisfitError, discover
 from tests.helpers import ROOT, SEQUENCES, SMALL, experiment_of, has_rewards_for, is_tested_pair, names, objective
+from training.config import TrainConfig
 from training.experiment import build
-from training.loop import TrainConfig
 
 CHEAP = ("sparse_bandit", "contextual_bandit", "dense_reversal")
 EVERY_PAIR = [(e, a) for e in names("env") for a in names("algo") if e in CHEAP or is_tested_pair(e, a)]

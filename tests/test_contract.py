@@ -5,18 +5,24 @@ import torch
 from torch.testing import assert_close
 
 from algorithms.base import Batch
+from algorithms.kl_penalty import KLPenalty
 from envs.bandit import SparseBandit
 from models.tabular import TabularConfig
 from store.runs import RunStore
 from tests import helpers
 from tests.helpers import change, experiment, gradient, names, random_batch, tensors
-from training.loop import TrainConfig, Trainer
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 from training.optim import Normalized
 
+PENALISED = {f"{algo} with a KL penalty": algo for algo in ("tpo", "dg")}
 
-@pytest.fixture(params=names("algo"))
+
+@pytest.fixture(params=[*names("algo"), *PENALISED])
 def objective(request):
+    if request.param in PENALISED:
+        return KLPenalty(helpers.objective(PENALISED[request.param]), 0.01)
     return helpers.objective(request.param)
 
 

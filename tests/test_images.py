@@ -13,7 +13,7 @@ from store.identity import run_id
 from tests.helpers import experiment
 from training.experiment import build
 from training.noise import Noise
-from training.sampling import enumerated_actions, exact_expectation, sampled_actions
+from training.samplers.actions import enumerated_actions, exact_expectation, sampled_actions
 
 SHAPES = {
     "train-images-idx3-ubyte": (2051, (12, 28, 28)),

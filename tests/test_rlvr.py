@@ -19,12 +19,12 @@ from models.head import token_logp
 from rollouts.hf import HFEngine
 from store.runs import RunStore
 from tests import helpers
-from tests.helpers import experiment, names
+from tests.helpers import accumulate_gradient, experiment, names
 from training import checkpoint, distributed
 from training.clipped_adamw import AdamWClipped, AdamWClippedConfig
-from training.completions import answer, completions_with_greedy_baseline, scored
 from training.experiment import build, execute
 from training.loop import Trainer
+from training.samplers.completions import complete, completion_rollout, completions_with_greedy_baseline
 from training.warmstart import with_warm_start
 
 TINY = ("env=arithmetic", "env.digits=1", "env.max_new_tokens=4", "env.batch=3", "env.candidates=4", "seeds=1")
@@ -59,7 +59,7 @@ def made(tiny):
     problems = [trainer.env.problems("train")[i] for i in range(3)]
     uniforms = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        answers = answer(trainer.env, trainer.policy, problems, 4, uniforms)
+        answers = complete(trainer.env, trainer.policy, problems, 4, uniforms)
         old = rollout_of(answers, torch.zeros(answers.tokens.shape, dtype=torch.float64), np.inf)
         rollout = rollout_of(answers, old.logp(trainer.policy), 1e-6)
         return trainer, rollout.with_reference(Elsewhere(trainer.policy))
@@ -77,7 +77,7 @@ class Elsewhere:
 
 def rollout_of(answers, logp_old, max_mismatch):
     grades = [Grade(float(s), s == 1) for s in (0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0)]
-    return scored(answers, logp_old, grades, max_mismatch)
+    return completion_rollout(answers, logp_old, grades, max_mismatch)
 
 
 def quiet(exp):
@@ -107,7 +107,7 @@ def test_completions_in_parts_give_the_gradient_of_the_whole(made, algo):
         expected = gradients(trainer.policy)
         assert expected.norm() > 1e-2
         for each in (whole, parts):
-            each._epoch(rollout, first)
+            accumulate_gradient(each, rollout, on_policy=first)
             assert (gradients(trainer.policy) - expected).norm() < 1e-6 * expected.norm()
         with torch.no_grad():  # the later epochs are off the policy that drew
             for i, p in enumerate(trainer.policy.parameters()):
@@ -129,8 +129,8 @@ def test_the_policy_that_drew_has_a_ratio_of_one_however_it_rounds(made):
     rounded = dataclasses.replace(
         rollout, batch=dataclasses.replace(rollout.batch, logp_old=rollout.batch.logp_old + 0.01)
     )
-    everywhere = torch.ones(1, 12, dtype=torch.bool)
-    logp = trainer._logp(rounded, everywhere, on_policy=True)
+    objective = helpers.objective("reinforce_pp")  # has a gradient in every row
+    logp = trainer.gradient.logp(rounded, objective, on_policy=True)
     torch.testing.assert_close(logp.detach(), rounded.batch.logp_old, rtol=0, atol=1e-12)
     trainer.policy.zero_grad()
     logp.sum().backward()
@@ -138,7 +138,7 @@ def test_the_policy_that_drew_has_a_ratio_of_one_however_it_rounds(made):
     trainer.policy.zero_grad()
     rollout.logp(trainer.policy).sum().backward()
     torch.testing.assert_close(found, gradients(trainer.policy))
-    assert not torch.equal(trainer._logp(rounded, everywhere, on_policy=False).detach(), rounded.batch.logp_old)
+    assert not torch.equal(trainer.gradient.logp(rounded, objective, on_policy=False).detach(), rounded.batch.logp_old)
 
 
 def test_processes_without_a_row_each_all_pass_every_row(made, monkeypatch):
@@ -205,7 +205,7 @@ def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):
 def test_a_mismatch_of_the_engine_stops_the_run_and_says_why(made):
     trainer, _ = made
     problems = [trainer.env.problems("train")[i] for i in range(3)]
-    answers = answer(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
+    answers = complete(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
     with pytest.raises(RuntimeError, match=r"engine_mismatch=.*model.max_mismatch=0.1.*model.engine=hf"):
         rollout_of(answers, answers.logp - 0.2, 0.1)
 
@@ -266,7 +266,7 @@ def test_a_greedy_baseline_is_the_score_of_the_likeliest_answer(made, monkeypatc
     problems = [trainer.env.problems("train")[i] for i in trainer.env.contexts(trainer.noise.at_step(1))[0].tolist()]
     for i, problem in enumerate(problems):
         prompt = trainer.env.encode(problem, trainer.policy.tokenizer)
-        (text,) = answer(trainer.env, trainer.policy, [problem], 1, None).texts
+        (text,) = complete(trainer.env, trainer.policy, [problem], 1, None).texts
         assert prompt and (batch.baseline[0, i] == len(text)).all()
     assert batch.score.unique().numel() > 1
 

@@ -10,13 +10,14 @@ from conf.resolve import MisfitError
 from envs.sequence import TokenReversal
 from models.transformer import Transformer, TransformerConfig, initial_parameters, parameter_shapes
 from models.trie import TileMap, build_prompt_trie, build_trie
-from tests.helpers import SMALL, algorithm_kinds, experiment, has_rewards_for, objective
+from tests.helpers import SMALL, accumulate_gradient, algorithm_kinds, experiment, has_rewards_for, objective
+from training.config import TrainConfig
 from training.experiment import build
-from training.loop import TrainConfig, Trainer
+from training.loop import Trainer
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
 from training.noise import Noise
 from training.optim import SGDConfig
-from training.sampling import group_rollouts, single_rollout, token_group
+from training.samplers.answers import group_rollouts, single_rollout, token_group
 
 PROMPT = torch.tensor([[[0, 1, 2]]])
 ANSWERS = {"copy": [0, 1, 2], "flip": [2, 1, 0], "reverse_copy": [2, 1, 0], "reverse_flip": [0, 1, 2]}
@@ -323,7 +324,7 @@ def test_what_has_no_gradient_is_not_computed_and_not_missed(tmp_path, algo, sam
             torch.autograd.grad(exp.objective.loss(logp, rollout.batch)[0].sum(), params)
             for logp in (spied.logp_of_active_rows(active_rows, policy), rollout.logp(policy))
         )
-        in_parts._epoch(rollout, first)
+        accumulate_gradient(in_parts, rollout, on_policy=first)
         for p, *others in zip(params, quick, plain, strict=True):
             for found in (others[0], p.grad):
                 assert_close(found, others[1], atol=1e-12, rtol=1e-9)

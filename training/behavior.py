@@ -1,4 +1,4 @@
-"""Rollouts from a policy that lags behind the one in training."""
+"""The policy that draws rollouts, which may lag behind the policy that learns."""
 
 import copy
 from collections import deque
@@ -9,15 +9,19 @@ from models.base import Policy
 
 
 class BehaviorPolicy:
-    """`policy` as it was `updates` rollouts ago, or as it first was where there have been fewer."""
+    """The policy that learns, or a copy of it as it was `staleness` rollouts ago.
 
-    def __init__(self, policy: Policy, updates: int):
-        self.policy, self.behaviour = policy, copy.deepcopy(policy) if updates else policy
-        self.past: deque[dict[str, Tensor]] = deque(maxlen=updates + 1)
+    As long as there have been fewer rollouts, the copy is the policy before its first step.
+    """
+
+    def __init__(self, policy: Policy, staleness: int):
+        self.policy, self.stale_copy = policy, copy.deepcopy(policy) if staleness else None
+        self.past: deque[dict[str, Tensor]] = deque(maxlen=staleness + 1)
 
     def next_rollout_policy(self) -> Policy:
-        """The policy to draw the next rollout from; call it once before each."""
-        if self.behaviour is not self.policy:
-            self.past.append({name: value.clone() for name, value in self.policy.state_dict().items()})
-            self.behaviour.load_state_dict(self.past[0])
-        return self.behaviour
+        """The policy to draw the next rollout from. It must be called once before each rollout."""
+        if self.stale_copy is None:
+            return self.policy
+        self.past.append({name: value.clone() for name, value in self.policy.state_dict().items()})
+        self.stale_copy.load_state_dict(self.past[0])
+        return self.stale_copy

@@ -1,8 +1,8 @@
-"""Several processes train one language model: who does what, and what they tell each other.
+"""Several processes train one language model, with the results of one process.
 
-Every process draws the same prompts and numbers. Each completes and grades its share of the problems, and passes its
-share of the completions through the model; log-probs and grades are gathered, so that each has the whole loss, which
-may couple whatever it likes; gradients are summed. So the results are those of one process, whatever the objective.
+Every process draws the same prompts and random numbers. Each process completes and grades its shard of the problems,
+and passes its shard of the completions through the model. Log-probs and grades are gathered, so that every process
+computes the whole loss, which may couple all candidates. Gradients are summed.
 """
 
 import os
@@ -15,16 +15,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(hours=12)  # a process waits so long for another, as for its warm start
+TIMEOUT = timedelta(hours=12)  # for one process to wait for another, such as the one that makes a warm start
 _single_process = False
 
 
 def initialize(device: torch.device) -> None:
-    """Meet the processes that torchrun or accelerate launch started, if they did."""
+    """Join the process group, if torchrun or accelerate launch started more than one process."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
 
 
 def world_size() -> int:
@@ -37,7 +37,7 @@ def rank() -> int:
 
 @contextmanager
 def single_process() -> Iterator[None]:
-    """What one process does without the others."""
+    """Within this block the process works alone: world_size() is 1 and nothing is communicated."""
     global _single_process
     before, _single_process = _single_process, True
     try:
@@ -47,12 +47,12 @@ def single_process() -> Iterator[None]:
 
 
 def local_slice(n: int) -> slice:
-    """This process's part of n things."""
+    """The shard of n items that belongs to this process."""
     return slice(n * rank() // world_size(), n * (rank() + 1) // world_size())
 
 
 def broadcast(value: Any) -> Any:
-    """What the first process has for `value`."""
+    """The `value` of the process of rank 0, in every process."""
     if world_size() == 1:
         return value
     box = [value]
@@ -60,19 +60,19 @@ def broadcast(value: Any) -> Any:
     return box[0]
 
 
-def all_gather(part: Any) -> Any:
-    """The parts of all processes, lists or tensors (n,...), one after the other."""
+def all_gather(shard: Any) -> Any:
+    """The shards of all processes, lists or tensors (n,...), concatenated in the order of their ranks."""
     if world_size() == 1:
-        return part
-    parts = [None] * world_size()
-    dist.all_gather_object(parts, part.cpu() if isinstance(part, Tensor) else part)
-    if isinstance(part, Tensor):
-        return torch.cat(parts).to(part.device)
-    return [item for found in parts for item in found]
+        return shard
+    shards = [None] * world_size()
+    dist.all_gather_object(shards, shard.cpu() if isinstance(shard, Tensor) else shard)
+    if isinstance(shard, Tensor):
+        return torch.cat(shards).to(shard.device)
+    return [item for found in shards for item in found]
 
 
 def all_reduce_gradients(params: list[Tensor]) -> None:
-    """Replace each gradient by its sum over the processes; one that a process lacks is 0."""
+    """Replace each gradient by its sum over the processes; a gradient that a process lacks counts as 0."""
     if world_size() == 1:
         return
     for p in params:
@@ -81,7 +81,7 @@ def all_reduce_gradients(params: list[Tensor]) -> None:
 
 
 class ShardedPolicy:
-    """A policy of which each process asks its share of the rows, and learns what the others were told."""
+    """A policy whose log-probs, without gradient, are computed in shards: each process passes its shard of the rows."""
 
     def __init__(self, policy):
         self.policy = policy
@@ -93,6 +93,6 @@ class ShardedPolicy:
     def logp(self, contexts: Tensor, candidates: Tensor) -> Tensor:
         if contexts.shape[1] < world_size():
             return self.policy.logp(contexts, candidates)
-        mine = local_slice(contexts.shape[1])
-        found = self.policy.logp(contexts[:, mine], candidates[:, mine])
+        shard = local_slice(contexts.shape[1])
+        found = self.policy.logp(contexts[:, shard], candidates[:, shard])
         return all_gather(found.transpose(0, 1)).transpose(0, 1)

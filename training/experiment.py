@@ -1,4 +1,4 @@
-"""One experiment from claim to stored result: skip what is done, resume what is not, lose nothing."""
+"""Runs one experiment: it claims the run, trains the seeds that are missing, and stores their metrics."""
 
 import io
 import time
@@ -15,16 +15,22 @@ from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
 from training import checkpoint, distributed, warmstart
 from training.history import History
-from training.loop import Trainer, layout
+from training.loop import Trainer
 from training.noise import Noise
 from training.progress import Reporter
+from training.samplers import sampler_name
 
 CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchmarks.sequences
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: "done", "skipped", "busy", "followed", "failed" or "refused", and why."""
+    """The result of one experiment: its status, and a message where it was not trained.
+
+    status  "done" | "skipped" (all seeds were done before) | "busy" (another process is running it) | "failed" |
+            "refused" (the config is invalid) | "unfit" (algorithm and environment do not fit) | "followed" (a process
+            of rank > 0, which stores nothing)
+    """
 
     label: str
     status: str
@@ -35,18 +41,18 @@ class Outcome:
 
 
 def execute(experiment, console: Console) -> Outcome:
-    """Train the seeds that the store lacks; a failure is recorded there and returned, not raised."""
+    """Train the seeds that the store lacks. A failure is recorded in the store and returned, not raised."""
     distributed.initialize(experiment.device)
     label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
     if distributed.rank() > 0:
-        return _follow(experiment, label)
+        return _train_as_follower(experiment, label)
     if experiment.train.phase == "sft":
         warmstart.with_warm_start(experiment, console)
         return Outcome(f"warm start for {label}", "done")
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     try:
-        with run.claim(), _recorded(run, experiment):
+        with run.claim(), _failures_recorded(run, experiment):
             done = set() if experiment.force else set(run.seeds_done())
             missing = tuple(seed for seed in experiment.seeds if seed not in done)
             if len(missing) < len(experiment.seeds):
@@ -73,8 +79,8 @@ def execute(experiment, console: Console) -> Outcome:
 
 
 @contextmanager
-def _recorded(run: Run, experiment) -> Iterator[None]:
-    """Store an error while the run is still this process's own; where memory ran out, with the settings to lower."""
+def _failures_recorded(run: Run, experiment) -> Iterator[None]:
+    """Store an error in the run, while the run is still claimed. Out of memory is stored with the settings to lower."""
     try:
         yield
     except Exception as error:
@@ -83,22 +89,22 @@ def _recorded(run: Run, experiment) -> Iterator[None]:
         raise explained from explained.__cause__
 
 
-def _follow(experiment, label: str) -> Outcome:
-    """What every process but the first does: train with it, and neither store nor show anything."""
+def _train_as_follower(experiment, label: str) -> Outcome:
+    """Train together with the process of rank 0, without storing or printing anything."""
     try:
         missing = () if experiment.train.phase == "sft" else distributed.broadcast(None)
         if missing and warmstart.target_accuracy(experiment):
             experiment = warmstart.with_warm_start(experiment, Console(quiet=True))
         for block in blocks(experiment, missing):
-            _restored(build(experiment, block)).run()
+            _synchronize(build(experiment, block)).run()
     except Exception as error:
         error = explain_out_of_memory(error, experiment)
         return Outcome(label, "failed", message=f"process {distributed.rank()}: {type(error).__name__}: {error}")
     return Outcome(label, "followed")
 
 
-def _restored(trainer: Trainer) -> Trainer:
-    """The trainer in the state of the first process, where that one goes on from a checkpoint."""
+def _synchronize(trainer: Trainer) -> Trainer:
+    """The trainer in the state of the process of rank 0, if that one resumed from a checkpoint."""
     if distributed.broadcast(trainer.step):
         file = io.BytesIO()
         if distributed.rank() == 0:
@@ -111,7 +117,7 @@ def _restored(trainer: Trainer) -> Trainer:
 
 
 def explain_out_of_memory(error: Exception, experiment) -> Exception:
-    """The error itself, or, where memory ran out, one that names the settings to lower."""
+    """An error that names the settings to lower if memory ran out, else the error itself."""
     # torch's allocator for the CPU raises a bare RuntimeError
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
         return error
@@ -130,7 +136,7 @@ def explain_out_of_memory(error: Exception, experiment) -> Exception:
 
 
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
-    """A fresh trainer for `seeds`."""
+    """A trainer for `seeds` before its first step."""
     noise = Noise(seeds, experiment.device)
     policy = experiment.model.build(experiment.env.spec, noise).to(experiment.device)
     optimizer = experiment.optim.build(policy)
@@ -138,10 +144,13 @@ def build(experiment, seeds: tuple[int, ...]) -> Trainer:
 
 
 def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Seeds in the blocks that train together: activations that leave the cache cost more than small products do."""
-    tokens = experiment.env.spec.tokens_per_rollout.get(
-        layout(experiment.env, experiment.objective, experiment.sampler)
-    )
+    """The seeds in blocks that train together.
+
+    On a CPU a block is as large as the processor's cache allows, since activations that do not fit cost more than small
+    matrix products do.
+    """
+    sampler = sampler_name(experiment.env, experiment.objective, experiment.sampler)
+    tokens = experiment.env.spec.tokens_per_rollout.get(sampler)
     size = experiment.train.seed_block if experiment.model.stacked else 1
     if size is None and tokens and experiment.device.type == "cpu":
         size = max(1, CACHED_TOKENS // tokens)
@@ -154,16 +163,16 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     if experiment.force:
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
-    _restored(trainer)
+    _synchronize(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:
         title = label if len(seeds) == len(experiment.seeds) else f"{label}, seeds {seeds[0]} to {seeds[-1]}"
-        with experiment.tracker.open(experiment.config, run.path) as mirror, Reporter(title, console) as report:
+        with experiment.tracker.open(experiment.config, run.path) as log_metrics, Reporter(title, console) as report:
 
             def after_step(t: Trainer) -> None:
                 report(t)
-                mirror(t.history)
+                log_metrics(t.history)
                 run.add_samples(t.take_samples())
                 if t.step % t.cfg.checkpoint_every == 0 and t.step < t.cfg.steps:
                     checkpoint.save(run, t, time.monotonic() - start)
@@ -184,7 +193,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
 
 
 def to_frame(history: History, seeds: tuple[int, ...]) -> pd.DataFrame:
-    """The long form that the store keeps: seed, step, metric, value."""
+    """The history as the store keeps it: a row (seed, step, metric, value) for each number."""
     parts = []
     for name, values in history.arrays().items():
         steps = np.repeat(np.asarray(history.recorded_steps[name], dtype=np.int32), len(seeds))

@@ -1,4 +1,4 @@
-"""What a run records."""
+"""The metrics that a run has recorded so far."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -9,7 +9,11 @@ from torch import Tensor
 
 @dataclass
 class History:
-    """Metrics (S,), each with the steps at which it was recorded; NaN from where a seed turned non-finite."""
+    """Metrics (S,) by name, NaN for a seed from the step on at which it turned non-finite.
+
+    recorded_steps  {metric: steps at which it was recorded}
+    values          {metric: its value (S,) at each of these steps}
+    """
 
     recorded_steps: dict[str, list[int]] = field(default_factory=dict)
     values: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -21,11 +25,11 @@ class History:
 
     @property
     def steps(self) -> list[int]:
-        """All steps at which something was recorded."""
+        """All steps at which any metric was recorded."""
         return sorted(set().union(*self.recorded_steps.values()))
 
     def records_after(self, step: int) -> list[tuple[int, dict[str, Tensor]]]:
-        """What was recorded after a step, in order: (step, {metric: (S,)})."""
+        """The records after a step, in order: (step, {metric: (S,)})."""
         found: dict[int, dict[str, Tensor]] = {}
         for name, steps in self.recorded_steps.items():
             for i in range(bisect_right(steps, step), len(steps)):

@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a run, shown as a bar in a terminal and as plain lines elsewhere."""
 
 import time
 
@@ -10,7 +10,7 @@ from training.loop import Trainer
 BAR_SECONDS, LINE_SECONDS = 0.1, 5.0
 
 
-TEXT_METRICS = {  # metrics of language models: how a reader sees them
+TEXT_METRICS = {  # how metrics of language models are shown
     "reward": "reward {:.3f}",
     "solved": "{:.1%} solved",
     "length": "{:.1f} tokens each",
@@ -20,7 +20,7 @@ TEXT_METRICS = {  # metrics of language models: how a reader sees them
 
 
 def progress_text(trainer: Trainer) -> str:
-    """Error now, as mean and standard error over the seeds that are still finite; of a language model what it did."""
+    """The newest error, mean and standard error over the finite seeds; for a language model, other metrics."""
     values = trainer.history.values
     if "reward" in values:
         return ", ".join(text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items())
@@ -33,7 +33,7 @@ def progress_text(trainer: Trainer) -> str:
 
 
 class Reporter:
-    """Call it after every step; it shows something only as often as a reader can follow."""
+    """Shows the progress when it is called after a step, but only as often as a reader can follow."""
 
     def __init__(self, title: str, console: Console):
         self.title, self.console = title, console

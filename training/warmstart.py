@@ -1,4 +1,4 @@
-"""Supervised training on right answers to a chosen accuracy, before RLVR: made once, stored, and found again."""
+"""Warm starts: supervised training on right answers up to a chosen accuracy, before RLVR. Each is stored."""
 
 import dataclasses
 import hashlib
@@ -17,25 +17,25 @@ from models.base import Policy
 from store.identity import identity
 from training import distributed
 from training.clipped_adamw import AdamWClippedConfig
-from training.completions import prompt_tensor
 from training.evaluation import evaluate
 from training.noise import Noise
+from training.samplers.completions import pad_prompts
 
-EVERY, PROBLEMS = 25, 512  # steps between two evaluations on validation problems, and how many of them
-WARMUP = 50  # steps in which the rate grows
-SECONDS = 5.0  # between two lines of progress
-FREE = ("batch", "candidates")  # settings of a task that a warm start does not depend on
+EVALUATE_EVERY, EVALUATION_PROBLEMS = 25, 512  # steps between two evaluations, and validation problems in each
+LR_WARMUP_STEPS = 50
+PROGRESS_SECONDS = 5.0  # between two lines of progress
+IRRELEVANT = ("batch", "candidates")  # settings of a task that do not change its warm start
 
 
 def target_accuracy(experiment) -> float:
-    """The accuracy at which the warm start of this model ends; 0 where it has none."""
+    """The accuracy at which the warm start of this model ends; 0 if it has none."""
     wanted = getattr(experiment.model, "warm_accuracy", 0.0)
     return experiment.env.warm_accuracy if wanted is None else wanted
 
 
 def warm_start_folder(experiment) -> Path:
-    """runs_dir/warm_starts/<env>-<hash of what makes it>."""
-    env = {k: v for k, v in identity(experiment.config)["env"].items() if k not in FREE}
+    """Folder of the warm start: runs_dir/warm_starts/<env>-<hash of all settings that it depends on>."""
+    env = {k: v for k, v in identity(experiment.config)["env"].items() if k not in IRRELEVANT}
     recipe = experiment.model.warm_start_settings() | {"warm_accuracy": target_accuracy(experiment)}
     made_by = json.dumps({"env": env, "model": recipe}, sort_keys=True)
     name = f"{env['name']}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
@@ -43,10 +43,10 @@ def warm_start_folder(experiment) -> Path:
 
 
 def with_warm_start(experiment, console: Console):
-    """The experiment with its model replaced by its warm start, which is trained first where there is none yet."""
+    """The experiment with its model replaced by its warm start, which is trained first if it is not stored yet."""
     folder = warm_start_folder(experiment)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):  # a twin waits for the one that is at it
+    with FileLock(f"{folder}.lock"):  # a second process waits for the first one to make it
         if not folder.exists():
             _make(experiment, folder, console)
     made = json.loads((folder / "warm_start.json").read_text())
@@ -62,7 +62,7 @@ def _make(experiment, folder: Path, console: Console) -> None:
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
     with distributed.single_process():
-        accuracy, steps = train(experiment.env, policy, noise, model, target_accuracy(experiment), console)
+        accuracy, steps = train_supervised(experiment.env, policy, noise, model, target_accuracy(experiment), console)
     made = {
         "accuracy": accuracy,
         "steps": steps,
@@ -76,9 +76,14 @@ def _make(experiment, folder: Path, console: Console) -> None:
     draft.rename(folder)
 
 
-def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console) -> tuple[float, int]:
-    """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for the accuracy wanted."""
-    optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=WARMUP).build(policy)
+def train_supervised(
+    env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console
+) -> tuple[float, int]:
+    """Train on right answers until sampled validation accuracy reaches `wanted`, or for cfg.warm_steps steps.
+
+    Returns the accuracy and the number of steps.
+    """
+    optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=LR_WARMUP_STEPS).build(policy)
     alive = torch.ones(1, dtype=torch.bool, device=noise.device)
     problems = env.problems("train")
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
@@ -89,10 +94,10 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(alive, optimizer.grad_norm())
-        if step % EVERY == 0 or step == cfg.warm_steps:
-            metrics, _ = evaluate(env, policy, noise.at_step(step), "validation", PROBLEMS, greedy=False)
+        if step % EVALUATE_EVERY == 0 or step == cfg.warm_steps:
+            metrics, _ = evaluate(env, policy, noise.at_step(step), "validation", EVALUATION_PROBLEMS, greedy=False)
             accuracy = metrics["validation_accuracy"].item()
-        if time.monotonic() - shown > SECONDS or accuracy >= wanted:
+        if time.monotonic() - shown > PROGRESS_SECONDS or accuracy >= wanted:
             shown = time.monotonic()
             console.print(
                 f"warm start: step {step} of at most {cfg.warm_steps}, loss {loss.item():.3f} nats per token, "
@@ -110,10 +115,10 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
 
 
 def right_answer_tokens(env: TextEnv, policy: Policy, problems: list[Problem]) -> tuple[Tensor, Tensor]:
-    """Prompts (1,B,P), padded on the left, and right answers with their end (1,B,1,T), padded on the right, by -1."""
+    """Prompts (1,B,P), padded on the left by -1, and right answers (1,B,1,T) with eos, padded on the right by -1."""
     tokenizer = policy.tokenizer
     prompts = [env.encode(problem, tokenizer) for problem in problems]
     answers = [tokenizer(p.answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for p in problems]
     longest = max(map(len, answers))
     padded = torch.tensor([answer + [-1] * (longest - len(answer)) for answer in answers])
-    return prompt_tensor(prompts), padded.view(1, len(problems), 1, longest)
+    return pad_prompts(prompts), padded.view(1, len(problems), 1, longest)
