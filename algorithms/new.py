@@ -15,10 +15,10 @@ COLORS = (
     "#EE3377",
     "#4477AA",
     "#AA3377",
-)  # distinguishable with colour blindness
+)  # told apart by colour-blind eyes
 LINESTYLES = ("-", "--", ":", "-.")
 
-CODE_TEMPLATE = '''"""{title}: say in a line what it does."""
+CODE_TEMPLATE = '''"""{title}: what it does, in a line."""
 
 from dataclasses import dataclass
 
@@ -27,11 +27,11 @@ from algorithms.base import Batch, Loss, Objective, group_sum, require, standard
 
 @dataclass(frozen=True)
 class {cls}(Objective):
-    """State the idea in one sentence, then the loss to minimise.
+    """The idea in a sentence, then the loss to minimise.
 
         loss = -sum_i w_i max(u_i, 0)^power l_i,    u_i = (s_i - mean) / std,    l_i = sum_t log pi(y_it)
 
-    Say how published implementations differ from it, if there are any. Raises ValueError for power <= 0.
+    What published implementations do differently, if it is published. Raises ValueError for power <= 0.
     https://example.org/{name}
     """
 
@@ -66,10 +66,7 @@ power: 1.0
 
 
 def create(name: str, folder: Path | None = None) -> tuple[Path, Path]:
-    """Write NAME.py and NAME.yaml into the suite, or both into `folder`, and return their paths.
-
-    Raises ValueError, and writes nothing, for a name that is taken or is no lower-case identifier.
-    """
+    """Write NAME.py and NAME.yaml into the suite, or both into `folder`; or raise ValueError and write nothing."""
     ours = ROOT / "conf" / "algo"
     code, look = (ROOT / "algorithms", ours) if folder is None else (folder, folder)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
@@ -90,7 +87,7 @@ def create(name: str, folder: Path | None = None) -> tuple[Path, Path]:
 
 
 def unused_style(files: list[Path]) -> tuple[str, str]:
-    """A colour and a line style that none of the yaml files has."""
+    """A colour and a line that no yaml file has."""
     pattern = re.compile(r'^color: "?(\S+?)"?\nlinestyle: "?(\S+?)"?$', re.MULTILINE)
     taken = {found.groups() for path in files if (found := pattern.search(path.read_text()))}
     free = [(color, line) for line in LINESTYLES for color in COLORS if (color, line) not in taken]

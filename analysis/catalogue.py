@@ -1,4 +1,4 @@
-"""The figures there are, and the sweeps that each of them draws."""
+"""The figures that can be drawn, and the sweeps whose runs each of them shows."""
 
 import importlib
 import pkgutil
@@ -17,7 +17,7 @@ def module(figure: str) -> ModuleType:
 
 
 def is_paper_figure(figure: str) -> bool:
-    """Whether it is one of the paper's, which are numbered."""
+    """Whether the figure is one of the paper's, whose names have a number."""
     return figure[3:5].isdigit()
 
 
@@ -30,7 +30,7 @@ def sweeps(figure: str) -> tuple[str, ...]:
 
 
 def rows(figure: str, store: Store, scale: str) -> list[Row]:
-    """All rows that a figure's sweeps ask for, run or not."""
+    """All rows of a figure's sweeps, whether or not they were run."""
     return [row for sweep in sweeps(figure) for row in sweep_rows(sweep, store, scale)]
 
 
@@ -39,5 +39,5 @@ def sweep_command(sweep: str, scale: str) -> str:
 
 
 def figure_command(figure: str, scale: str) -> str:
-    """What runs all sweeps of a figure."""
+    """The shell command that runs all sweeps of a figure."""
     return " && ".join(sweep_command(sweep, scale) for sweep in sweeps(figure))

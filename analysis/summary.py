@@ -1,4 +1,4 @@
-"""How a command ends: a table, the paths of data and curve, what failed, and the exit code."""
+"""The end of a command: it prints a table, the paths of data and curves, and failures, and returns the exit code."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from analysis.load import Row
 
 
 def conclude(outcomes: list, console: Console) -> int:
-    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 nothing was fit to run."""
+    """Print the outcomes, and return the exit code: 0 for success, 1 for a failure, 2 if no job could be run."""
     finished = [o for o in outcomes if o.status in ("done", "skipped") and o.run]
     rows = [Row(o.run.config(), label(o.run.config()), o.run, o.seeds) for o in finished]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):

@@ -1,4 +1,4 @@
-"""The interface of a policy, as trainer and samplers use it."""
+"""What the trainer and the samplers need of a policy."""
 
 import copy
 import math
@@ -12,31 +12,31 @@ from algorithms.base import log_softmax
 
 
 def sample_tokens(logp: Tensor, uniforms: Tensor) -> Tensor:
-    """Tokens (...) drawn from log-probs (..., V) by inverting their distribution at uniforms (...)."""
+    """Tokens (...) from log-probs (..., V) by inversion of their distribution at uniforms (...)."""
     return (uniforms.unsqueeze(-1) >= logp.exp().cumsum(-1)[..., :-1]).sum(-1)
 
 
 def take_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """The rows (S,M) of x (S,N,...): (S,M,...)."""
+    """x (S,N,...) at rows (S,M): (S,M,...)."""
     s, n = x.shape[:2]
     offsets = torch.arange(s, device=x.device).unsqueeze(1) * n
     return x.flatten(0, 1).index_select(0, (rows + offsets).flatten()).view(*rows.shape, *x.shape[2:])
 
 
 def lecun_normal(uniform: Tensor, fan_in: int) -> Tensor:
-    """Truncated normal numbers of variance 1 / fan_in, made from uniform ones; they are cut at two std and rescaled."""
+    """Normal numbers of variance 1 / fan_in, truncated at two std (before it is restored), from uniform ones."""
     edge = math.erf(2 / math.sqrt(2))  # probability mass within two std
     normal = torch.erfinv((2 * uniform.double() - 1) * edge) * math.sqrt(2)
     return (normal / 0.87962566103423978 / math.sqrt(fan_in)).float()
 
 
 class Policy(nn.Module):
-    """A policy with parameters (S, ...). Seeds share none, so that one backward pass gives each its own gradient."""
+    """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient."""
 
     name: ClassVar[str]
 
     def logp(self, contexts: Tensor | None, candidates: Tensor | None) -> Tensor:
-        """Log-probs (S,B,K,T) in nats of candidates (S,B,K); None stands for all contexts, or all actions of each."""
+        """Log-probs (S,B,K,T) in nats of candidates (S,B,K); None lists all contexts, or all actions of each."""
         raise NotImplementedError
 
     def sample(self, contexts: Tensor | None, uniforms: Tensor) -> Tensor:
@@ -44,39 +44,39 @@ class Policy(nn.Module):
         raise NotImplementedError
 
     def frozen_copy(self) -> "Policy":
-        """A copy that stays as this policy is now. It shares the buffers, which never change."""
+        """A copy that stays as this policy is now, and shares with it what never changes."""
         return copy.deepcopy(self, {id(buffer): buffer for buffer in self.buffers()}).requires_grad_(False)
 
     def export(self, folder: Path) -> None:
-        """Write the policy in the format of the library that it comes from; other policies write nothing."""
+        """Write the policy in the format of the library that it comes from, if it comes from one."""
 
     def optimizer_shapes(self, split: str) -> dict[str, tuple[int, ...]]:
-        """{parameter: shape of one seed}; an optimiser treats those with two dims as matrices."""
+        """{parameter: shape of one seed} by which an optimiser tells matrices (two dims) from the rest."""
         return {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}
 
 
 class MicroBatchedPolicy:
-    """A policy that computes `size` rows of each seed at a time, with the same results in less memory."""
+    """A policy that passes `size` of the rows of each seed at a time: the same numbers in less memory."""
 
     def __init__(self, policy: Policy, size: int):
         self.policy, self.size = policy, size
 
     def logp(self, contexts: Tensor, candidates: Tensor) -> Tensor:
-        return self._map_chunks(self.policy.logp, contexts, candidates)
+        return self._in_parts(self.policy.logp, contexts, candidates)
 
     def table(self, prompts: Tensor, answers: Tensor) -> Tensor:
-        return self._map_chunks(self.policy.table, prompts, answers)
+        return self._in_parts(self.policy.table, prompts, answers)
 
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        return self._map_chunks(self.policy.generate, prompts, uniforms)
+        return self._in_parts(self.policy.generate, prompts, uniforms)
 
     def greedy(self, prompts: Tensor, horizon: int) -> Tensor:
-        return self._map_chunks(lambda part: self.policy.greedy(part, horizon), prompts)
+        return self._in_parts(lambda part: self.policy.greedy(part, horizon), prompts)
 
     def __getattr__(self, name: str):
         return getattr(self.policy, name)
 
-    def _map_chunks(self, method, *inputs: Tensor):
+    def _in_parts(self, method, *inputs: Tensor):
         parts = [method(*part) for part in zip(*(x.split(self.size, dim=1) for x in inputs), strict=True)]
         if isinstance(parts[0], tuple):
             return tuple(torch.cat(found, dim=1) for found in zip(*parts, strict=True))
@@ -84,18 +84,18 @@ class MicroBatchedPolicy:
 
 
 class CategoricalPolicy(Policy):
-    """pi(a|x) = softmax(logits(x))_a over all actions. The table of log-probs is computed once between two updates."""
+    """pi(a|x) = softmax(logits(x))_a over a list of actions; computed once between two updates."""
 
     def __init__(self):
         super().__init__()
         self._cache = None, None, None
 
     def _logits(self, contexts: Tensor | None) -> Tensor:
-        """Logits (S,C,A) of contexts (S,C); None: of all contexts."""
+        """Logits (S,C,A) of contexts (S,C), or of all of them."""
         raise NotImplementedError
 
     def table(self, contexts: Tensor | None = None) -> Tensor:
-        """log pi (S,C,A) of all actions, with its graph."""
+        """log pi (S,C,A) with its graph."""
         version = [p._version for p in self.parameters()]
         if self._cache[0] != version or self._cache[1] is not contexts:
             with torch.enable_grad():

@@ -43,7 +43,7 @@ class LanguagePolicy(Policy):
 
     def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
         """Completions that the engine draws from the current weights (`rollouts.base.Engine.generate`)."""
-        version = [p._version for p in self._trained().values()]
+        version = [p._version for p in self._trainable_parameters().values()]
         if version != self._pushed:
             self.engine.push(self.model)
             self._pushed = version
@@ -57,7 +57,7 @@ class LanguagePolicy(Policy):
         rows, inverse = torch.cat([owner, candidates.reshape(-1, length)], dim=1).unique(dim=0, return_inverse=True)
         owner, rows = rows[:, 0], rows[:, 1:]
         real = rows >= 0
-        hidden = self._hidden(_trimmed(prompts), owner, _trimmed(rows))
+        hidden = self._hidden(_trim(prompts), owner, _trim(rows))
         found = token_logp(hidden[real[:, : hidden.shape[1]]], self._head(), rows[real], self.vocab)
         logp = torch.zeros(rows.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found)
         return logp.index_select(0, inverse).view(candidates.shape)
@@ -71,7 +71,7 @@ class LanguagePolicy(Policy):
         if self.checkpointing and torch.is_grad_enabled():
             # a layer that is computed twice cannot grow a cache, so each completion passes with its prompt
             tokens = torch.cat([prompts[owner].clamp_min(0), given], dim=1)
-            with self._recomputed():
+            with self._recomputing_layers():
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
         from transformers import DynamicCache
 
@@ -93,7 +93,7 @@ class LanguagePolicy(Policy):
         ).last_hidden_state
 
     @contextmanager
-    def _recomputed(self) -> Iterator[None]:
+    def _recomputing_layers(self) -> Iterator[None]:
         """Layers keep no activations. transformers does so only in training mode, so the layers are set to it here."""
         layers = [m for m in self.causal_lm.modules() if getattr(m, "gradient_checkpointing", False)]
         for layer in layers:
@@ -111,16 +111,16 @@ class LanguagePolicy(Policy):
         frozen._modules = {"model": copy.deepcopy(self.model).requires_grad_(False)}
         return frozen
 
-    def _trained(self) -> dict[str, Tensor]:
+    def _trainable_parameters(self) -> dict[str, Tensor]:
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
-        return {name: p.detach() for name, p in self._trained().items()}
+        return {name: p.detach() for name, p in self._trainable_parameters().items()}
 
     @torch.no_grad()
     def load_state_dict(self, state, *args, **kwargs) -> None:
         """Raises ValueError for the state of another model."""
-        mine = self._trained()
+        mine = self._trainable_parameters()
         if {n: p.shape for n, p in mine.items()} != {n: p.shape for n, p in state.items()}:
             raise ValueError("the checkpoint is of another model; force=true starts over")
         for name, p in mine.items():
@@ -150,6 +150,6 @@ def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
     return sorted({token for token in (*found, tokenizer.eos_token_id) if token is not None})
 
 
-def _trimmed(x: Tensor) -> Tensor:
+def _trim(x: Tensor) -> Tensor:
     """x (N,L) without the columns that hold only padding."""
     return x[:, (x >= 0).any(0)]

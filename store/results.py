@@ -1,4 +1,4 @@
-"""A runs folder and an archive, read as one store."""
+"""A runs folder with an archive behind it, read as one store."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from store.runs import Run, RunStore, merge
 
 @dataclass(frozen=True)
 class UnitedRun:
-    """Two records of one run: all of `first`, and the seeds of `second` that `first` lacks or that are in `newer`."""
+    """Two records of one run as one: `first`, and of `second` the seeds that `first` lacks or that are `newer`."""
 
     first: Run
     second: ArchivedRun
@@ -47,7 +47,7 @@ ReadableRun = Run | ArchivedRun | UnitedRun
 
 @dataclass(frozen=True)
 class Results:
-    """Runs of `folder`, completed by the runs and seeds of `archive` that it lacks."""
+    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`."""
 
     folder: RunStore
     archive: Archive
@@ -56,30 +56,30 @@ class Results:
         return f"{self.folder.root} or {self.archive.root}"
 
     def find(self, config: dict[str, Any]) -> ReadableRun:
-        return _united(self.folder.find(config), self.archive.find(config))
+        return _behind(self.folder.find(config), self.archive.find(config))
 
     def runs(self) -> Iterator[ReadableRun]:
         """Every readable run, in the order of environment, algorithm and id."""
         folder = {run.path.parts[-3:]: run for run in self.folder.runs()}
         archive = {run.key: run for run in self.archive.runs()}
         for key in sorted({*folder, *archive}):
-            yield _united(folder[key], archive.get(key)) if key in folder else archive[key]
+            yield _behind(folder[key], archive.get(key)) if key in folder else archive[key]
 
 
 def unite_newest(run: Run, archived: ArchivedRun) -> UnitedRun:
-    """Both records as one run, with the newer metrics of each seed; those of `run` if neither is newer."""
+    """Both, with the newer numbers of each seed; `run`'s where neither is newer."""
     mine, other = _finished(run), _finished(archived)
     never = datetime.min.replace(tzinfo=UTC)
     newer = {seed for seed in other if other[seed] > mine.get(seed, never)}
     return UnitedRun(run, archived, frozenset(newer))
 
 
-def _united(run: Run, archived: ArchivedRun | None) -> ReadableRun:
+def _behind(run: Run, archived: ArchivedRun | None) -> ReadableRun:
     return run if archived is None else UnitedRun(run, archived)
 
 
 def _finished(run: ReadableRun) -> dict[int, datetime]:
-    """{seed: time at which it was computed last}."""
+    """When each seed was computed last."""
     found: dict[int, datetime] = {}
     for batch in run.manifest().get("batches", []):
         if "finished" in batch:

@@ -1,4 +1,4 @@
-"""RunStore: one folder per configuration, with the metrics of all its seeds. Crashes and parallel writers are safe."""
+"""RunStore: one folder per configuration, metrics of all its seeds, safe against crashes and twins."""
 
 import json
 import logging
@@ -24,18 +24,18 @@ YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times faster, wher
 
 
 class OlderVersion(Exception):
-    """A configuration lacks a key that identifies runs today."""
+    """A configuration lacks a key that runs are told apart by today."""
 
 
 def require_mapping(value: Any) -> dict[str, Any]:
-    """`value` if it is a dict; raises ValueError if not."""
+    """`value`, which has to be a dict."""
     if not isinstance(value, dict):
         raise ValueError("holds no mapping")
     return value
 
 
 def validate_config(config: Any) -> dict[str, Any]:
-    """`config` if it identifies a run. Raises OlderVersion if it lacks a key, ValueError if it is no configuration."""
+    """`config` if its identity can be told; raises OlderVersion if it lacks a key, ValueError if it is none."""
     try:
         identity(require_mapping(config))
     except KeyError as error:
@@ -57,7 +57,7 @@ class RunBusy(Exception):
 
 
 def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file, then rename it to `path`. Readers see either the old file or the new one."""
+    """Let `write` fill a temporary file, then rename it to `path`: readers see the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
         write(temporary)
@@ -67,7 +67,7 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def merge(kept: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
-    """The seeds of both frames, in the order in which runs are stored. A seed that both have comes from `added`."""
+    """The seeds of both frames, those of `added` where both have them, in the order in which runs are stored."""
     both = pd.concat([kept[~kept.seed.isin(added.seed.unique())], added]) if len(kept) else added
     return both.sort_values(["seed", "metric", "step"], ignore_index=True)
 
@@ -103,13 +103,13 @@ class Run:
 
     @contextmanager
     def claim(self) -> Iterator[None]:
-        """Hold this run exclusively within the block; raises RunBusy if another process holds it.
+        """Hold this run alone; raises RunBusy if another process does.
 
-        The lock is the kernel's (flock), so it ends with its process, however that ends. On NFS (version 4, or 3 with
-        its lock service) the server keeps it for all machines. The lock of a machine that crashed ends with its lease
-        (about 90 s), or when the machine is back. A mount that keeps locks to one machine (nolock, local_lock) must not
-        be shared. Where the disk has no flock, the lock is a file that names machine and process: one of a dead process
-        of the same machine is ignored; a `.lock` of another machine that died has to be deleted by hand.
+        The lock is the kernel's (flock), so it ends with its process, whatever ends that. On NFS (version 4, or 3 with
+        its lock service) the server keeps it for all machines, and gives up that of a machine which crashed when its
+        lease ends (about 90 s) or it is back. A mount that keeps locks to one machine (nolock, local_lock) must not be
+        shared. Where the disk has no flock at all, the lock is a file with machine and process in it: a dead process
+        of the same machine holds nothing, a `.lock` left by another machine that died is for a person to delete.
         """
         try:
             with FileLock(self.path / ".lock", timeout=0):
@@ -118,7 +118,7 @@ class Run:
             raise RunBusy(str(self.path)) from None
 
     def is_busy(self) -> bool:
-        """Whether a process is holding this run."""
+        """Whether a process holds this run now."""
         try:
             with self.claim():
                 return False
@@ -126,17 +126,17 @@ class Run:
             return True
 
     def manifest_version(self) -> int:
-        """A number that changes whenever the manifest changes; 0 if there is no manifest."""
+        """Changes whenever the manifest does; 0 where there is none."""
         path = self.path / "manifest.json"
         return path.stat().st_mtime_ns if path.exists() else 0
 
     def save(self, frame: pd.DataFrame, batch: dict[str, Any]) -> None:
-        """Add trained seeds as in `add`, and delete their checkpoints."""
+        """`add` what was trained, which needs its checkpoints no more."""
         self.add(frame, [batch])
         self.drop_checkpoints()
 
     def add(self, frame: pd.DataFrame, batches: list[dict[str, Any]]) -> None:
-        """Add the finished seeds of `frame`, which replace the same seeds; `batches` describe how they were made."""
+        """Add the finished seeds of `frame`, replacing them where they exist; `batches` say how they were made."""
         merged = merge(self.frame(), frame)
         self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
         seeds = sorted(int(seed) for seed in merged.seed.unique())
@@ -144,7 +144,7 @@ class Run:
         self.update(status="done", traceback=None, seeds_done=seeds, batches=batches)
 
     def repair_manifest(self) -> None:
-        """Update the manifest if a process died after it wrote the metrics. Call it within `claim`."""
+        """Where a process died between metrics and manifest, let the manifest agree; call it under a claim."""
         seeds = self.seeds_done()
         if seeds != self.manifest().get("seeds_done", []):
             self.drop_checkpoints()
@@ -157,7 +157,7 @@ class Run:
                 file.writelines(json.dumps(sample) + "\n" for sample in samples)
 
     def samples(self) -> list[dict[str, Any]]:
-        """The appended samples, each once. A resumed run appends again those that came after its checkpoint."""
+        """What was appended, once each: a resumed run appends again what came after its checkpoint."""
         found: dict[tuple, dict[str, Any]] = {}
         path = self.path / "samples.jsonl"
         for line in path.read_text().splitlines() if path.exists() else ():

@@ -1,4 +1,4 @@
-"""Export of runs into an archive, and import from it."""
+"""Runs from a folder into an archive, and back."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ from store.archive import ArchivedRun, ArchiveError, Key, contents, usable, veri
 from store.results import unite_newest
 from store.runs import Run, RunBusy, RunStore, atomic_write
 
-Report = tuple[bool, str]  # whether it succeeded, and one line that says what was done
+Report = tuple[bool, str]  # whether it went well, and one line of what was done
 
 
 def finished_runs(store: RunStore) -> dict[str, dict[Key, Run]]:
-    """{env: {key: run}} for the runs with at least one finished seed."""
+    """{env: {key: run}} of the runs that have a finished seed."""
     found: dict[str, dict[Key, Run]] = {}
     for run in store.runs():
         if run.seeds_done():
@@ -22,7 +22,7 @@ def finished_runs(store: RunStore) -> dict[str, dict[Key, Run]]:
 
 
 def export(runs: dict[Key, Run], file: Path) -> Report:
-    """Add `runs` to a file of an archive. After an error the file is unchanged."""
+    """Add `runs` to an archive's file, which stays as it was if anything goes wrong."""
     try:
         old = {run.key: run for run in verified(file)} if file.exists() else {}
         merged = old | {key: unite_newest(run, old[key]) if key in old else run for key, run in runs.items()}
@@ -36,7 +36,7 @@ def export(runs: dict[Key, Run], file: Path) -> Report:
 
 
 def load(file: Path, store: RunStore, force: bool) -> Iterator[Report]:
-    """Add the runs of an archive's file to a folder; nothing is added from a damaged file."""
+    """Add the runs of an archive's file to a folder, but nothing of a file that can not be read to its end."""
     try:
         runs = verified(file)
     except ArchiveError as error:
@@ -61,7 +61,7 @@ def _seeds(runs: list[ArchivedRun]) -> int:
 
 
 def _take(archived: ArchivedRun, run: Run, force: bool) -> int:
-    """Write the seeds of `archived` that `run` lacks, or all of them, and return their number."""
+    """How many seeds of `archived` were written to `run`: those that it lacks, or all."""
     run.path.mkdir(parents=True, exist_ok=True)
     with run.claim():
         if not run.config():
@@ -74,7 +74,7 @@ def _take(archived: ArchivedRun, run: Run, force: bool) -> int:
 
 
 def _batches(archived: ArchivedRun, run: Run, seeds: Iterable[int]) -> list[dict[str, Any]]:
-    """The batches that describe how `seeds` were made, without those that `run` has already."""
+    """How `seeds` were made, as far as `run` does not say so already."""
     known = run.manifest().get("batches", [])
     mine = archived.manifest().get("batches", [])
     return [batch for batch in mine if batch not in known and not {*batch.get("seeds", seeds)}.isdisjoint(seeds)]
