@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.summary import conclude
 from conf.discover import register
-from conf.messages import ConfigError, explain, spelled_out
+from conf.messages import ConfigError, expand_shorthands, explain
 from launch import evidence
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
@@ -25,7 +25,7 @@ def job(cfg) -> Outcome:
 def main() -> int:
     console = screen()
     logging.basicConfig(format="%(message)s")
-    sys.argv[1:] = spelled_out(sys.argv[1:])
+    sys.argv[1:] = expand_shorthands(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
         if evidence.is_asked(sys.argv[1:]):

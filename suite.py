@@ -26,10 +26,10 @@ from rich.console import Console
 import algorithms
 from algorithms.base import Batch, Objective
 from analysis import catalogue
-from analysis.labels import label, told_apart
+from analysis.labels import label, with_unique_labels
 from analysis.load import Row, beside, stored_rows
 from conf.discover import register, together
-from conf.messages import GRID, ConfigError, explain, spelled_out, unknown
+from conf.messages import GRID, ConfigError, expand_shorthands, explain, unknown
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
 from store.archive import Archive
@@ -56,7 +56,7 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     """
     console = Console(file=sys.stdout, quiet=not verbose)
     asked = [override for override in overrides if override not in GRID]  # a grid needs no -m here
-    experiments = [resolve(cfg) for cfg in _configs(spelled_out(asked))]
+    experiments = [resolve(cfg) for cfg in _configs(expand_shorthands(asked))]
     rows = []
     for experiment in experiments:
         outcome = execute(experiment, console)
@@ -95,7 +95,7 @@ def figure(name: str, scale: str = "paper", runs_dir: str | Path = "runs", resul
     asked = catalogue.rows(name, store, scale)
     rows = [row for row in asked if row.seeds] + beside(asked, store)
     if not rows:
-        raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.command(name, scale)}")
+        raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.figure_command(name, scale)}")
     drawn, _ = catalogue.module(name).draw(rows)
     return drawn
 
@@ -168,7 +168,7 @@ def _frame(rows: Sequence[Row]) -> pd.DataFrame:
     columns = ["env", "algo", "label", "run", "seed", "step", "metric", "value"]
     frames = []
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
-        for row in told_apart([row for row in rows if row.config["env"]["name"] == env]):
+        for row in with_unique_labels([row for row in rows if row.config["env"]["name"] == env]):
             found = row.run.frame()
             found = found if row.only is None else found[found.seed.isin(row.only)]
             named = {"env": env, "algo": row.config["algo"]["name"], "label": row.label, "run": row.run.path.name}

@@ -1,7 +1,8 @@
-"""How published losses average over tokens and sequences: x (*L,B,K,T) of one token each -> (*L,).
+"""Averages over tokens and sequences, as published losses use them: (*L,B,K,T) -> (*L,).
 
-mask (*L,B,K,T) may broadcast; weight (*L,B,K) are the draws behind each sequence, N of them in all. What weighs 0
-counts neither in the sums nor in N, and where nothing weighs the result is 0.
+x (*L,B,K,T) holds one value per token; mask (*L,B,K,T) may broadcast. weight (*L,B,K) is the number of draws that each
+sequence stands for, and N is their sum. A sequence of weight 0 counts neither in the sums nor in N. Where all weights
+are 0, the result is 0.
 """
 
 from torch import Tensor
@@ -16,21 +17,21 @@ def seq_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def seq_mean_token_mean(x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """(1/N) sum_i (1/|y_i|) sum_t: sequences count alike, and a token less the longer its sequence."""
+    """(1/N) sum_i (1/|y_i|) sum_t: every sequence has the same weight, whatever its length."""
     return seq_mean(token_average(x, mask), weight)
 
 
 def seq_mean_token_sum(x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """(1/N) sum_i sum_t: the gradient of an expectation over sequences."""
+    """(1/N) sum_i sum_t: its gradient is that of an expectation over sequences."""
     return seq_mean(token_sum(x, mask), weight)
 
 
 def token_mean(x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """sum_i sum_t / sum_i |y_i|: tokens count alike."""
+    """sum_i sum_t / sum_i |y_i|: every token has the same weight."""
     tokens = (weight * lengths(x, mask)).sum((-1, -2)).clamp_min(TINY)
     return (weight * token_sum(x, mask)).sum((-1, -2)) / tokens
 
 
-def constant(x: Tensor, mask: Tensor, weight: Tensor, budget: float | None = None) -> Tensor:
-    """(1/N) sum_i (1/L) sum_t with L = `budget` tokens, or the room that the batch has for them."""
+def seq_mean_token_sum_norm(x: Tensor, mask: Tensor, weight: Tensor, budget: float | None = None) -> Tensor:
+    """(1/N) sum_i (1/L) sum_t, where L is `budget`; None: T, the length of the batch's tensors."""
     return seq_mean_token_sum(x, mask, weight) / (budget or x.shape[-1])

@@ -8,13 +8,13 @@ from algorithms.base import Batch, Loss, Objective, centre, require, standardize
 
 @dataclass(frozen=True)
 class AWR(Objective):
-    """Supervised learning of the policy's own candidates, the better ones weighing exponentially more.
+    """Supervised learning on sampled candidates, each weighted by the exponential of its advantage.
 
         loss = -(1/N) sum_i min(exp(A_i / beta), cap) l_i,    A_i = R_i - mean of the group, over std if `normalize`
 
     The paper's advantage comes from a critic on a replay buffer; its code standardises it, with beta 1 and cap 20. All
-    weights are positive: candidates of equal rewards are learnt as they are, so over many epochs on a rollout, or where
-    nothing succeeds, the policy sharpens on what it happened to draw. Raises ValueError for beta or cap <= 0.
+    weights are positive, also those of a group of equal rewards. So the entropy of the policy falls where nothing
+    succeeds, and over many epochs on one rollout. Raises ValueError for beta or cap <= 0.
     https://arxiv.org/abs/1910.00177
     """
 
@@ -35,7 +35,7 @@ class AWR(Objective):
         return frozenset({"shift", "scale"} if self.normalize else {"shift"})
 
     def loss(self, logp, batch: Batch) -> Loss:
-        score, weight = batch.score, batch.counted
+        score, weight = batch.score, batch.effective_weight
         advantage = standardize(score, weight, eps=1e-8) if self.normalize else centre(score, weight)
         regression = (advantage / self.beta).exp().clamp(max=self.cap).unsqueeze(-1)
         return seq_mean_token_sum(-regression * logp, batch.mask, weight), {}

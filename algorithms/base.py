@@ -1,4 +1,4 @@
-"""What every algorithm sees (`Batch`), what it is (`Objective`), and the reductions they share."""
+"""The input of a loss (`Batch`), the interface of a method (`Objective`), and the reductions that methods share."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,23 +7,23 @@ import torch
 from torch import Tensor
 
 Loss = tuple[Tensor, dict[str, Tensor]]
-TINY = 1e-30  # no sum of weights is as small, unless nothing weighs
+TINY = 1e-30  # smaller than any sum of weights that is not 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Scored candidates of one rollout: detached, and constant over its gradient epochs.
+    """Scored candidates of one rollout. They are detached, and the same in all its gradient epochs.
 
-    B contexts, K candidates each, T tokens each; *L are leading dims (none, or the seeds). Every field may also be
-    a tensor that merely broadcasts to its shape; `score` and `weight` always list all K candidates.
+    There are B contexts with K candidates of T tokens each; *L are leading dims (none, or the seeds). A field may also
+    be a tensor that broadcasts to its shape, but `score` and `weight` always have all K candidates.
 
     logp_old  (*L,B,K,T)  log-prob of each token under the rollout policy, in nats
-    reward    (*L,B,K,T)  reward credited to each token
+    reward    (*L,B,K,T)  reward of each token
     baseline  (*L,B,K,T)  the environment's baseline for that reward
-    mask      (*L,B,K,T)  1 where a token counts, 0 where it is padding
+    mask      (*L,B,K,T)  1 for a token, 0 for padding
     score     (*L,B,K)    score of the whole candidate
-    weight    (*L,B,K)    expected draws behind a candidate: 1 for a sample, pi_old(a) where all actions are listed
-    logp_ref  (*L,B,K,T)  log-prob of each token under the reference policy, where an objective needs one
+    weight    (*L,B,K)    expected number of draws of a candidate: 1 for a sample, pi_old(a) for an enumerated action
+    logp_ref  (*L,B,K,T)  log-prob of each token under the reference policy, for objectives that need one
     """
 
     logp_old: Tensor
@@ -39,32 +39,37 @@ class Batch:
         return self.reward - self.baseline
 
     @property
-    def present(self) -> Tensor | None:
-        """1 where a candidate (*L,B,K) has a token that counts, 0 where it has none; None where one mask is for all."""
+    def candidate_mask(self) -> Tensor | None:
+        """1 where a candidate (*L,B,K) has at least one token, else 0; None where all candidates share one mask."""
         return self.mask.amax(-1).expand_as(self.score) if self.mask.dim() > 1 else None
 
     @property
-    def counted(self) -> Tensor:
-        """`weight` (*L,B,K), but 0 for a candidate without a token that counts: it leaves its group."""
-        present = self.present
-        return self.weight if present is None else self.weight * present
+    def effective_weight(self) -> Tensor:
+        """`weight` (*L,B,K), set to 0 for a candidate without a token, which so leaves its group."""
+        mask = self.candidate_mask
+        return self.weight if mask is None else self.weight * mask
 
 
 class Objective:
-    """A frozen dataclass of hyperparameters with one pure loss.
+    """A method: a frozen dataclass of hyperparameters with one pure loss.
 
-    sampler         what the loss compares: "single" rollouts, a sampled "group", a candidate "set" (all actions where
-                    they can be listed, a sampled group elsewhere), or the "oracle" (true rewards of all actions)
-    epochs          gradient steps per rollout, unless the environment or the user says otherwise
-    invariances     what leaves the gradient unchanged: "shift" and "scale" (by a positive factor) of all rewards
-    flat            when a context in which no candidate beats its group, or its baseline where there is none, has no
-                    gradient: "always", in the "first" epoch (at the rollout policy), or "never"
-                    (what has no gradient is not computed)
-    relative        true where only differences of log-probs within a group matter: equal candidates have no gradient
-    stop_gradient   true where the loss holds gradients back, so that its value does not integrate its gradient
-    baseline        what a "single" rollout is measured against: the environment's own ("env"), the reward of the
-                    likeliest answer ("greedy"), or what the loss makes of the whole "batch"
-    needs_reference true where the loss reads `Batch.logp_ref`
+    A context has zero variance when no candidate in it scores above another one. Where the loss compares single
+    rollouts it has zero variance when every reward equals its baseline.
+
+    sampler                  what the loss compares: "single" rollouts, a "group" of sampled candidates, a "set" of
+                             candidates (all actions where they can be enumerated, else a sampled group), or the
+                             "oracle" (the true rewards of all actions)
+    epochs                   gradient steps per rollout, unless the environment or the user sets another number
+    invariances              changes of all rewards that leave the gradient as it is: "shift" by a constant, "scale" by
+                             a positive factor
+    zero_variance_gradient   gradient of a context of zero variance: "none", "none_on_policy" (none where the current
+                             policy is the rollout policy), or "nonzero". The trainer does not compute what is none
+    shift_invariant_in_logp  true where adding a constant to the log-probs of a group leaves the loss as it is, so that
+                             a group of equal candidates has no gradient
+    stop_gradient            true where part of the loss is not differentiated
+    baseline                 what "single" rollouts are measured against: the environment's own baseline ("env"), the
+                             reward of the greedy answer ("greedy"), or one that the loss takes from the whole "batch"
+    needs_reference          true where the loss reads `Batch.logp_ref`
     """
 
     name: ClassVar[str]
@@ -72,37 +77,37 @@ class Objective:
     sampler: ClassVar[str]
     epochs: ClassVar[int] = 4
     invariances: ClassVar[frozenset[str]] = frozenset()
-    flat: ClassVar[str] = "never"
-    relative: ClassVar[bool] = False
+    zero_variance_gradient: ClassVar[str] = "nonzero"
+    shift_invariant_in_logp: ClassVar[bool] = False
     stop_gradient: ClassVar[bool] = False
     baseline: ClassVar[str] = "env"
     needs_reference: ClassVar[bool] = False
 
     @property
-    def rollouts(self) -> str:
-        """What `Spec.samplers` has to offer: what the loss compares, or "greedy" for its baseline."""
+    def required_sampler(self) -> str:
+        """The key that an environment's `Spec.samplers` must have: `sampler`, or "greedy" if that is the baseline."""
         return "greedy" if self.baseline == "greedy" else self.sampler
 
     def loss(self, logp: Tensor, batch: Batch) -> Loss:
-        """Loss (*L,) to minimise and metrics {name: (*L,)}, for current log-probs `logp` (*L,B,K,T) in nats."""
+        """Loss (*L,) to minimise, and metrics {name: (*L,)}; `logp` (*L,B,K,T) are the current log-probs in nats."""
         raise NotImplementedError
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
-    """Raise ValueError naming the key, the value and what is allowed unless `ok`."""
+    """Raise ValueError unless `ok`; its message names the key, the value and what is allowed."""
     if not ok:
         raise ValueError(f"{key}={value}: must be {allowed}")
 
 
 def log_softmax(x: Tensor) -> Tensor:
-    """Log-softmax over the last dim; torch's own kernel is ten times slower when that dim is short and innermost."""
+    """Log-softmax over the last dim. torch's own kernel is ten times slower where that dim is short and contiguous."""
     if x.dim() < 2 or x.shape[-1] >= 32:
         return x.log_softmax(-1)
     return x.transpose(-1, -2).log_softmax(-2).transpose(-1, -2)
 
 
 def softmax(x: Tensor) -> Tensor:
-    """Softmax over the last dim, laid out as in `log_softmax`."""
+    """Softmax over the last dim, with the memory layout of `log_softmax`."""
     if x.dim() < 2 or x.shape[-1] >= 32:
         return x.softmax(-1)
     return x.transpose(-1, -2).softmax(-2).transpose(-1, -2)
@@ -125,19 +130,19 @@ def group_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def centre(score: Tensor, weight: Tensor) -> Tensor:
-    """score - mean of the draws in the group, 0 where all candidates are equal: (*L,B,K)."""
+    """score - weighted mean of the group: (*L,B,K). It is exactly 0 where all candidates are equal."""
     share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
-    # the rounding error of a mean must not pass for a gradient, which an optimiser would make a whole step of
+    # an optimiser of fixed step length would turn the rounding error of a mean into a whole step
     return torch.where(_differ(score, weight), score - (share * score).sum(-1, keepdim=True), 0.0)
 
 
 def leave_one_out(score: Tensor, weight: Tensor) -> Tensor:
-    """score - mean of the other draws = K/(K-1) (score - mean) within the group: (*L,B,K)."""
-    return correction(weight) * centre(score, weight)
+    """score - mean of the other draws of the group = K/(K-1) (score - mean): (*L,B,K)."""
+    return bessel_correction(weight) * centre(score, weight)
 
 
-def correction(weight: Tensor) -> Tensor:
-    """n/(n-1) for the n draws of a group (*L,B,1), each one candidate; 1 where actions are listed, for all draws."""
+def bessel_correction(weight: Tensor) -> Tensor:
+    """n/(n-1) for a group of n draws (*L,B,1); 1 for enumerated actions, whose weights differ."""
     n = (weight > 0).sum(-1, keepdim=True)
     return torch.where(_differ(weight, weight), 1.0, n / (n - 1).clamp_min(1)).to(weight.dtype)
 
@@ -145,24 +150,24 @@ def correction(weight: Tensor) -> Tensor:
 def standardize(
     score: Tensor, weight: Tensor | None = None, eps: float = 0.0, floor: float = 0.0, bessel: bool = False
 ) -> Tensor:
-    """(score - mean) / (std + eps) within the group; 0 where all scores are equal or std <= floor.
+    """(score - mean) / (std + eps) within the group: (*L,B,K). It is 0 where all scores are equal or std <= floor.
 
-    score (*L,B,K); `weight` (*L,B,K) makes mean and std those of the draws behind the candidates, and leaves out
-    those that weigh 0. Population std, or with `bessel` that of a sample.
+    Mean and std are weighted by `weight` (*L,B,K), so a candidate of weight 0 is left out. std is that of a population,
+    or with `bessel` that of a sample.
     """
     weight = torch.ones_like(score) if weight is None else weight
     centred = centre(score, weight)
     share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
     variance = (share * centred.square()).sum(-1, keepdim=True)
-    std = (variance * correction(weight) if bessel else variance).sqrt()
+    std = (variance * bessel_correction(weight) if bessel else variance).sqrt()
     return centred * torch.where(std > floor, 1 / (std + eps), 0.0)
 
 
 def _differ(x: Tensor, weight: Tensor) -> Tensor:
-    """Whether not all candidates of a group that weigh more than 0 are equal: (*L,B,1)."""
+    """(*L,B,1) true where the candidates of positive weight are not all equal."""
     return _largest(x, weight) > -_largest(-x, weight)
 
 
 def _largest(x: Tensor, weight: Tensor) -> Tensor:
-    """The largest of each group (*L,B,1) among the candidates that weigh more than 0."""
+    """The largest value of each group (*L,B,1), over the candidates of positive weight."""
     return torch.where(weight > 0, x, -torch.inf).amax(-1, keepdim=True)

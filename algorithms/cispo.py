@@ -9,21 +9,21 @@ from algorithms.ratios import log_ratio
 
 @dataclass(frozen=True)
 class CISPO(Objective):
-    """REINFORCE with importance weights that are capped, and not differentiated: every token keeps a gradient.
+    """REINFORCE with capped importance weights that are not differentiated, so that every token keeps a gradient.
 
         loss = -sum_i sum_t sg[min(r_t, cap)] A_i log pi(y_t) / sum_i |y_i|,    A = z-score
 
-    The cap holds weights back, not steps: where the optimiser's are large, later epochs on a rollout gain little.
-    `cap` bounds the ratio itself: 1 + epsilon_high in the paper and verl, epsilon_high in TRL; 5 is ScaleRL's. The
-    paper also names a lower bound, which it leaves open. `bessel`: the std of a sample, as in TRL and verl. Raises
-    ValueError for cap <= 0. https://arxiv.org/abs/2506.13585
+    The cap limits weights, not steps, so that later epochs on a rollout gain little where the optimiser's steps are
+    large. `cap` bounds the ratio itself: 1 + epsilon_high in the paper and verl, epsilon_high in TRL; 5 is ScaleRL's
+    value. The paper also mentions a lower bound, without a value. `bessel`: the std of a sample, as in TRL and verl.
+    Raises ValueError for cap <= 0. https://arxiv.org/abs/2506.13585
     """
 
     name = "cispo"
     paper = "https://arxiv.org/abs/2506.13585"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
     stop_gradient = True
 
     cap: float = 5.0
@@ -33,6 +33,6 @@ class CISPO(Objective):
         require(self.cap > 0, "cap", self.cap, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
         ratio = log_ratio(logp, batch).detach().exp().clamp(max=self.cap)
-        return token_mean(-ratio * advantage * logp, batch.mask, batch.counted), {}
+        return token_mean(-ratio * advantage * logp, batch.mask, batch.effective_weight), {}

@@ -11,14 +11,14 @@ class DG(Objective):
 
         loss = -sum_t sg[sigmoid(A_t * -log pi(y_t) / eta) A_t] log pi(y_t)
 
-    Sum over tokens, mean over rollouts, one epoch: nothing holds a later one.
+    Sum over tokens, mean over rollouts. It takes one epoch, since it has no ratio that would correct a later one.
     Raises ValueError for eta <= 0. https://arxiv.org/abs/2603.14608
     """
 
     name = "dg"
     paper = "https://arxiv.org/abs/2603.14608"
     sampler = "single"
-    flat = "always"
+    zero_variance_gradient = "none"
     epochs = 1
     stop_gradient = True
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from algorithms.aggregate import constant
+from algorithms.aggregate import seq_mean_token_sum_norm
 from algorithms.base import Batch, Loss, Objective, centre, require
-from algorithms.ratios import clipped, log_ratio
+from algorithms.ratios import clipped_surrogate, log_ratio
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,10 @@ class DrGRPO(Objective):
 
         loss = -(1/N) sum_i (1/L) sum_t min(r_t A_i, clip(r_t, 1 - clip_eps, 1 + clip_eps) A_i),    A_i = R_i - mean
 
-    Without std, groups count as their scores spread; with a constant L, long wrong answers are not punished less per
-    token. L is `budget`, the tokens that an answer may have; null: the room in the batch, which is the generation
-    budget. At pi_old it is (K-1)/K times RLOO, over L. Raises ValueError for clip_eps outside (0, 1) or budget < 1.
+    Without the division by std, a group has more weight the more its scores spread. With a constant L, the tokens of a
+    long wrong answer are punished as much as those of a short one. L is `budget`; null: the length of the batch's
+    tensors, which is the generation budget. At pi_old its gradient is (K-1)/K times RLOO's, divided by L. Raises
+    ValueError for clip_eps outside (0, 1) or budget < 1.
     https://arxiv.org/abs/2503.20783
     """
 
@@ -23,7 +24,7 @@ class DrGRPO(Objective):
     paper = "https://arxiv.org/abs/2503.20783"
     sampler = "group"
     invariances = frozenset({"shift"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip_eps: float = 0.2
     budget: int | None = None
@@ -33,6 +34,6 @@ class DrGRPO(Objective):
         require(self.budget is None or self.budget >= 1, "budget", self.budget, "null or >= 1")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = centre(batch.score, batch.counted).unsqueeze(-1)
-        loss = -clipped(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
-        return constant(loss, batch.mask, batch.counted, self.budget), {}
+        advantage = centre(batch.score, batch.effective_weight).unsqueeze(-1)
+        loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
+        return seq_mean_token_sum_norm(loss, batch.mask, batch.effective_weight, self.budget), {}

@@ -1,4 +1,4 @@
-"""Soft gates on the ratio of two policies: near 1 they follow it, far from it they stop."""
+"""Soft gates on the ratio of two policies: near 1 they equal the ratio, up to a constant; far from 1 they saturate."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sigmoid(ratio: Tensor, tau: Tensor) -> Tensor:
-    """(4/tau) sigmoid(tau (r - 1)), which is 2/tau at r = 1."""
+    """(4/tau) sigmoid(tau (r - 1)); its value at r = 1 is 2/tau."""
     return 4 / tau * (tau * (ratio - 1)).sigmoid()
 
 
@@ -27,15 +27,15 @@ def softsign(ratio: Tensor, tau: Tensor) -> Tensor:
     return 1 + x * (1 + (tau * x).square()).rsqrt()
 
 
-# smooth, of slope 1 at r = 1 and less elsewhere, and positive; https://arxiv.org/abs/2602.19345
+# all are smooth and positive, with slope 1 at r = 1 and a smaller slope elsewhere; https://arxiv.org/abs/2602.19345
 GATES = {"sigmoid": sigmoid, "erf": erf, "arctan": arctan, "softsign": softsign}
 
-# log g(e^d) where it is the logarithm of a gate above, save that SSPO's arctan is one of the log-ratio
+# log g(e^d) as a function of the log-ratio d; the gates are those above, but SSPO's arctan is one of d itself
 LOG_GATES = {name: lambda d, tau, gate=gate: gate(d.exp(), tau).log() for name, gate in GATES.items()}
 LOG_GATES["sigmoid"] = lambda d, tau: (4 / tau).log() + torch.nn.functional.logsigmoid(tau * (d.exp() - 1))
 LOG_GATES["arctan"] = lambda d, tau: (tau * d).arctan() / tau
 
 
 def temperature(advantage: Tensor, positive: float, negative: float) -> Tensor:
-    """tau by the sign of the advantage, in its shape and type."""
+    """tau, which depends on the sign of the advantage; it has the advantage's shape and type."""
     return torch.full_like(advantage, negative).masked_fill(advantage > 0, positive)

@@ -16,8 +16,8 @@ class GMPO(Objective):
         c_t = min(d_t, clip) if A_i > 0 else max(d_t, -clip),    w_i = exp((1/|y_i|) sum_t c_t),    A = z-score
         loss = -(1/N) sum_i A_i w_i
 
-    d_t = log pi(y_t) - log pi_old(y_t); a clipped token has no gradient, but still counts in w. The bounds on the ratio
-    are (e^-0.4, e^0.4). `bessel`: the std of a sample, as in verl. Raises ValueError for clip <= 0.
+    d_t = log pi(y_t) - log pi_old(y_t). A clipped token has no gradient, but still counts in w. The ratio is bounded to
+    (e^-clip, e^clip). `bessel`: the std of a sample, as in verl. Raises ValueError for clip <= 0.
     https://arxiv.org/abs/2507.20673
     """
 
@@ -25,7 +25,7 @@ class GMPO(Objective):
     paper = "https://arxiv.org/abs/2507.20673"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip: float = 0.4
     bessel: bool = False
@@ -34,8 +34,8 @@ class GMPO(Objective):
         require(self.clip > 0, "clip", self.clip, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
         d = log_ratio(logp, batch)
         bounded = torch.where(advantage.unsqueeze(-1) > 0, d.clamp(max=self.clip), d.clamp(min=-self.clip))
         weight = token_average(bounded, batch.mask).exp()
-        return seq_mean(-advantage * weight, batch.counted), {}
+        return seq_mean(-advantage * weight, batch.effective_weight), {}

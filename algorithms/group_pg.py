@@ -11,16 +11,15 @@ class GroupPG(Objective):
 
         loss = -sum_i w_i u_i l_i / eta,    u_i = (s_i - mean) / std
 
-    Sum over the candidates drawn, mean over contexts; u = 0 where std <= std_floor, and a candidate
-    without a token leaves its group.
-    Raises ValueError for eta <= 0 or std_floor < 0. https://arxiv.org/abs/2604.06159 (ablation)
+    Sum over the drawn candidates, mean over contexts. u = 0 where std <= std_floor. A candidate without a token leaves
+    its group. Raises ValueError for eta <= 0 or std_floor < 0. https://arxiv.org/abs/2604.06159 (ablation)
     """
 
     name = "group_pg"
     paper = "https://arxiv.org/abs/2604.06159"
     sampler = "set"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     eta: float = 1.0
     std_floor: float = 1e-6
@@ -30,5 +29,5 @@ class GroupPG(Objective):
         require(self.std_floor >= 0, "std_floor", self.std_floor, ">= 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        u = standardize(batch.score, batch.present, floor=self.std_floor)
+        u = standardize(batch.score, batch.candidate_mask, floor=self.std_floor)
         return group_sum(-u / self.eta * token_sum(logp, batch.mask), batch.weight), {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algorithms.base import Batch, Loss, Objective, group_sum, require, standardize, token_sum
-from algorithms.ratios import BOUND, clipped
+from algorithms.ratios import LOG_RATIO_BOUND, clipped_surrogate
 
 
 @dataclass(frozen=True)
@@ -13,11 +13,10 @@ class GRPO(Objective):
         d_i = l_i - l_old_i,    A_i = (s_i - mean) / (std + 1e-8)
         loss = -sum_i w_i [ min(e^d_i A_i, clip(e^d_i, 1 - clip_eps, 1 + clip_eps) A_i) - beta (e^-d_i + d_i - 1) ]
 
-    Sum over the candidates drawn, mean over contexts; d is clamped to [-20, 20]; population std over the draws; a
-    candidate without a token leaves its group.
-    With mask_floor, only contexts whose std is above it count, in the sum and in the mean.
-    The published form (grpo_published) has one ratio per token instead. Raises ValueError for clip_eps outside (0, 1)
-    or beta < 0. https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
+    Sum over the drawn candidates, mean over contexts. d is clamped to [-20, 20], and std is that of a population. A
+    candidate without a token leaves its group. With mask_floor, only contexts whose std is above it count, in the sum
+    and in the mean. The published form (grpo_published) has one ratio per token instead. Raises ValueError for clip_eps
+    outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300, as in https://arxiv.org/abs/2604.06159
     """
 
     name = "grpo"
@@ -35,15 +34,15 @@ class GRPO(Objective):
         require(self.mask_floor is None or self.mask_floor >= 0, "mask_floor", self.mask_floor, "null or >= 0")
 
     @property
-    def flat(self) -> str:
-        return "first" if self.beta > 0 and self.mask_floor is None else "always"
+    def zero_variance_gradient(self) -> str:
+        return "none_on_policy" if self.beta > 0 and self.mask_floor is None else "none"
 
     def loss(self, logp, batch: Batch) -> Loss:
-        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-BOUND, BOUND)
-        weight = batch.counted
+        d = token_sum(logp - batch.logp_old, batch.mask).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
+        weight = batch.effective_weight
         advantage = standardize(batch.score, weight, eps=1e-8)
         kl = (-d).expm1() + d
-        loss = self.beta * kl - clipped(d.exp(), advantage, self.clip_eps)
+        loss = self.beta * kl - clipped_surrogate(d.exp(), advantage, self.clip_eps)
         if self.mask_floor is None:
             return group_sum(loss, weight), {}
         counts = (standardize(batch.score, weight, floor=self.mask_floor) != 0).any(-1)

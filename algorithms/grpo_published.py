@@ -1,10 +1,10 @@
-"""Group relative policy optimisation as published: a ratio per token, and a KL penalty to a reference policy."""
+"""Group relative policy optimisation as published, with a ratio per token and a KL penalty to a reference policy."""
 
 from dataclasses import dataclass
 
 from algorithms.aggregate import seq_mean_token_mean
 from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.ratios import clipped, k3, log_ratio
+from algorithms.ratios import clipped_surrogate, k3, log_ratio
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,11 @@ class GRPOPublished(Objective):
         A_i = (R_i - mean) / std,    r_t = pi(y_t) / pi_old(y_t),    k3 = exp(x) - x - 1,  x = log pi_ref - log pi
         loss = -(1/N) sum_i (1/|y_i|) sum_t [ min(r_t A_i, clip(r_t, 1 - clip_eps, 1 + clip_eps) A_i) - beta k3_t ]
 
-    The initial policy is never let go: where groups agree, A is 0 and the penalty alone pulls back, by a whole step
-    under an optimiser of fixed steps, whatever beta. So the error of the sparse bandit settles near 1 %. Published
-    implementations differ: TRL and verl divide by the std of a sample (`bessel`); TRL later set beta to 0 and averages
-    over all tokens. The paper suite's form is grpo.
-    Raises ValueError for clip_eps outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300
+    Where a group has equal scores, A is 0 and the penalty alone moves the policy, towards the initial policy. Under an
+    optimiser of fixed step length it takes a whole step, whatever beta is, so that the error of the sparse bandit
+    settles near 1 %. Published implementations differ: TRL and verl divide by the std of a sample (`bessel`), and TRL
+    later set beta to 0 and averages over all tokens. The form that the TPO paper compares with is grpo. Raises
+    ValueError for clip_eps outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300
     """
 
     name = "grpo_published"
@@ -39,12 +39,12 @@ class GRPOPublished(Objective):
         return self.beta > 0
 
     @property
-    def flat(self) -> str:
-        return "never" if self.needs_reference else "always"
+    def zero_variance_gradient(self) -> str:
+        return "nonzero" if self.needs_reference else "none"
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
-        loss = -clipped(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
         if self.needs_reference:
             loss = loss + self.beta * k3(logp, batch.logp_ref)
-        return seq_mean_token_mean(loss, batch.mask, batch.counted), {}
+        return seq_mean_token_mean(loss, batch.mask, batch.effective_weight), {}

@@ -8,19 +8,20 @@ from algorithms.ratios import log_ratio
 
 @dataclass(frozen=True)
 class MDPO(Objective):
-    """Several gradient steps towards the policy that trades the advantage against the distance to the rollout policy.
+    """Several gradient steps on the advantage minus the KL divergence to the rollout policy.
 
         loss = sum_t [ -r_t A_t + (1/t) (r_t d_t - r_t + 1) ],    d_t = log r_t = log pi(y_t) - log pi_old(y_t)
 
-    The bracket with d is KL(pi, pi_old) in expectation over draws of pi_old, never negative, and its gradient r d is 0
-    at pi_old. `t` is the paper's step size t_k, which it lets fall over training; the environment's baseline stands
-    for the critic. Sum over tokens, mean over rollouts. Raises ValueError for t <= 0. https://arxiv.org/abs/2005.09814
+    In expectation over draws of pi_old, the term r d - r + 1 is KL(pi, pi_old). It is never negative, and its gradient
+    is 0 at pi_old. `t` is the paper's step size t_k, which the paper decreases over training. The environment's
+    baseline replaces the critic. Sum over tokens, mean over rollouts. Raises ValueError for t <= 0.
+    https://arxiv.org/abs/2005.09814
     """
 
     name = "mdpo"
     paper = "https://arxiv.org/abs/2005.09814"
     sampler = "single"
-    flat = "first"
+    zero_variance_gradient = "none_on_policy"
 
     t: float = 1.0
 

@@ -16,9 +16,9 @@ COLORS = (
     "#4477AA",
     "#AA3377",
 )  # told apart by colour-blind eyes
-LINES = ("-", "--", ":", "-.")
+LINESTYLES = ("-", "--", ":", "-.")
 
-CODE = '''"""{title}: what it does, in a line."""
+CODE_TEMPLATE = '''"""{title}: what it does, in a line."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class {cls}(Objective):
     sampler = "group"  # what the loss compares: single | group | set | oracle
     # The contract tests hold you to these; algorithms/base.py says what each means.
     invariances = frozenset({{"shift", "scale"}})  # of all rewards
-    flat = "always"  # when a group of equal scores has no gradient: always | first | never
+    zero_variance_gradient = "none"  # when a group of equal scores has no gradient: none | none_on_policy | nonzero
     epochs = 4  # gradient steps per rollout
 
     # Hyperparameters, each with its default here and in the yaml file.
@@ -51,12 +51,12 @@ class {cls}(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         """logp (*L,B,K,T): B contexts, K candidates, T tokens; the loss keeps *L alone, {{}} are metrics."""
-        u = standardize(batch.score, batch.counted)
+        u = standardize(batch.score, batch.effective_weight)
         advantage = u.clamp_min(0) ** self.power
-        return group_sum(-advantage * token_sum(logp, batch.mask), batch.counted), {{}}
+        return group_sum(-advantage * token_sum(logp, batch.mask), batch.effective_weight), {{}}
 '''
 
-LOOK = """name: {name}
+YAML_TEMPLATE = """name: {name}
 objective: {name}
 label: {title}
 color: "{color}"
@@ -78,20 +78,20 @@ def create(name: str, folder: Path | None = None) -> tuple[Path, Path]:
     taken = [path for path in (*paths, ROOT / "algorithms" / f"{name}.py", ours / f"{name}.yaml") if path.exists()]
     if taken:
         raise ValueError(f"name={name}: {taken[0]} is there already; choose another name")
-    color, line = free_look([*ours.glob("*.yaml"), *look.glob("*.yaml")])
+    color, line = unused_style([*ours.glob("*.yaml"), *look.glob("*.yaml")])
     title = name.replace("_", " ").capitalize()
     fields = {"name": name, "title": title, "cls": "".join(part.capitalize() for part in name.split("_"))}
-    paths[0].write_text(CODE.format(**fields))
-    paths[1].write_text(LOOK.format(**fields, color=color, line=line))
+    paths[0].write_text(CODE_TEMPLATE.format(**fields))
+    paths[1].write_text(YAML_TEMPLATE.format(**fields, color=color, line=line))
     return paths
 
 
-def free_look(files: list[Path]) -> tuple[str, str]:
+def unused_style(files: list[Path]) -> tuple[str, str]:
     """A colour and a line that no yaml file has."""
     pattern = re.compile(r'^color: "?(\S+?)"?\nlinestyle: "?(\S+?)"?$', re.MULTILINE)
     taken = {found.groups() for path in files if (found := pattern.search(path.read_text()))}
-    free = [(color, line) for line in LINES for color in COLORS if (color, line) not in taken]
-    return free[0] if free else (COLORS[0], LINES[0])
+    free = [(color, line) for line in LINESTYLES for color in COLORS if (color, line) not in taken]
+    return free[0] if free else (COLORS[0], LINESTYLES[0])
 
 
 def main(argv: list[str] | None = None) -> int:

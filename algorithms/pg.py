@@ -11,13 +11,14 @@ class PG(Objective):
 
         loss = -sum_t A_t log pi(y_t),    A_t = reward_t - baseline_t
 
-    Sum over tokens, mean over rollouts; nothing holds the later epochs on a rollout. https://doi.org/10.1007/BF00992696
+    Sum over tokens, mean over rollouts. It has no ratio that would correct the later epochs on a rollout.
+    https://doi.org/10.1007/BF00992696
     """
 
     name = "pg"
     paper = "https://doi.org/10.1007/BF00992696"
     sampler = "single"
-    flat = "always"
+    zero_variance_gradient = "none"
 
     def loss(self, logp, batch: Batch) -> Loss:
         return group_mean(token_sum(-batch.advantage * logp, batch.mask), batch.weight), {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algorithms.base import Batch, Loss, Objective, group_mean, require, token_sum
-from algorithms.ratios import clipped, log_ratio
+from algorithms.ratios import clipped_surrogate, log_ratio
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class PPO(Objective):
     name = "ppo"
     paper = "https://arxiv.org/abs/1707.06347"
     sampler = "single"
-    flat = "always"
+    zero_variance_gradient = "none"
 
     clip_eps: float = 0.2
 
@@ -27,5 +27,5 @@ class PPO(Objective):
         require(0 < self.clip_eps < 1, "clip_eps", self.clip_eps, "in (0, 1)")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        surrogate = clipped(log_ratio(logp, batch).exp(), batch.advantage, self.clip_eps)
+        surrogate = clipped_surrogate(log_ratio(logp, batch).exp(), batch.advantage, self.clip_eps)
         return group_mean(token_sum(-surrogate, batch.mask), batch.weight), {}

@@ -14,18 +14,18 @@ class SAPO(Objective):
 
         loss = -(1/N) sum_i (1/|y_i|) sum_t f(r_t) A_i,    f(r) = (4/tau) sigmoid(tau (r - 1)),    A = z-score
 
-    tau is `tau_pos` where A > 0 and `tau_neg` elsewhere, so that what is punished moves less far. f'(1) = 1: at pi_old
-    the gradient is GRPO's. With tau near 1 the gate hardly closes before a ratio is far off, and later epochs on a
-    rollout gain little; https://arxiv.org/abs/2602.19345 prefers 10 and 12 for several updates, and has the other
-    gates: erf, arctan, softsign. `bessel`: the std of a sample, as in TRL. Raises ValueError for a tau <= 0 or an
-    unknown gate. https://arxiv.org/abs/2511.20347
+    tau is `tau_pos` where A > 0 and `tau_neg` elsewhere, so that wrong answers move less far. Since f'(1) = 1, the
+    gradient at pi_old is GRPO's. With tau near 1 the gate hardly limits the ratio, and later epochs on a rollout gain
+    little. https://arxiv.org/abs/2602.19345 prefers 10 and 12 for several epochs, and proposes the other gates: erf,
+    arctan, softsign. `bessel`: the std of a sample, as in TRL. Raises ValueError for a tau <= 0 or an unknown gate.
+    https://arxiv.org/abs/2511.20347
     """
 
     name = "sapo"
     paper = "https://arxiv.org/abs/2511.20347"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     gate: str = "sigmoid"
     tau_pos: float = 1.0
@@ -38,7 +38,7 @@ class SAPO(Objective):
         require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
         tau = temperature(advantage, self.tau_pos, self.tau_neg)
         gated = GATES[self.gate](log_ratio(logp, batch).exp(), tau)
-        return seq_mean_token_mean(-gated * advantage, batch.mask, batch.counted), {}
+        return seq_mean_token_mean(-gated * advantage, batch.mask, batch.effective_weight), {}

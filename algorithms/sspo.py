@@ -10,23 +10,23 @@ from algorithms.ratios import log_ratio, token_average
 
 @dataclass(frozen=True)
 class SSPO(Objective):
-    """A sequence weight, as in GMPO, of token ratios that pass a soft gate, as in SAPO.
+    """GMPO's weight of a sequence, computed from token ratios that pass SAPO's soft gates.
 
         w_i = exp((1/|y_i|) sum_t log g(r_t)),    loss = -(1/N) sum_i A_i w_i,    A = z-score
         arctan:   log g = arctan(tau d) / tau,  d = log r        sigmoid:  g = (4/tau) sigmoid(tau (r - 1))
 
-    A reading: the paper's normalisation and temperatures are not known here, and this one has its limits right.
-    g(r) = r is GSPO without a clip (arctan with tau to 0), a clipped g is GMPO, one token with the sigmoid is SAPO, and
-    since g'(1) = 1 the gradient at pi_old is GSPO's whatever g(1). The sigmoid is the first version's gate, arctan the
-    later default; erf and softsign as in SAPO. tau by the sign of A, as in SAPO. Raises ValueError for a tau <= 0 or
-    an unknown gate. https://arxiv.org/abs/2602.19327
+    The paper's normalisation and temperatures are not known here; this form has the right limits. g(r) = r is GSPO
+    without a clip (arctan as tau goes to 0), a clipped g is GMPO, and one token with the sigmoid is SAPO. Since
+    g'(1) = 1, the gradient at pi_old is GSPO's, whatever g(1) is. The sigmoid is the gate of the paper's first version,
+    arctan that of later ones; erf and softsign are as in SAPO. tau depends on the sign of A, as in SAPO. Raises
+    ValueError for a tau <= 0 or an unknown gate. https://arxiv.org/abs/2602.19327
     """
 
     name = "sspo"
     paper = "https://arxiv.org/abs/2602.19327"
     sampler = "group"
     invariances = frozenset({"shift", "scale"})
-    flat = "always"
+    zero_variance_gradient = "none"
 
     gate: str = "arctan"
     tau_pos: float = 1.0
@@ -39,7 +39,7 @@ class SSPO(Objective):
         require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.counted, eps=1e-8, bessel=self.bessel)
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
         tau = temperature(advantage, self.tau_pos, self.tau_neg).unsqueeze(-1)
         log_gated = LOG_GATES[self.gate](log_ratio(logp, batch), tau)
-        return seq_mean(-advantage * token_average(log_gated, batch.mask).exp(), batch.counted), {}
+        return seq_mean(-advantage * token_average(log_gated, batch.mask).exp(), batch.effective_weight), {}

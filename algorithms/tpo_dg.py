@@ -9,15 +9,16 @@ from algorithms.tpo import TPO
 
 @dataclass(frozen=True)
 class TPODG(TPO):
-    """TPO's target for each context, with contexts weighed by their most delightful candidate.
+    """TPO with a weight for each context: DG's gate, at the largest delight in its group.
 
         loss = -g sum_i q_i log p_i,    g = sigmoid(max_i u_i s_i / gate_eta),    s_i = -(1/|y_i|) l_old_i
 
-    q, p, u, l as in tpo, mean over contexts. u s is DG's delight, a standardised score times the mean surprise of a
-    candidate's tokens: g is 1/2 where the best is what the policy does already, and near 1 where it came as a surprise.
-    A weight per context changes how fast each is learnt and leaves TPO's target in place. The TPO paper calls the two
-    methods complementary; the combination is this suite's own. With one context it is TPO up to a factor.
-    Raises ValueError for gate_eta <= 0 and as tpo does. https://arxiv.org/abs/2604.06159, https://arxiv.org/abs/2603.14608
+    q, p, u and l are those of tpo; mean over contexts. u_i s_i is DG's delight: the standardised score times the mean
+    surprise of the candidate's tokens. g is 1/2 where the policy already does what is best, and near 1 where the best
+    candidate was unlikely. The weight of a context changes how fast it is learnt, and leaves TPO's target as it is. The
+    TPO paper calls the two methods complementary; the combination is this suite's own. With one context it is TPO up to
+    a factor. Raises ValueError for gate_eta <= 0 and as tpo does. https://arxiv.org/abs/2604.06159,
+    https://arxiv.org/abs/2603.14608
     """
 
     name = "tpo_dg"

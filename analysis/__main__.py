@@ -19,9 +19,9 @@ COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
 FEW = 8  # missing configurations of a sweep that are named one by one
 
 
-def wanted(name: str, store: Results, scale: str) -> list:
+def requested_rows(name: str, store: Results, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
-    rows = {catalogue.command_of(s, scale): catalogue.sweep_rows(s, store, scale) for s in catalogue.sweeps(name)}
+    rows = {catalogue.sweep_command(s, scale): catalogue.sweep_rows(s, store, scale) for s in catalogue.sweeps(name)}
     found = [row for of_sweep in rows.values() for row in of_sweep]
     if not any(row.seeds for row in found):
         console.print(f"{name}: no runs in {store}; run: {' && '.join(rows)}")
@@ -69,8 +69,8 @@ def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: st
 def make(name: str, store: Results, out: Path, scale: str) -> int:
     """One figure or table of the paper; a table without runs still shows the paper's numbers."""
     if name in TABLES:
-        return make_paper_table(name, wanted(TABLES[name].figure, store, scale), store, out, scale)
-    return make_figure(name, wanted(name, store, scale), store, out, scale)
+        return make_paper_table(name, requested_rows(TABLES[name].figure, store, scale), store, out, scale)
+    return make_figure(name, requested_rows(name, store, scale), store, out, scale)
 
 
 def make_all(store: Results, out: Path, scale: str) -> int:
@@ -78,7 +78,7 @@ def make_all(store: Results, out: Path, scale: str) -> int:
     if next(store.runs(), None) is None:
         console.print(f"no runs in {store}; run: python run.py paper=fig02 (python -m analysis list names the others)")
         return 1
-    asked = {name: wanted(name, store, scale) for name in catalogue.figures()}
+    asked = {name: requested_rows(name, store, scale) for name in catalogue.figures()}
     drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
     tables = [name for name, table in TABLES.items() if table.figure in drawn]
     codes = [make_figure(name, asked[name], store, out, scale) for name in drawn]
@@ -125,7 +125,7 @@ def make_leaderboard(store: Results, out: Path, of: str | None = None, scale: st
 
     if of is None:
         return make_board("leaderboard", stored_rows(store), store, out)
-    rows = [row for row in wanted(of, store, scale) if row.seeds]
+    rows = [row for row in requested_rows(of, store, scale) if row.seeds]
     boards = getattr(catalogue.module(of), "BOARDS", {"": list})
     stems = {name: "_".join(filter(None, ("leaderboard", _stem(of, scale), name))) for name in boards}
     return max(make_board(stems[name], chosen(rows), store, out) for name, chosen in boards.items())
@@ -154,13 +154,15 @@ def show_samples(name: str, store: RunStore) -> int:
     """Print the completions that a run of a language model kept."""
     from analysis import samples
 
-    runs = samples.find(name, store)
+    runs = samples.find_runs(name, store)
     if len(runs) != 1:
         known = [run.path.name for run in store.runs() if (run.path / "samples.jsonl").exists()]
         what = f"{len(runs)} runs in {store.root}" if runs else f"no run in {store.root}"
         console.print(unknown(f"samples {name}", known, what))
         return 1
-    found = samples.lines(runs[0].samples()) or [f"{runs[0].path}: no completions; runs of language models keep them"]
+    found = samples.sample_lines(runs[0].samples()) or [
+        f"{runs[0].path}: no completions; runs of language models keep them"
+    ]
     for line in found:
         console.print(line, markup=False, highlight=False)
     return 0

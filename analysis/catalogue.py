@@ -1,4 +1,4 @@
-"""The figures there are, and the sweeps that each of them draws."""
+"""The figures that can be drawn, and the sweeps whose runs each of them shows."""
 
 import importlib
 import pkgutil
@@ -16,8 +16,8 @@ def module(figure: str) -> ModuleType:
     return importlib.import_module(f"analysis.figures.{figure}")
 
 
-def is_papers(figure: str) -> bool:
-    """Whether it is one of the paper's, which are numbered."""
+def is_paper_figure(figure: str) -> bool:
+    """Whether the figure is one of the paper's, whose names have a number."""
     return figure[3:5].isdigit()
 
 
@@ -30,14 +30,14 @@ def sweeps(figure: str) -> tuple[str, ...]:
 
 
 def rows(figure: str, store: Store, scale: str) -> list[Row]:
-    """All rows that a figure's sweeps ask for, run or not."""
+    """All rows of a figure's sweeps, whether or not they were run."""
     return [row for sweep in sweeps(figure) for row in sweep_rows(sweep, store, scale)]
 
 
-def command_of(sweep: str, scale: str) -> str:
+def sweep_command(sweep: str, scale: str) -> str:
     return " ".join(["python run.py", *choice(sweep, scale)])
 
 
-def command(figure: str, scale: str) -> str:
-    """What runs all sweeps of a figure."""
-    return " && ".join(command_of(sweep, scale) for sweep in sweeps(figure))
+def figure_command(figure: str, scale: str) -> str:
+    """The shell command that runs all sweeps of a figure."""
+    return " && ".join(sweep_command(sweep, scale) for sweep in sweeps(figure))

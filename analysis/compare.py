@@ -13,8 +13,8 @@ from analysis import cells, tables
 from analysis.labels import ALGOS, MATCHINGS
 from analysis.load import Row
 from analysis.measured import Measured, stated_text
-from analysis.paper import TABLES, PaperTable, notes, stated
-from analysis.verdicts import NOT_RUN, TOO_WIDE, Cell, in_words, seeds_needed, verdict
+from analysis.paper import TABLES, PaperTable, notes, paper_values
+from analysis.verdicts import NOT_RUN, TOO_WIDE, Cell, describe_verdict, seeds_needed, verdict
 
 HEADS = {"algo": "method", "match": "matched by"}
 SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "epochs": "epochs "}
@@ -26,7 +26,7 @@ def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataF
     `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell. `shorter`:
     runs of fewer steps, of which only an arrival counts, and only where nothing else was run.
     """
-    table, (paper, seeds, source) = TABLES[name], stated(name)
+    table, (paper, seeds, source) = TABLES[name], paper_values(name)
     filled = cells.fill(table, rows, shorter, seeds)
     keys = sorted(dict.fromkeys([*filled, *paper]), key=_matching)
     numbers = {key: _number(table, key, filled.get(key), paper.get(key, np.nan)) for key in keys}
@@ -101,7 +101,7 @@ def _judged(cell: Cell, rivals: list[Cell], one: Measured | None) -> dict[str, A
     if judged == TOO_WIDE:
         needed = seeds_needed(cell, one.predicted)
     found = {"paper": cell.paper, "paper_shown": text, "predicted_low": cell.low, "predicted_high": cell.high}
-    return found | {"verdict": judged, "verdict_shown": in_words(judged, cell, needed), "needed": needed}
+    return found | {"verdict": judged, "verdict_shown": describe_verdict(judged, cell, needed), "needed": needed}
 
 
 def _rivals(table: PaperTable, key: tuple, keys: list[tuple]) -> list[tuple]:

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats, style
-from analysis.labels import told_apart
+from analysis.labels import with_unique_labels
 from analysis.load import Row
 
 POINTS = 200  # more than a column can show
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
 
-def curve(row: Row, metric: str) -> pd.DataFrame:
-    """label, metric, step, mean, low, high and n (seeds) at up to 200 steps of a run."""
+def curve_data(row: Row, metric: str) -> pd.DataFrame:
+    """Columns label, metric, step, mean, low, high and n (seeds) at up to POINTS steps of a run."""
     steps, values = row.finite(metric)
     keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), POINTS)).round().astype(int))
     steps, values = steps[keep], values[keep]
@@ -25,46 +25,49 @@ def curve(row: Row, metric: str) -> pd.DataFrame:
     return pd.DataFrame({"label": row.label, "metric": metric, **columns})
 
 
-def looks(rows: list[Row]) -> dict[str, dict[str, Any]]:
-    """A look for each label: the algorithm's own, told apart by dashes where two or three share it, else by shades."""
+def line_styles(rows: list[Row]) -> dict[str, dict[str, Any]]:
+    """{label: line style}. It is the algorithm's own; where two or three labels share it, they get other dashes.
+
+    Where more than three labels share a colour, they get shades of it.
+    """
     found: dict[str, dict[str, Any]] = {}
-    styles = {row.label: row.style for row in rows}
-    for name, look in styles.items():
-        alike = [other for other in styles if styles[other]["color"] == look["color"]]
+    own = {row.label: row.style for row in rows}
+    for name, line in own.items():
+        alike = [other for other in own if own[other]["color"] == line["color"]]
         if len(alike) > 3:
-            shade = style.shade(look["color"], alike.index(name) / (len(alike) - 1))
-            found[name] = look | {"color": shade}
+            shade = style.shade(line["color"], alike.index(name) / (len(alike) - 1))
+            found[name] = line | {"color": shade}
             continue
-        taken = {other["linestyle"] for other in found.values() if other["color"] == look["color"]}
-        free = [dashes for dashes in (look["linestyle"], *style.DASHES) if dashes not in taken]
-        found[name] = look | {"linestyle": (free or [look["linestyle"]])[0]}
+        taken = {other["linestyle"] for other in found.values() if other["color"] == line["color"]}
+        free = [dashes for dashes in (line["linestyle"], *style.DASHES) if dashes not in taken]
+        found[name] = line | {"linestyle": (free or [line["linestyle"]])[0]}
     return found
 
 
-def points(axis, x: pd.Series, data: pd.DataFrame, look: dict[str, Any]) -> None:
+def draw_points(axis, x: pd.Series, data: pd.DataFrame, line_style: dict[str, Any]) -> None:
     """Draw the mean of each line of `data` at x, with a bar from low to high."""
     bars = abs(data[["low", "high"]].sub(data["mean"], axis=0)).fillna(0).to_numpy().T
-    axis.errorbar(x, data["mean"], bars, marker="o", markersize=3, capsize=2, **look)
+    axis.errorbar(x, data["mean"], bars, marker="o", markersize=3, capsize=2, **line_style)
 
 
-def draw(axis, row: Row, metric: str, look: dict[str, Any], log_y: bool = False) -> pd.DataFrame:
-    """Draw one run's curve and return what was drawn."""
-    data = curve(row, metric)
-    plot(axis, data, look)
+def draw_curve(axis, row: Row, metric: str, line_style: dict[str, Any], log_y: bool = False) -> pd.DataFrame:
+    """Draw the curve of one run, and return its data."""
+    data = curve_data(row, metric)
+    draw_band(axis, data, line_style)
     axis.set(xlabel="step", ylabel=LABELS.get(metric, metric))
     if log_y and (data["mean"] > 0).any():
         axis.set_yscale("log")
     return data
 
 
-def plot(axis, data: pd.DataFrame, look: dict[str, Any]) -> None:
-    """A mean and its band."""
-    axis.plot(data.step, data["mean"], **look)
-    axis.fill_between(data.step, data.low, data.high, color=look["color"], alpha=0.2, linewidth=0)
+def draw_band(axis, data: pd.DataFrame, line_style: dict[str, Any]) -> None:
+    """Draw the mean and its band."""
+    axis.plot(data.step, data["mean"], **line_style)
+    axis.fill_between(data.step, data.low, data.high, color=line_style["color"], alpha=0.2, linewidth=0)
 
 
 def seeds_text(rows: list[Row]) -> str:
-    """How many seeds the rows have, for a title."""
+    """The number of seeds of the rows, as text for a title."""
     counts = sorted({row.seeds for row in rows})
     return (
         f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}"
@@ -73,24 +76,24 @@ def seeds_text(rows: list[Row]) -> str:
     )
 
 
-def error_figure(rows: list[Row], stem: Path) -> Path:
+def save_error_figure(rows: list[Row], stem: Path) -> Path:
     """One panel of error curves, as a PNG."""
     figure, (axis,) = style.panels(1)
-    look = looks(rows)
+    styles = line_styles(rows)
     for row in rows:
-        draw(axis, row, "error", look[row.label], log_y=True)
+        draw_curve(axis, row, "error", styles[row.label], log_y=True)
     axis.set_title(f"{rows[0].config['env']['label']}, {seeds_text(rows)}")
     axis.legend()
     return style.save(figure, stem, ("png",))[0]
 
 
-def two_panels(rows: list[Row], title: str) -> tuple[style.Figure, pd.DataFrame]:
+def error_and_misalignment(rows: list[Row], title: str) -> tuple[style.Figure, pd.DataFrame]:
     """Error on the left, misalignment on the right, both on log axes, for the bandits."""
     figure, (left, right) = style.panels(2)
-    rows = told_apart(rows)
-    look = looks(rows)
-    drawn = [draw(left, row, "error", look[row.label], log_y=True) for row in rows]
-    drawn += [draw(right, row, "misalignment", look[row.label], log_y=True) for row in rows]
+    rows = with_unique_labels(rows)
+    styles = line_styles(rows)
+    drawn = [draw_curve(left, row, "error", styles[row.label], log_y=True) for row in rows]
+    drawn += [draw_curve(right, row, "misalignment", styles[row.label], log_y=True) for row in rows]
     right.set_ylim(bottom=1e-6)  # below it a float32 cosine is rounding noise
     left.legend()
     figure.suptitle(f"{title}, {seeds_text(rows)}", fontsize=9)

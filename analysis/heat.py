@@ -9,12 +9,14 @@ import pandas as pd
 from analysis import curves, stats, style
 from analysis.load import Row
 
-SOLVED = 0.1  # a task is solved where the mean error is below
-Level = tuple[Any, str]  # what orders the lines of a panel, and what they are called
+SOLVED = 0.1  # a task counts as solved below this mean error
+Level = tuple[Any, str]  # sort key and name of a line of a panel
 
 
-def learning_rates(rows: list[Row], level: Callable[[dict], Level], title: str) -> tuple[style.Figure, pd.DataFrame]:
-    """Error by learning rate and `level`; beside each line at how many of the learning rates the task is solved."""
+def learning_rate_maps(
+    rows: list[Row], level: Callable[[dict], Level], title: str
+) -> tuple[style.Figure, pd.DataFrame]:
+    """Maps of the error by learning rate and `level`, with the number of learning rates that solve each task."""
     drawn = pd.DataFrame([_cell(row, level(row.config)) for row in rows])
     levels = drawn.sort_values("order").level.unique()
     labels = drawn.label.unique()
@@ -46,7 +48,7 @@ def _cell(row: Row, level: Level) -> dict[str, Any]:
 
 
 def _edges(values: pd.Index) -> np.ndarray:
-    """Borders half way, in logarithms, between values; a lone one reaches half a decade to both sides."""
+    """Cell borders at the geometric mean of neighbouring values; a single value gets half a decade to each side."""
     logs = np.log10(values.to_numpy(float))
     half = np.diff(logs) / 2 if len(logs) > 1 else np.array([0.5])
     return 10 ** np.concatenate([logs[:1] - half[:1], logs[:-1] + half[: len(logs) - 1], logs[-1:] + half[-1:]])

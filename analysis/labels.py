@@ -1,4 +1,4 @@
-"""What a run is called, and what it stands for, from its config alone."""
+"""Labels of runs, made from their configs alone."""
 
 from dataclasses import replace
 from functools import cache
@@ -13,8 +13,8 @@ ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
 MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
 
 
-def changed(config: dict[str, Any]) -> dict[str, Any]:
-    """{override: value} of the settings in which a run differs from its algorithm's own yaml."""
+def changed_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """{override: value} for the settings in which a run differs from its algorithm's yaml."""
     algo = config["algo"]
     default = _file(algo["name"]) or algo
     found = {
@@ -30,17 +30,18 @@ def changed(config: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _file(algo: str) -> dict[str, Any] | None:
-    """What an algorithm's yaml says; None for one that is not the suite's."""
+    """The content of an algorithm's yaml; None for an algorithm outside the suite."""
     path = ALGOS / f"{algo}.yaml"
     return OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else None
 
 
 def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> str:
-    """The algorithm's label with the settings that were changed, save those that the figure says elsewhere.
+    """The algorithm's label, with the settings that were changed.
 
-    `also`: settings to name whether or not they were changed.
+    hide  settings to leave out, because the figure shows them elsewhere
+    also  settings to name even if they were not changed
     """
-    shown = {key: value for key, value in changed(config).items() if key not in hide}
+    shown = {key: value for key, value in changed_settings(config).items() if key not in hide}
     texts = [
         f"{key.removeprefix('algo.')}={value}" if key.startswith("algo.") else value for key, value in shown.items()
     ]
@@ -48,10 +49,10 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
 
 
-def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = None) -> list:
-    """The rows as a figure labels them: those that share label and panel also name the settings in which they differ.
+def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | None = None) -> list:
+    """The rows with unique labels: rows that share label and panel also name the settings in which they differ.
 
-    `panels`: for each row, the panels that show it; None: one shows all.
+    panels  for each row, the panels that show it; None: one panel shows all rows
     """
     places = [{"one"} if panels is None else set(panels[i]) for i in range(len(rows))]
     names = [label(row.config, hide) for row in rows]
@@ -59,20 +60,23 @@ def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = Non
     def rivals(i: int) -> list[dict[str, Any]]:
         return [rows[j].config for j in range(len(rows)) if names[j] == names[i] and places[i] & places[j]]
 
-    found = [label(row.config, hide, differing(rivals(i))) for i, row in enumerate(rows)]
-    # a row that keeps its label keeps what it has read
+    found = [label(row.config, hide, differing_settings(rivals(i))) for i, row in enumerate(rows)]
+    # a row that keeps its label keeps the metrics that it has read
     return [row if row.label == name else replace(row, label=name) for row, name in zip(rows, found, strict=True)]
 
 
-def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The settings, as overrides name them, in which configs differ; of two algorithms, their names alone."""
+def differing_settings(configs: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The settings in which configs differ, as overrides name them.
+
+    Different algorithms count as a difference in name; their other settings are compared within each algorithm.
+    """
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for setting in settings for key in setting)
     found = tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
     if "algo.name" not in found:
         return found
     names = dict.fromkeys(config["algo"]["name"] for config in configs)
-    alike = [differing([config for config in configs if config["algo"]["name"] == name]) for name in names]
+    alike = [differing_settings([config for config in configs if config["algo"]["name"] == name]) for name in names]
     return "algo.name", *dict.fromkeys(key for keys in alike for key in keys)
 
 
@@ -82,5 +86,5 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:
-    """The matchings under which a run counts: both are one and the same for a method that draws groups."""
+    """The matchings under which a run counts. For a method that draws groups, both are the same run."""
     return tuple(MATCHINGS) if config["compares"] in ("group", "set") else (config["match"],)

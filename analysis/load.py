@@ -13,10 +13,10 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from analysis import stats
-from analysis.labels import ALGOS, changed, label, told_apart
+from analysis.labels import ALGOS, changed_settings, label, with_unique_labels
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, identity, run_id
-from store.results import Readable, Results
+from store.results import ReadableRun, Results
 from store.runs import RunStore
 
 Store = RunStore | Results
@@ -29,7 +29,7 @@ class Row:
 
     config: dict[str, Any]
     label: str
-    run: Readable
+    run: ReadableRun
     only: tuple[int, ...] | None = None  # the seeds to show; None: all
     overrides: tuple[str, ...] = ()  # from which Hydra composes it
 
@@ -139,7 +139,7 @@ def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda 
 
 def environment_rows(env: str, store: Store) -> list[Row]:
     """Every run that the store has of an environment, each with a label of its own."""
-    return told_apart(stored_rows(store, lambda config: config["env"]["name"] == env))
+    return with_unique_labels(stored_rows(store, lambda config: config["env"]["name"] == env))
 
 
 def _shared(job: Sequence[str]) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def _row(config: dict[str, Any], store: Store, seeds: tuple[int, ...], overrides
 
 def _asked_for(config: dict[str, Any]) -> bool:
     """Whether the paper has a sweep that runs this algorithm here, and changes all that is changed here."""
-    name, env, settings = config["algo"]["name"], config["env"]["name"], changed(config).keys()
+    name, env, settings = config["algo"]["name"], config["env"]["name"], changed_settings(config).keys()
     return any(name in algos and env in tasks and settings <= keys for tasks, algos, keys in _sweeps())
 
 

@@ -8,19 +8,19 @@ from typing import Any
 import pandas as pd
 
 from analysis import curves, stats, style
-from analysis.labels import told_apart
+from analysis.labels import with_unique_labels
 from analysis.load import Row
 from analysis.tables import GOAL
 
 Config = dict[str, Any]
-Place = tuple[str, str]  # titles of a panel's row and column
-FLOOR = 1e-3  # a rollout batch resolves little below
-ROUNDING = 1e-6  # 1 - pi in float32 resolves nothing below
+Place = tuple[str, str]  # titles of the row and column of a panel
+FLOOR = 1e-3  # a rollout batch does not resolve smaller errors
+ROUNDING = 1e-6  # 1 - pi in float32 does not resolve smaller errors
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric of the rows that `shows` accepts; with `bottom`, on a logarithmic axis that ends there."""
+    """A panel of one metric, for rows that `shows` accepts. With `bottom`, its axis is logarithmic and ends there."""
 
     title: str
     metric: str
@@ -32,7 +32,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting such as "env.candidates", as the horizontal axis of a panel of the rows that `shows` accepts."""
+    """A panel whose horizontal axis is a setting such as "env.candidates", with the rows that `shows` accepts."""
 
     key: str
     xlabel: str
@@ -40,29 +40,31 @@ class Setting:
     shows: Callable[[Config], bool] = lambda config: True
     log: bool = False  # an error axis that is logarithmic down to ROUNDING, not linear below 1 %
 
-    def of(self, config: Config) -> float:
+    def value_in(self, config: Config) -> float:
         section, key = self.key.split(".")
         return config[section][key]
 
 
 def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
-    """A row of panels, each with its own axes, of the metrics that training recorded; none for what was not run."""
+    """A row of panels of recorded metrics, each with its own axes. A panel without any run is left out."""
     panels = tuple(panel for panel in panels if any(panel.shows(row.config) and row.has(panel.metric) for row in rows))
     figure, axes = style.panels(len(panels), style.COLUMN if len(panels) == 1 else style.PANEL * 1.3)
-    rows = told_apart(rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows])
-    looks, drawn = curves.looks(rows), []
+    rows = with_unique_labels(
+        rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows]
+    )
+    styles, drawn = curves.line_styles(rows), []
     for axis, panel in zip(axes, panels, strict=True):
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
         for row in rows:
             if not panel.shows(row.config) or not row.has(panel.metric):
                 continue
-            data = curves.curve(row, panel.metric)
-            curves.plot(axis, data, looks[row.label])
+            data = curves.curve_data(row, panel.metric)
+            curves.draw_band(axis, data, styles[row.label])
             drawn.append(data.assign(panel=panel.title))
         if panel.bottom is not None:
             axis.set_yscale("log")
             axis.set_ylim(bottom=panel.bottom)
-    legend(figure, axes, list(looks))
+    legend(figure, axes, list(styles))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -70,26 +72,26 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
 def final_errors(
     rows: list[Row], settings: tuple[Setting, ...], title: str, hide: tuple[str, ...] = ()
 ) -> tuple[style.Figure, pd.DataFrame]:
-    """Final error in % with 95 % bars, a panel for each setting and a line for each label."""
-    rows = told_apart(
-        rows, hide, [[(s.title, s.of(row.config)) for s in settings if s.shows(row.config)] for row in rows]
+    """Final errors in % with 95 % bars: a panel for each setting, and a line for each label."""
+    rows = with_unique_labels(
+        rows, hide, [[(s.title, s.value_in(row.config)) for s in settings if s.shows(row.config)] for row in rows]
     )
     found = {setting: [row for row in rows if setting.shows(row.config)] for setting in settings}
     found = {setting: chosen for setting, chosen in found.items() if chosen}
     figure, axes = style.panels(len(found))
-    looks, drawn = curves.looks(rows), []
+    styles, drawn = curves.line_styles(rows), []
     for axis, (setting, chosen) in zip(axes, found.items(), strict=True):
-        data = pd.DataFrame([_final(row, setting.of(row.config)) for row in chosen])
-        _final_panel(axis, data, setting, looks)
+        data = pd.DataFrame([_final(row, setting.value_in(row.config)) for row in chosen])
+        _final_panel(axis, data, setting, styles)
         drawn.append(data.assign(panel=setting.title))
-    legend(figure, axes, list(looks))
+    legend(figure, axes, list(styles))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _final_panel(axis, data: pd.DataFrame, setting: Setting, looks: dict[str, dict[str, Any]]) -> None:
+def _final_panel(axis, data: pd.DataFrame, setting: Setting, styles: dict[str, dict[str, Any]]) -> None:
     for name, line in data.sort_values("setting").groupby("label", sort=False):
-        curves.points(axis, line.setting, line, looks[name])
+        curves.draw_points(axis, line.setting, line, styles[name])
     ticks = sorted(data.setting.unique())
     # zero has no place on a logarithmic axis, so the stretch up to the next value is linear
     scale = {"value": "symlog", "linthresh": ticks[1], "linscale": 0.3} if 0 in ticks[:-1] else {"value": "log"}
@@ -114,24 +116,24 @@ def _final(row: Row, setting: float) -> dict[str, Any]:
 def error_panels(
     rows: list[Row], places: Callable[[Config], list[Place]], title: str, hide: tuple[str, ...] = ()
 ) -> tuple[style.Figure, pd.DataFrame]:
-    """Draw each row's error into the panels that `places` names for its config.
+    """Draw the error of each row into the panels that `places` returns for its config.
 
-    `hide`: settings that the panel or the caption says, so that labels need not (see analysis.labels.changed).
+    hide  settings that panel or caption show, so that labels leave them out (`analysis.labels.changed_settings`)
     """
     where = [places(row.config) for row in rows]
-    rows = told_apart(rows, hide, where)
+    rows = with_unique_labels(rows, hide, where)
     across = list(dict.fromkeys(place[0] for found in where for place in found))
     down = sorted({place[1] for found in where for place in found}, key=_natural)
     figure, axes = style.small_multiples(len(across), len(down))
-    looks = curves.looks(rows)
+    styles = curves.line_styles(rows)
     drawn = []
     for row, found in zip(rows, where, strict=True):
-        data = curves.curve(row, "error")
+        data = curves.curve_data(row, "error")
         for line, column in found:
-            curves.plot(axes[across.index(line), down.index(column)], data, looks[row.label])
+            curves.draw_band(axes[across.index(line), down.index(column)], data, styles[row.label])
             drawn.append(data.assign(row=line, column=column))
-    _dress(axes, across, down)
-    legend(figure, axes.flat, list(looks))
+    _style_axes(axes, across, down)
+    legend(figure, axes.flat, list(styles))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 
@@ -144,7 +146,7 @@ def legend(figure: style.Figure, axes, order: list[str]) -> None:
     figure.legend([unique[n] for n in shown], shown, loc="outside lower center", ncols=_legend_columns(shown, figure))
 
 
-def _dress(axes, across: list[str], down: list[str]) -> None:
+def _style_axes(axes, across: list[str], down: list[str]) -> None:
     axes[0, 0].set(yscale="log", ylim=(FLOOR, 1.3))
     for axis in axes.flat:
         axis.axhline(GOAL, color="#888888", linewidth=0.7, zorder=0)
@@ -157,10 +159,10 @@ def _dress(axes, across: list[str], down: list[str]) -> None:
 
 
 def _legend_columns(names: list[str], figure: style.Figure) -> int:
-    """As many as fit: at 8 points a letter is about 0.065 inches wide, and line and gaps take half an inch."""
+    """The number of columns that fit. At 8 points a letter is about 0.065 inches wide, line and gaps half an inch."""
     return max(1, min(len(names), int(figure.get_figwidth() / (0.065 * max(map(len, names)) + 0.55))))
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Sorts "H = 7" before "H = 10"."""
+    """A sort key that puts "H = 7" before "H = 10"."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", text)]

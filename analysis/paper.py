@@ -94,7 +94,7 @@ def notes(name: str) -> list[str]:
     return _numbers()[name].get("notes", [])
 
 
-def stated(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
+def paper_values(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
     """The paper's value (null: its "-") and number of seeds of each cell of a table, and where they are from."""
     about = _numbers()[name]
     values, seeds = dict(_nested(TABLES[name], about["values"])), about["seeds"]

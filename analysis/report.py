@@ -44,7 +44,7 @@ class Section:
 def sections(store: Store) -> list[Section]:
     """One per figure of the paper, at the paper's scale where it has any run, else at the quick one."""
     speeds = cost.speeds(store)
-    return [_section(figure, store, speeds) for figure in catalogue.figures() if catalogue.is_papers(figure)]
+    return [_section(figure, store, speeds) for figure in catalogue.figures() if catalogue.is_paper_figure(figure)]
 
 
 def write(store: Store, folder: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
         tables=tables,
         claims=claims(figure, judged),
         sources=[_source(row) for row in run],
-        command=catalogue.command(figure, "paper"),
+        command=catalogue.figure_command(figure, "paper"),
         time="the time that the command says before it starts"
         if predicted is None
         else f"about {duration(predicted)} of one core",

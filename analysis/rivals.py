@@ -1,4 +1,4 @@
-"""A grid over learning rates and epochs, read in two ways: at the task's default rate, and at each method's best."""
+"""Two readings of a grid over learning rates and epochs: the task's default rate, and the best rate of each method."""
 
 import json
 from dataclasses import replace
@@ -22,21 +22,21 @@ def learning_rate(row: Row) -> float:
     return row.config["optim"]["lr"]
 
 
-def defaults(rows: list[Row]) -> list[Row]:
-    """Those at the learning rate of conf/optim."""
+def default_rate_rows(rows: list[Row]) -> list[Row]:
+    """The rows with the learning rate of conf/optim."""
     return [row for row in rows if learning_rate(row) == _default_rate(row.config["optim"]["name"])]
 
 
-def tuned(rows: list[Row]) -> list[Row]:
-    """The learning rate of the lowest mean late error, for each method, number of epochs and task."""
+def tuned_rate_rows(rows: list[Row]) -> list[Row]:
+    """For each method, number of epochs and task, the row of the learning rate with the lowest mean late error."""
     alike: dict[str, list[Row]] = {}
     for row in rows:
         alike.setdefault(json.dumps(identity(_any_rate(row.config)), sort_keys=True), []).append(row)
     return [min(found, key=lambda row: stats.late(row.metric("error")[1]).mean()) for found in alike.values()]
 
 
-def board(rows: list[Row], count: int) -> list[Row]:
-    """The rows of that many epochs as a leaderboard compares them: rate and epochs are no part of task or name."""
+def leaderboard_rows(rows: list[Row], count: int) -> list[Row]:
+    """The rows with `count` epochs, without learning rate and epochs in the name of task and method."""
     kept = [row for row in rows if epochs(row) == count]
     configs = [_any_rate(row.config) | {"train": row.config["train"] | {"epochs": None}} for row in kept]
     return [replace(row, config=config, label=label(config)) for row, config in zip(kept, configs, strict=True)]

@@ -6,14 +6,14 @@ from typing import Any
 from store.runs import Run, RunStore
 
 
-def find(name: str, store: RunStore) -> list[Run]:
+def find_runs(name: str, store: RunStore) -> list[Run]:
     """The run that `name` says: its folder, its id, or the beginning of that."""
     if Path(name).is_dir():
         return [Run(Path(name))]
     return [run for run in store.runs() if run.path.name.startswith(name)]
 
 
-def lines(samples: list[dict[str, Any]]) -> list[str]:
+def sample_lines(samples: list[dict[str, Any]]) -> list[str]:
     """One block per evaluation, one line per completion; what is no plain character is escaped."""
     found = []
     for key in dict.fromkeys((s["seed"], s["step"], s["split"], s["greedy"]) for s in samples):

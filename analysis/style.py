@@ -1,4 +1,4 @@
-"""How every figure looks."""
+"""The style of all figures: sizes, panels, shades, and how they are saved."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def panels(count: int, width: float = COLUMN, height: float = 2.6) -> tuple[Figu
 
 
 def small_multiples(rows: int, columns: int, height: float = 1.6, sharex: str = "all") -> tuple[Figure, np.ndarray]:
-    """A block of panels (rows, columns), each `height` inches, on shared axes, two to four of them in a text width.
+    """A block of panels (rows, columns) with shared axes, each `height` inches high; two to four fit a text width.
 
-    `sharex`: "all", or "col" where each column has a horizontal axis of its own.
+    sharex  "all", or "col" for a horizontal axis of its own in each column
     """
     width = max(PANEL * columns, COLUMN)
     size = (width, height * rows + 0.9)

@@ -1,4 +1,4 @@
-"""How a command ends: a table, the paths of data and curve, what failed, and the exit code."""
+"""The end of a command: it prints a table, the paths of data and curves, and failures, and returns the exit code."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis import tables
-from analysis.curves import error_figure
-from analysis.labels import label, told_apart
+from analysis.curves import save_error_figure
+from analysis.labels import label, with_unique_labels
 from analysis.load import Row
 
 
 def conclude(outcomes: list, console: Console) -> int:
-    """Print what came of `outcomes` and return the exit code: 0 fine, 1 something failed, 2 nothing was fit to run."""
+    """Print the outcomes, and return the exit code: 0 for success, 1 for a failure, 2 if no job could be run."""
     finished = [o for o in outcomes if o.status in ("done", "skipped") and o.run]
     rows = [Row(o.run.config(), label(o.run.config()), o.run, o.seeds) for o in finished]
     for env in dict.fromkeys(row.config["env"]["name"] for row in rows):
@@ -33,11 +33,11 @@ def conclude(outcomes: list, console: Console) -> int:
 
 
 def _show(rows: list[Row], env: str, console: Console) -> None:
-    rows = told_apart(rows)
+    rows = with_unique_labels(rows)
     console.print(tables.render(tables.summary(rows), env))
     for row in rows:
-        curve = error_figure([row], row.run.curve.with_suffix(""))
+        curve = save_error_figure([row], row.run.curve.with_suffix(""))
         console.print(f"{row.label}: data {row.run.path}{os.sep}, curve {curve}", soft_wrap=True, highlight=False)
     if len(rows) > 1:
-        together = error_figure(rows, rows[0].run.path.parents[1] / "curves")
+        together = save_error_figure(rows, rows[0].run.path.parents[1] / "curves")
         console.print(f"all: {Path(together)}", soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""Tables for the terminal and for documents, and the one that ends a run."""
+"""Tables for the terminal and for documents, among them the table that ends a run."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ GOAL = THRESHOLDS[-1]
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
-    """label, seeds, final error with its 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
+    """Columns label, seeds, final error with 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
     return pd.DataFrame([_summarise(row) for row in rows])
 
 
@@ -29,11 +29,11 @@ def _summarise(row: Row) -> dict:
 
 
 def seed_by_seed(rows: list[Row]) -> pd.DataFrame:
-    """label, seeds that get below 1 %, the median seed's first step there, and late error beyond that of the best row.
+    """Columns label, number of seeds that get below 1 %, median of their first steps there, and excess late error.
 
-    A seed that never gets there counts as infinitely late. Best: the first row of the same task and steps. The
-    difference is a mean over the seeds that both have, with its 95 % interval: the same seed draws the same contexts,
-    whatever the method.
+    A seed that never gets below 1 % has an infinite step. The excess ("beyond") is the late error minus that of the
+    best row, which is the first row of the same task and steps. It is a mean over the seeds that both rows have, with
+    its 95 % interval, since a seed draws the same contexts under every method.
     """
     best = {_task(row): row for row in reversed(rows)}
     return pd.DataFrame([_seed_by_seed(row, best[_task(row)]) for row in rows])
@@ -57,14 +57,14 @@ def render_seeds(frame: pd.DataFrame) -> Table:
     shown = pd.DataFrame({"algorithm": frame.label})
     shown[f"seeds below {100 * GOAL:g} %"] = [f"{row.arrived} of {row.seeds}" for row in frame.itertuples()]
     shown["median step"] = numbers(frame["median"].where(np.isfinite), "{:.0f}")
-    shown["error beyond the best [95 %]"] = [_beyond(row) for row in frame.itertuples()]
+    shown["error beyond the best [95 %]"] = [_excess_text(row) for row in frame.itertuples()]
     return terminal(
         "Seed by seed, late errors on the seeds that a run has in common with the best",
         shown.assign(common=frame.common.astype(str)),
     )
 
 
-def _beyond(row) -> str:
+def _excess_text(row) -> str:
     if not row.common:
         return "-"
     return f"{row.beyond:.3g}" + ("" if np.isnan(row.beyond_low) else f" [{row.beyond_low:.3g}, {row.beyond_high:.3g}]")
@@ -83,12 +83,12 @@ def render(frame: pd.DataFrame, title: str) -> Table:
 
 
 def numbers(values: pd.Series, form: str) -> list[str]:
-    """Numbers as text; "-" where there is none."""
+    """Numbers as text, "-" for NaN."""
     return ["-" if pd.isna(value) else form.format(value) for value in values]
 
 
 def terminal(title: str, frame: pd.DataFrame, lines: bool = False, names: int = 1) -> Table:
-    """A frame of text for the terminal, `names` columns of which are names; `lines` between its rows."""
+    """A frame of text as a table for the terminal. Its first `names` columns are names; `lines` separates the rows."""
     table = Table(title=title, title_justify="left", show_lines=lines)
     for place, column in enumerate(frame):
         name = place < names
@@ -100,6 +100,6 @@ def terminal(title: str, frame: pd.DataFrame, lines: bool = False, names: int = 
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A frame of text for a document."""
+    """A frame of text as a markdown table."""
     lines = [list(frame), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -117,7 +117,7 @@ def seeds_needed(cell: Cell, predict: Callable[[int], Interval]) -> float:
     return cell.n + 1 + bisect_left(more, True, key=suffices)
 
 
-def in_words(found: str, cell: Cell, needed: float) -> str:
+def describe_verdict(found: str, cell: Cell, needed: float) -> str:
     """A verdict as a cell shows it: one that is too wide to tell with the predicted interval and the seeds needed."""
     if found != TOO_WIDE:
         return found

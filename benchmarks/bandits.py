@@ -15,7 +15,8 @@ from algorithms.tpo import TPO
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
 from models.tabular import TabularConfig
-from training.loop import TrainConfig, Trainer
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 from training.optim import Normalized
 
@@ -27,8 +28,8 @@ TASKS = {
 SEEDS = (1, 10, 100)
 
 
-def seconds(env: Env, init_std: float, log_every: int, objective, seeds: int, steps: int) -> float:
-    """Training time alone: no imports, no store, no figure."""
+def training_seconds(env: Env, init_std: float, log_every: int, objective, seeds: int, steps: int) -> float:
+    """Training time, without imports, store and figure."""
     noise = Noise(tuple(range(seeds)))
     policy = TabularConfig(init_std).build(env.spec, noise)
     optimizer = Normalized(list(policy.parameters()), lr=0.1)
@@ -38,9 +39,9 @@ def seconds(env: Env, init_std: float, log_every: int, objective, seeds: int, st
     return time.perf_counter() - start
 
 
-def best(repeats: int, *args) -> float:
-    """The least disturbed of `repeats` timings."""
-    return min(seconds(*args) for _ in range(repeats))
+def best_seconds(repeats: int, *args) -> float:
+    """The shortest of `repeats` timings, which other processes disturbed least."""
+    return min(training_seconds(*args) for _ in range(repeats))
 
 
 def main() -> None:
@@ -56,9 +57,9 @@ def main() -> None:
         for column in ("algorithm", *(f"{s} seeds, steps/s" for s in SEEDS), *(f"time {s} / 1" for s in SEEDS[1:])):
             table.add_column(column, justify="right")
         total = 0.0
-        seconds(env, init_std, log_every, methods[0], 1, 20)  # warm-up
+        training_seconds(env, init_std, log_every, methods[0], 1, 20)  # warm-up
         for objective in methods:
-            times = [best(repeats, env, init_std, log_every, objective, s, steps) for s in SEEDS]
+            times = [best_seconds(repeats, env, init_std, log_every, objective, s, steps) for s in SEEDS]
             total += times[-1]
             ratios = [f"{t / times[0]:.2f}" for t in times[1:]]
             table.add_row(objective.name, *(f"{steps / t:.0f}" for t in times), *ratios)

@@ -16,7 +16,8 @@ from algorithms.tpo import TPO
 from envs.datasets import Images
 from envs.images import ImageBandit
 from models.mlp import MLPConfig
-from training.loop import TrainConfig, Trainer
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 from training.optim import AdamConfig
 
@@ -34,7 +35,7 @@ class RandomImages(ImageBandit):
         return Images(*PIXELS)
 
 
-def trained(objective: Objective, seeds: int, steps: int) -> Trainer:
+def make_trainer(objective: Objective, seeds: int, steps: int) -> Trainer:
     noise, env = Noise(tuple(range(seeds))), RandomImages()
     policy = MLPConfig().build(env.spec, noise)
     cfg = TrainConfig(steps=steps, log_every=200)
@@ -42,15 +43,15 @@ def trained(objective: Objective, seeds: int, steps: int) -> Trainer:
 
 
 def seconds_per_step(objective: Objective, seeds: int, steps: int) -> float:
-    trainer = trained(objective, seeds, steps + 3)
+    trainer = make_trainer(objective, seeds, steps + 3)
     for _ in range(3):
-        trainer._train_step()
+        trainer.train_step()
     start = time.perf_counter()
     trainer.run()
     return (time.perf_counter() - start) / steps
 
 
-def products(trainer: Trainer, repeats: int = 50) -> float:
+def product_seconds(trainer: Trainer, repeats: int = 50) -> float:
     """Seconds of one step's matrix products alone: forward, and backward to kernels and activations."""
     kernels = [kernel.detach() for kernel in trainer.policy.kernels]
     inputs = [torch.rand(len(kernel), trainer.env.batch, kernel.shape[1]) for kernel in kernels]
@@ -82,7 +83,7 @@ def main() -> None:
     for objective in (TPO(), DG()):
         for seeds in SEEDS:
             took = seconds_per_step(objective, seeds, steps)
-            share = 1 - products(trained(objective, seeds, 1)) / took
+            share = 1 - product_seconds(make_trainer(objective, seeds, 1)) / took
             versus = f"{THEIRS / took:.1f}x" if seeds == SEEDS[-1] and objective == TPO() else ""
             cells = (f"{1 / took:.0f}", f"{1e3 * took:.2f}", f"{share:.0%}", f"{1e4 * took:.0f} s", versus)
             table.add_row(objective.name, str(seeds), *cells)

@@ -24,8 +24,9 @@ from benchmarks.sequences import DEVICE, Clock, synchronize
 from envs.rlvr.arithmetic import Arithmetic
 from envs.rlvr.verify import Grade
 from models.hf import TinyQwen3Config
-from training.clipped import AdamWClippedConfig
-from training.loop import TrainConfig, Trainer
+from training.clipped_adamw import AdamWClippedConfig
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 
 TRL = 'beside TRL: pip install --no-deps "trl==1.16.0"'
@@ -92,7 +93,7 @@ def measure(case: Case, steps: int) -> dict[str, float]:
     """Seconds per step, in all and of the rollout, tokens per step, and the most memory held, in bytes."""
     torch.set_num_threads(os.cpu_count() or 1)
     try:
-        found = yardstick.measure(case.env, case.model, steps) if case.trl else ours(case, steps)
+        found = yardstick.measure(case.env, case.model, steps) if case.trl else measure_ours(case, steps)
     except torch.OutOfMemoryError:
         return {}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
@@ -101,17 +102,17 @@ def measure(case: Case, steps: int) -> dict[str, float]:
     return found | {"memory": memory}
 
 
-def ours(case: Case, steps: int) -> dict[str, float]:
+def measure_ours(case: Case, steps: int) -> dict[str, float]:
     noise = Noise((0,), DEVICE)
     policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = AdamWClippedConfig().build(policy)
     # so many steps that none of the timed ones is the last, which would evaluate
     cfg = TrainConfig(steps=10**9, epochs=1, micro_batch=case.micro_batch)
     trainer = Trainer(case.env, policy, GRPO(), optimizer, noise, cfg)
-    trainer._train_step()  # warms up
+    trainer.train_step()  # warms up
     rollout, start = Clock(trainer, "rollout"), time.perf_counter()
     for _ in range(steps):
-        trainer._train_step()
+        trainer.train_step()
     synchronize()
     seconds, drawn = time.perf_counter() - start, trainer.history.arrays()["length"][1:].mean()
     tokens = drawn * case.env.batch * case.env.candidates
@@ -153,13 +154,13 @@ def report(todo: list[Case], steps: int) -> None:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "case" else "right")
     for name, times in found.items():
-        table.add_row(name, *(row(times, theirs) if times else ["out of memory"]))
+        table.add_row(name, *(row_cells(times, theirs) if times else ["out of memory"]))
     console.print(table)
     gpu = "of the GPU, without what vLLM holds of it while it draws (model.vllm_memory)"
     console.print(f"GiB: {gpu if DEVICE.type == 'cuda' else 'of the process, with torch itself'}", highlight=False)
 
 
-def row(times: dict[str, float], theirs: float | None) -> list[str]:
+def row_cells(times: dict[str, float], theirs: float | None) -> list[str]:
     update = times["all"] - times["rollout"]
     speeds = [f"{times['tokens'] / seconds:,.0f}" for seconds in (times["rollout"], update)]
     versus = f"{theirs / times['all']:.2f}x" if theirs else ""

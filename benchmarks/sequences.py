@@ -23,10 +23,12 @@ from algorithms.ppo import PPO
 from algorithms.tpo import TPO
 from envs.sequence import TokenReversal
 from models.transformer import TransformerConfig
+from training.config import TrainConfig
 from training.experiment import CACHED_TOKENS
-from training.loop import TrainConfig, Trainer, layout
+from training.loop import Trainer
 from training.muon import MuonConfig
 from training.noise import Noise
+from training.samplers import sampler_name
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MODEL = TransformerConfig()
@@ -34,7 +36,11 @@ MODEL = TransformerConfig()
 
 @dataclass(frozen=True)
 class Case:
-    """One row; `seeds` train together (None: what the cache holds), `theirs` is the author's seconds."""
+    """One row of the table.
+
+    seeds   seeds that train together; None: as many as the cache holds
+    theirs  seconds of the author's release
+    """
 
     name: str
     env: TokenReversal
@@ -45,16 +51,16 @@ class Case:
     theirs: float | None = None
 
     @property
-    def layout(self) -> str:
-        return layout(self.env, self.objective, self.sampler)
+    def sampler_name(self) -> str:
+        return sampler_name(self.env, self.objective, self.sampler)
 
     @property
-    def together(self) -> int:
-        return self.seeds or max(1, CACHED_TOKENS // self.env.spec.tokens[self.layout])
+    def seeds_together(self) -> int:
+        return self.seeds or max(1, CACHED_TOKENS // self.env.spec.tokens_per_rollout[self.sampler_name])
 
     def flops(self) -> float:
         """Useful FLOPs of the matrix products of one seed-episode: a forward rollout, then forward and backward."""
-        k = self.env.candidates if self.layout == "group_rollouts" else 1
+        k = self.env.candidates if self.sampler_name == "group_rollouts" else 1
         tokens = self.env.batch * (self.env.horizon + k * (self.env.horizon - 1))
         per_token = 2 * self.model.layers * self.model.d_model**2 * (4 + 2 * self.model.mlp_ratio)
         return tokens * per_token * (1 + 3 * self.objective.epochs)
@@ -70,7 +76,7 @@ PAPER = (
 )
 
 
-def growing() -> list[Case]:
+def growth_cases() -> list[Case]:
     """The terminal task of the paper with one size changed at a time."""
     env, one = TERMINAL.env, replace(TERMINAL, seeds=1, theirs=None)
     found = [replace(one, name=f"S {s}", seeds=s) for s in (1, 2, 4, 20)]
@@ -80,7 +86,7 @@ def growing() -> list[Case]:
     return found + [replace(one, name=f"d {d}", model=TransformerConfig(d_model=d)) for d in (32, 128)]
 
 
-def peak() -> float:
+def peak_flops() -> float:
     """FLOP/s of a large float32 matrix product."""
     x, times = torch.randn(2048, 2048, device=DEVICE), []
     for _ in range(8):
@@ -113,31 +119,31 @@ class Clock:
 
 
 def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[str, float]:
-    """Seconds per seed-episode of training (in all, rollout, loss with its backward pass, optimiser), peak, memory."""
+    """Seconds per seed-episode of training, peak in FLOP/s, and memory in bytes.
+
+    The seconds are those of all, of the rollout, of the optimiser, and of the rest: losses with their backward passes.
+    """
     torch.set_num_threads(threads)
-    limit, seeds = peak(), case.together
+    limit, seeds = peak_flops(), case.seeds_together
     noise = Noise(tuple(range(first_seed, first_seed + seeds)), DEVICE)
     policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = MuonConfig().build(policy)
     trainer = Trainer(case.env, policy, case.objective, optimizer, noise, TrainConfig(steps=episodes + 1), case.sampler)
-    trainer._train_step()  # warms up
-    clocks = {
-        "rollout": Clock(trainer, "sampler"),
-        "loss": Clock(trainer, "_epoch"),
-        "optimiser": Clock(optimizer, "step"),
-    }
+    trainer.train_step()  # warms up
+    rollout, step = Clock(trainer, "sampler"), Clock(optimizer, "step")
     start = time.perf_counter()
     trainer.run()
     synchronize()
-    seconds = {"all": time.perf_counter() - start} | {name: clock.seconds for name, clock in clocks.items()}
+    seconds = {"all": time.perf_counter() - start, "rollout": rollout.seconds, "optimiser": step.seconds}
+    seconds["loss"] = seconds["all"] - rollout.seconds - step.seconds
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
     if DEVICE.type == "cuda":
         memory = torch.cuda.max_memory_allocated()
     return {k: v / episodes / seeds for k, v in seconds.items()} | {"peak": limit, "memory": memory}
 
 
-def measured(case: Case, episodes: int, workers: int) -> dict[str, float]:
-    """`measure` in as many processes at once; the seconds of a seed-episode are those of one over their number."""
+def measure_workers(case: Case, episodes: int, workers: int) -> dict[str, float]:
+    """`measure` in `workers` processes at once; the seconds of one process are divided by their number."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -175,7 +181,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.episodes < 1 or (args.workers is not None and args.workers < 1):
         parser.error("--episodes and --workers must be >= 1")
-    cases = [case for case in (growing() if args.grow else PAPER) if args.case in case.name]
+    cases = [case for case in (growth_cases() if args.grow else PAPER) if args.case in case.name]
     if not cases:
         parser.error(f"--case {args.case!r} is in no name; there are: {', '.join(c.name for c in PAPER)}")
     workers = args.workers or (1 if DEVICE.type == "cuda" else os.cpu_count() or 1)
@@ -186,11 +192,11 @@ def main() -> None:
     console = Console(width=120)
     for i, case in enumerate(cases, start=1):
         console.print(f"{i}/{len(cases)}: {case.name}", highlight=False)
-        found = measured(case, args.episodes, workers)
+        found = measure_workers(case, args.episodes, workers)
         times = [f"{found[key]:.4f}" for key in ("all", "rollout", "loss", "optimiser")]
         share, memory = case.flops() / found["all"] / found["peak"], found["memory"] / 2**30
         versus = [f"{case.theirs}", f"{case.theirs / found['all']:.1f}x"] if case.theirs else ["", ""]
-        table.add_row(case.name, f"{case.together}", *times, f"{share:.0%}", f"{memory:.2f}", *versus)
+        table.add_row(case.name, f"{case.seeds_together}", *times, f"{share:.0%}", f"{memory:.2f}", *versus)
         limit = found["peak"]
     console.print(table)
     console.print(f"peak {limit / 1e9:.0f} GFLOP/s; GiB: of one worker, with torch itself")

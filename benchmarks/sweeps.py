@@ -20,7 +20,7 @@ JOBS = ("algo=tpo,grpo,dg,pg", "env=contextual_bandit", "seeds=20", "train.log_e
 WORKERS = 2
 
 
-def sweep(steps: int, *launch: str) -> float:
+def sweep_seconds(steps: int, *launch: str) -> float:
     """Wall seconds of the whole command, imports and curves included."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "run.py", "-m", *JOBS, f"train.steps={steps}", *launch, f"runs_dir={folder}"]
@@ -33,7 +33,7 @@ def count(n: int) -> int:
     return sum(range(n))
 
 
-def attainable(n: int = 50_000_000) -> float:
+def attainable_speedup(n: int = 50_000_000) -> float:
     """Work per second of two processes that share nothing, relative to one."""
     with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
         pool.map(count, [1] * WORKERS)
@@ -55,9 +55,9 @@ def main() -> None:
     for column in ("serial, s", f"{WORKERS} workers, s", "faster", "attainable now", "load before"):
         table.add_column(column, justify="right")
     for _ in range(args.repeats):
-        load, limit = os.getloadavg()[0], attainable()
-        serial = sweep(args.steps)
-        parallel = sweep(args.steps, "launch=joblib", f"launch.workers={WORKERS}")
+        load, limit = os.getloadavg()[0], attainable_speedup()
+        serial = sweep_seconds(args.steps)
+        parallel = sweep_seconds(args.steps, "launch=joblib", f"launch.workers={WORKERS}")
         cells = (f"{serial:.1f}", f"{parallel:.1f}", f"{serial / parallel:.2f}x", f"{limit:.2f}x", f"{load:.1f}")
         table.add_row(*cells)
     Console(width=120).print(table)

@@ -34,7 +34,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def spelled_out(argv: list[str]) -> list[str]:
+def expand_shorthands(argv: list[str]) -> list[str]:
     """A command line in Hydra's words: -m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several
     processes where a plan or launch.workers=N asks for them.
     """

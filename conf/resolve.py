@@ -24,7 +24,7 @@ from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
 from training import warmstart
-from training.loop import TrainConfig
+from training.config import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
 TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", "algo_path")
@@ -89,13 +89,13 @@ def resolve(cfg: DictConfig) -> Experiment:
     # after all that stands alone, since it may load data
     env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
     check_fit(objective, env, cfg.algo.name, cfg.env.name, sampler, match)
-    check_reads(env, cfg)
+    check_context_type(env, cfg)
     experiment = Experiment(env=env, model=parse_section(cfg, "model", discover(models)), config={}, **settings)
     check_model(experiment, cfg)
     if objective.needs_reference and experiment.train.reference == "none":
         typed = "train.reference=none"
         raise MisfitError(f"{typed}: algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0")
-    if experiment.train.micro_batch is not None and not env.spec.tokens:
+    if experiment.train.micro_batch is not None and not env.spec.tokens_per_rollout:
         typed = f"train.micro_batch={experiment.train.micro_batch}"
         raise MisfitError(f"{typed}: env={cfg.env.name} has no prompts to split; use null")
     config = {"algo": {}, "env": {}, "model": {}, "optim": {}, "train": {}}
@@ -120,36 +120,36 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
     spec = env.spec
     if match == "interactions" and not hasattr(env, "candidates"):
         raise MisfitError(f"match=interactions: env={task} has no groups of candidates per context; use match=prompts")
-    if sampler == "token_group" and objective.rollouts not in spec.token_samplers:
+    if sampler == "token_group" and objective.required_sampler not in spec.token_samplers:
         reason = (
             "a terminal reward is known only for whole answers"
             if getattr(env, "reward", "") == "terminal"
             else (f"env={task} and algo={algo} compare no next tokens")
         )
         raise MisfitError(f"sampler=token_group: {reason}; use sampler=auto")
-    if objective.rollouts not in spec.samplers:
+    if objective.required_sampler not in spec.samplers:
         offers = ", ".join(sorted(spec.samplers))
-        raise MisfitError(f"algo={algo} needs the sampler '{objective.rollouts}', env={task} offers: {offers}")
-    size = spec.groups.get(objective.sampler)
+        raise MisfitError(f"algo={algo} needs the sampler '{objective.required_sampler}', env={task} offers: {offers}")
+    size = spec.group_size_settings.get(objective.sampler)
     if size is not None and getattr(env, size) < 2:
         what = COMPARES[objective.sampler]
         raise MisfitError(f"env.{size}={getattr(env, size)}: must be >= 2, since algo={algo} compares {what}")
 
 
-def check_reads(env: Env, cfg: DictConfig) -> None:
+def check_context_type(env: Env, cfg: DictConfig) -> None:
     """Raise MisfitError for a model that cannot read the contexts of the task."""
-    found, kind = discover(models), env.spec.reads
+    found, kind = discover(models), env.spec.context_type
     name = cfg.model.get("name")
-    if name in found and found[name].reads != kind:
-        fit = [f"model={other}" for other, cls in found.items() if cls.reads == kind and other != "hf"]
-        fit += ["a model id of the hub", "a folder"] * (kind == "words")
+    if name in found and found[name].context_type != kind:
+        fit = [f"model={other}" for other, cls in found.items() if cls.context_type == kind and other != "hf"]
+        fit += ["a model id of the hub", "a folder"] * (kind == "text")
         raise MisfitError(f"model={name}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
 
 
 def check_model(experiment: Experiment, cfg: DictConfig) -> None:
     """Raise MisfitError for settings of model, optimiser and training that do not go together."""
     env, model, train = experiment.env, experiment.model, experiment.train
-    in_words = env.spec.reads == "words"
+    in_words = env.spec.context_type == "text"
     if model.stacked != experiment.optim.stacked:
         fit = [name for name, cls in discover(training).items() if getattr(cls, "stacked", None) == model.stacked]
         raise MisfitError(f"optim={cfg.optim.name}: does not fit model={cfg.model.name}; allowed: {', '.join(fit)}")
@@ -165,7 +165,7 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
     if in_words and cfg.match == "interactions":
         raise MisfitError(f"match=interactions: every method draws as many on env={cfg.env.name}; use match=prompts")
-    if train.phase == "sft" and not warmstart.target(experiment):
+    if train.phase == "sft" and not warmstart.target_accuracy(experiment):
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
     if train.staleness and getattr(model, "engine", "hf") != "hf":
         raise MisfitError(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from analysis import curves, style
 from analysis.load import Row, sweep_rows
-from analysis.rivals import defaults, epochs
-from docs.sections import configured
+from analysis.rivals import default_rate_rows, epochs
+from docs.sections import configured_objectives
 from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
@@ -18,8 +18,8 @@ DASHES = {1: "-", 4: "--"}
 def draw_all(out: Path) -> tuple[int, list[str]]:
     """How many pictures were written as NAME.png, and the methods without runs."""
     store = Results(RunStore(Path("runs")), Archive(Path("results")))
-    tasks = [[row for row in defaults(sweep_rows(sweep, store, "quick")) if row.seeds] for sweep in SWEEPS]
-    names = dict.fromkeys(objective.name for _, objective in configured())
+    tasks = [[row for row in default_rate_rows(sweep_rows(sweep, store, "quick")) if row.seeds] for sweep in SWEEPS]
+    names = dict.fromkeys(objective.name for _, objective in configured_objectives())
     drawn = [name for name in names if any(_of(name, rows) for rows in tasks)]
     out.mkdir(exist_ok=True)
     for name in drawn:
@@ -37,10 +37,10 @@ def _of(name: str, rows: list[Row]) -> list[Row]:
 
 def _panel(axis, ours: list[Row], beside: list[Row], title: str) -> None:
     for row in beside:
-        curves.draw(axis, row, "error", {"color": "#BBBBBB", "linestyle": DASHES[epochs(row)], "linewidth": 0.8})
+        curves.draw_curve(axis, row, "error", {"color": "#BBBBBB", "linestyle": DASHES[epochs(row)], "linewidth": 0.8})
     for row in ours:
         text = "1 epoch" if epochs(row) == 1 else f"{epochs(row)} epochs"
-        curves.draw(axis, row, "error", row.style | {"linestyle": DASHES[epochs(row)], "label": text})
+        curves.draw_curve(axis, row, "error", row.style | {"linestyle": DASHES[epochs(row)], "label": text})
     axis.set(title=title if ours else f"{title}: does not fit", ylim=(-0.03, 1.03))
     if ours:
         axis.legend(fontsize=6)

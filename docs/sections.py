@@ -35,23 +35,23 @@ GROUPS = {
     "single": ("Learn from single rollouts", SINGLE),
     "oracle": ("Learn from the truth", "the true rewards of all actions"),
 }
-FLAT = {
-    "always": "no gradient",
-    "first": "no gradient in the first epoch, later ones pull back to the rollout policy",
-    "never": "a gradient all the same",
+ZERO_VARIANCE = {
+    "none": "no gradient",
+    "none_on_policy": "no gradient in the first epoch, later ones pull back to the rollout policy",
+    "nonzero": "a gradient all the same",
 }
 
 
 def text() -> str:
     """The whole page."""
-    found = sorted(configured(), key=lambda pair: pair[0].label.lower())
+    found = sorted(configured_objectives(), key=lambda pair: pair[0].label.lower())
     main = {type(objective): node for node, objective in reversed(found)}
     main |= {type(objective): node for node, objective in found if node.name == objective.name}
     parts = [HEAD, *(_group(sampler, found, main) for sampler in GROUPS)]
     return "\n".join(parts)
 
 
-def configured() -> list[tuple[DictConfig, Objective]]:
+def configured_objectives() -> list[tuple[DictConfig, Objective]]:
     """Every yaml file of conf/algo, and the objective that it configures."""
     classes = discover(algorithms)
     nodes = [OmegaConf.load(path) for path in sorted(ALGOS.glob("*.yaml"))]
@@ -81,7 +81,7 @@ def _section(node: DictConfig, objective: Objective, variants: list[DictConfig])
         "epochs": f"{objective.epochs} per rollout, 1 on the bandits",
         "unchanged by": " and ".join(f"{name} of rewards" for name in sorted(objective.invariances))
         or "neither shift nor scale",
-        "equal scores": FLAT[objective.flat],
+        "equal scores": ZERO_VARIANCE[objective.zero_variance_gradient],
         "variants": "; ".join(_variant(other, node) for other in variants),
         "source": f"[paper]({objective.paper}), [code](../{_file(objective)}), [settings](../{_settings(node)})",
     }
@@ -90,11 +90,6 @@ def _section(node: DictConfig, objective: Objective, variants: list[DictConfig])
     if not (PICTURES / f"{node.name}.png").exists():
         return text
     return f"{text}\n![{node.label}: error on two tasks](algorithms/{node.name}.png)\n"
-
-
-def _invariances(objective: Objective) -> str:
-    found = {"shift": "shifting all rewards", "scale": "scaling all rewards"}
-    return " and ".join(found[name] for name in sorted(objective.invariances)) or "neither shifting nor scaling rewards"
 
 
 def _settings(node: DictConfig) -> str:

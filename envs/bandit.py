@@ -7,27 +7,28 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
-from envs.base import DRAWN, Env, Spec
+from envs.base import ACTION_SAMPLERS, Env, Spec
 
 
 @functools.cache
 def paying_arms(arms: int, correct: int, device: torch.device) -> Tensor:
-    """Reward (1, 1, arms) of a bandit whose first `correct` arms pay 1 and whose others pay 0."""
+    """Rewards (1,1,arms) of a bandit: 1 for the first `correct` arms, 0 for the others."""
     return (torch.arange(arms, device=device) < correct).float().expand(1, 1, -1)
 
 
 def misalignment(grad: Tensor, oracle: Tensor) -> Tensor:
-    """1 - cos(grad, oracle) per seed (S,), of gradients (S,contexts,A); 1 where either is zero."""
+    """1 - cos(grad, oracle) for each seed (S,), of gradients (S,contexts,A); 1 where one of them is zero."""
     scale = torch.linalg.vector_norm(grad, dim=(1, 2)) * torch.linalg.vector_norm(oracle, dim=(1, 2))
     return 1 - (grad * oracle).sum((1, 2)) / scale.clamp_min(torch.finfo(grad.dtype).tiny)
 
 
 @dataclass(frozen=True)
 class SparseBandit(Env):
-    """One context, `arms` arms of which the first `correct` pay 1 and the others 0; `batch` arms are drawn a step.
+    """A bandit with one context and sampled rewards. The first `correct` of its `arms` arms pay 1, the others 0.
 
-    Noise of std `reward_noise` is added to each drawn reward. Error: 1 - pi(paying arms), of the policy that drew the
-    batch. Misalignment: 1 - cos to the gradient of the expected reward. https://arxiv.org/abs/2604.06159 (figure 2)
+    `batch` arms are drawn in a step. Noise of std `reward_noise` is added to each drawn reward. The error is
+    1 - pi(paying arms) of the policy that drew the batch. The misalignment is 1 - cos of the gradient and that of the
+    expected reward. https://arxiv.org/abs/2604.06159 (figure 2)
     """
 
     name = "sparse_bandit"
@@ -49,9 +50,9 @@ class SparseBandit(Env):
         return Spec(
             contexts=1,
             actions=self.arms,
-            samplers=DRAWN,
-            groups={"group": "batch", "set": "arms"},
-            chance=1 - self.correct / self.arms,
+            samplers=ACTION_SAMPLERS,
+            group_size_settings={"group": "batch", "set": "arms"},
+            chance_error=1 - self.correct / self.arms,
             epochs=1,
         )
 
@@ -80,10 +81,10 @@ class SparseBandit(Env):
 
 @dataclass(frozen=True)
 class ContextualBandit(Env):
-    """`num_contexts` contexts x `arms` arms, the first of which pays 1; every gradient is the exact population one.
+    """A bandit with `num_contexts` contexts and exact gradients. In each context the first of `arms` arms pays 1.
 
-    Error: mean over contexts of 1 - pi(paying arm), after the step. Misalignment: 1 - cos to the gradient of
-    cross-entropy, over all contexts at once. https://arxiv.org/abs/2604.06159 (figure 3)
+    The error is the mean over contexts of 1 - pi(paying arm), after the step. The misalignment is 1 - cos of the
+    gradient and that of cross-entropy, over all contexts together. https://arxiv.org/abs/2604.06159 (figure 3)
     """
 
     name = "contextual_bandit"
@@ -100,9 +101,10 @@ class ContextualBandit(Env):
         return Spec(
             contexts=self.num_contexts,
             actions=self.arms,
-            samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact") | {"greedy": "exact_beside_greedy"},
-            groups={"group": "arms", "set": "arms"},
-            chance=1 - 1 / self.arms,
+            samplers=dict.fromkeys(("single", "group", "set", "oracle"), "exact_expectation")
+            | {"greedy": "exact_expectation_with_greedy_baseline"},
+            group_size_settings={"group": "arms", "set": "arms"},
+            chance_error=1 - 1 / self.arms,
             epochs=1,
             eval_at="update",
         )

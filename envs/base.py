@@ -1,4 +1,4 @@
-"""What the trainer needs to know of a task."""
+"""The interface of a task: its facts (`Spec`), its contexts and its rewards (`Env`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-# the layouts of a task whose actions can be drawn and listed
-DRAWN = {
-    "single": "draws",
-    "greedy": "draws_beside_greedy",
-    "group": "draws",
-    "set": "all_actions",
-    "oracle": "exact",
+# the samplers of a task whose actions can be sampled and enumerated
+ACTION_SAMPLERS = {
+    "single": "sampled_actions",
+    "greedy": "sampled_actions_with_greedy_baseline",
+    "group": "sampled_actions",
+    "set": "enumerated_actions",
+    "oracle": "exact_expectation",
 }
 
 
@@ -21,43 +21,52 @@ DRAWN = {
 class Spec:
     """Facts of a configured task.
 
-    contexts   distinct contexts of a tabular task
-    actions    actions per token
-    samplers   {what an objective compares (Objective.rollouts): the layout of `training.sampling` that serves it}
-    groups     {Objective.sampler: setting of how many candidates it compares}, which must be at least 2
-    inputs     features (N,F) of each context, for policies that read them
-    horizon    tokens per candidate
-    tokens     {layout: tokens that a seed passes through its policy in one rollout}, where that is what costs
-    token_samplers  the layouts of sampler=token_group, which compares next tokens instead of whole candidates
-    chance     error of the uniform policy
-    epochs     gradient steps per rollout, or None for the objective's own
-    tokenizer  makes the tokenizer of a task in words, for language models that come with none
-    eval_at    "rollout": metrics of the policy that drew the batch; "update": of the policy after it
+    contexts             number of distinct contexts
+    actions              number of actions per token
+    samplers             {Objective.required_sampler: name of the sampler in `training.samplers` that serves it}
+    group_size_settings  {Objective.sampler: setting that holds its number of candidates}, which must be at least 2
+    chance_error         error of the uniform policy
+    inputs               features (N,F) of each context, for policies that read them
+    horizon              tokens per candidate
+    token_samplers       as `samplers`, for sampler=token_group, which compares next tokens instead of whole candidates
+    tokens_per_rollout   {sampler: tokens that the policy reads for one seed in one rollout}, where a pass is costly
+    epochs               gradient steps per rollout, or None for the objective's own number
+    tokenizer            function that makes the task's own tokenizer; only textual tasks have one
+    eval_at              policy that `Env.evaluate` gets: the one that drew the batch ("rollout"), or the one after the
+                         step ("update")
     """
 
     contexts: int
     actions: int
     samplers: dict[str, str]
-    groups: dict[str, str]
-    chance: float
+    group_size_settings: dict[str, str]
+    chance_error: float
     inputs: Tensor | None = None
     horizon: int = 1
     token_samplers: dict[str, str] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
+    tokens_per_rollout: dict[str, int] = field(default_factory=dict)
     epochs: int | None = None
     tokenizer: Callable[[], Any] | None = None
     eval_at: str = "rollout"
 
     @property
-    def reads(self) -> str:
-        """What the contexts are made of, which a policy has to read: words, features, tokens or numbers."""
-        if self.tokenizer is not None:
-            return "words"
-        return "features" if self.inputs is not None else "tokens" if self.tokens else "numbers"
+    def is_text(self) -> bool:
+        """Whether contexts are prompts in words, for a language model."""
+        return self.tokenizer is not None
+
+    @property
+    def context_type(self) -> str:
+        """What the policy reads: "text", "features", "tokens", or "indices" of contexts."""
+        if self.is_text:
+            return "text"
+        return "features" if self.inputs is not None else "tokens" if self.tokens_per_rollout else "indices"
 
 
 class Env:
-    """A frozen dataclass of settings; impossible ones raise ValueError. S seeds lead every tensor."""
+    """A task: a frozen dataclass of settings, which raises ValueError for impossible ones.
+
+    S seeds lead every tensor; B contexts have K candidates of T tokens each. `noise` is a `training.noise.Noise`.
+    """
 
     name: ClassVar[str]
     baseline: ClassVar[float] = 0.0
@@ -67,29 +76,32 @@ class Env:
         raise NotImplementedError
 
     def contexts(self, noise) -> Tensor | None:
-        """Contexts (S,B) of one batch; None for all contexts in order."""
+        """Contexts (S,B) of one batch; None: every context once, in order."""
         raise NotImplementedError
 
     def score(self, contexts: Tensor | None, candidates: Tensor, noise) -> Tensor:
-        """Rewards (S,B,K,T) of candidates (S,B,K)."""
+        """Rewards (S,B,K,T) of candidates (S,B,K), or (S,B,K,T) where they have several tokens."""
         raise NotImplementedError
 
-    def baseline_of(self, logp: Tensor) -> Tensor:
-        """Baseline of contexts whose actions have log-probs (S,C,A): (S,C,1), or () for one number."""
+    def context_baseline(self, logp: Tensor) -> Tensor:
+        """Baseline (S,C,1) of contexts whose actions have log-probs (S,C,A), or () for one number."""
         return torch.tensor(self.baseline, device=logp.device)
 
     def true_reward(self, contexts: Tensor | None, device: torch.device) -> Tensor:
-        """Expected reward (S,C,A), or broadcast, of every action."""
+        """Expected reward of every action: (S,C,A), or a shape that broadcasts to it."""
         raise NotImplementedError
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
-        """Metrics {name: (S,)} of the policy beyond those of its rollouts; one of both is "error"; lower is better."""
+        """Metrics {name: (S,)} of the policy, in addition to those of its rollouts.
+
+        Either these or those of the rollouts include "error", of which lower is better.
+        """
         return {}
 
-    def labelled(self) -> tuple[Tensor, Tensor] | None:
-        """Features (N,F) and right actions (N,) of held-out contexts, where a task has them."""
+    def labelled_contexts(self) -> tuple[Tensor, Tensor] | None:
+        """Features (N,F) and right actions (N,) of held-out contexts; None if the task has none."""
         return None
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
-        """Metrics {name: (S,)} of the policy's first-epoch gradient, read from `.grad`."""
+        """Metrics {name: (S,)} of the gradient of the first epoch, which the parameters hold in `.grad`."""
         return {}

@@ -24,7 +24,7 @@ TEST_DIGITS = 360
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels (N,F) in [0, 1] and labels (N,), to train on and to test on."""
+    """Pixels (N,F) in [0, 1] and labels (N,) of training and test images."""
 
     train: Tensor
     train_labels: Tensor
@@ -34,7 +34,7 @@ class Images:
 
 @functools.cache
 def load(dataset: str, data_dir: str | None) -> Images:
-    """The images of "mnist" or "digits"; raises ValueError naming what was found and what was expected."""
+    """The images of "mnist" or "digits". Raises ValueError that says what was found and what was expected."""
     if dataset == "digits":
         return _digits()
     return _idx(Path(data_dir).expanduser()) if data_dir else _hub()
@@ -58,7 +58,7 @@ def _idx(folder: Path) -> Images:
 
 
 def _file(folder: Path, name: str) -> Tensor:
-    """One IDX file, gzip or not: magic number, one size per dimension (all big-endian), bytes."""
+    """The content of an IDX file, which may be gzipped: magic number, sizes of the dimensions (big-endian), bytes."""
     magic, shape = FILES[name]
     found = [path for path in (folder / name, folder / f"{name}.gz") if path.exists()]
     require(bool(found), "data_dir", folder, f"a folder that holds {name} or {name}.gz")
@@ -78,8 +78,8 @@ def _file(folder: Path, name: str) -> Tensor:
 
 
 def _hub() -> Images:
-    ways = "set env.data_dir to a folder with the four IDX files, or use env=digits, which needs no download"
-    splits = fetch(HUB, ways)
+    alternatives = "set env.data_dir to a folder with the four IDX files, or use env=digits, which needs no download"
+    splits = fetch(HUB, alternatives)
     found = []
     for split in ("train", "test"):
         columns = splits[split].with_format("torch")[:]

@@ -1,4 +1,4 @@
-"""Image classification as a contextual bandit: name the class, and hear only whether it was right."""
+"""Image classification as a contextual bandit: the reward says only whether the chosen class was right."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import require
-from envs.base import DRAWN, Env, Spec
+from envs.base import ACTION_SAMPLERS, Env, Spec
 from envs.datasets import Images, load
 
 CLASSES = 10
@@ -14,12 +14,13 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class ImageBandit(Env):
-    """`batch` training images drawn with replacement, one class drawn for each; reward 1 if it is right, else 0.
+    """`batch` training images, drawn with replacement. One class is drawn for each; its reward is 1 if it is right.
 
     dataset   mnist or digits (scikit-learn's 8x8)
     data_dir  folder with MNIST's four IDX files; null: the public hub
-    Baseline: sum_a pi(a)^2, the chance that two draws agree. Error: share of test images whose most likely class is
-    wrong, after the update. https://arxiv.org/abs/2604.06159 (figure 4)
+
+    The baseline is sum_a pi(a)^2, the probability that two draws agree. The error is the share of test images whose
+    likeliest class is wrong, after the step. https://arxiv.org/abs/2604.06159 (figure 4)
     """
 
     name = "image_bandit"
@@ -43,9 +44,9 @@ class ImageBandit(Env):
             contexts=len(self.images.train),
             inputs=self.images.train,
             actions=CLASSES,
-            samplers=DRAWN,
-            groups={"group": "batch"},
-            chance=1 - 1 / CLASSES,
+            samplers=ACTION_SAMPLERS,
+            group_size_settings={"group": "batch"},
+            chance_error=1 - 1 / CLASSES,
             epochs=1,
             eval_at="update",
         )
@@ -54,7 +55,7 @@ class ImageBandit(Env):
         count = len(self.images.train)
         return (noise.uniform("context", self.batch) * count).long().clamp_max(count - 1)
 
-    def baseline_of(self, logp) -> Tensor:
+    def context_baseline(self, logp) -> Tensor:
         return logp.exp().square().sum(-1, keepdim=True)
 
     def true_reward(self, contexts, device) -> Tensor:
@@ -63,7 +64,7 @@ class ImageBandit(Env):
     def score(self, contexts, candidates, noise) -> Tensor:
         return (candidates == self._labels(contexts).unsqueeze(-1)).float().unsqueeze(-1)
 
-    def labelled(self) -> tuple[Tensor, Tensor]:
+    def labelled_contexts(self) -> tuple[Tensor, Tensor]:
         return self.images.test, self.images.test_labels
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:

@@ -41,23 +41,30 @@ class TokenReversal(Env):
 
     @property
     def spec(self) -> Spec:
-        samplers = {"single": "single_rollout", "greedy": "rollout_beside_greedy"}
+        samplers = {"single": "single_rollout", "greedy": "single_rollout_with_greedy_baseline"}
         samplers |= {"group": "group_rollouts", "set": "group_rollouts"}
         # a terminal reward is known only for whole answers, never for one token of them
         token_samplers = {} if self.reward == "terminal" else {"group": "token_group", "set": "token_group"}
         correct = self.vocab**-self.horizon if self.reward == "terminal" else 1 / self.vocab
         if self.reward == "sequential":
             correct = sum(self.vocab**-t for t in range(1, self.horizon + 1)) / self.horizon
-        answers = {"single_rollout": 1, "rollout_beside_greedy": 1, "group_rollouts": self.candidates, "token_group": 1}
+        answers = {
+            "single_rollout": 1,
+            "single_rollout_with_greedy_baseline": 1,
+            "group_rollouts": self.candidates,
+            "token_group": 1,
+        }
         return Spec(
             contexts=self.vocab**self.horizon,
             actions=self.vocab,
             horizon=self.horizon,
             samplers=samplers,
             token_samplers=token_samplers,
-            groups={"group": "candidates", "set": "candidates"},
-            chance=1 - correct,
-            tokens={layout: self.batch * (self.horizon + k * (self.horizon - 1)) for layout, k in answers.items()},
+            group_size_settings={"group": "candidates", "set": "candidates"},
+            chance_error=1 - correct,
+            tokens_per_rollout={
+                layout: self.batch * (self.horizon + k * (self.horizon - 1)) for layout, k in answers.items()
+            },
         )
 
     def contexts(self, noise) -> Tensor:

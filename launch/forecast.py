@@ -10,7 +10,7 @@ def predict(experiment: Experiment, seeds: tuple[int, ...]) -> float:
     """Training seconds of these seeds at the speed of a second step; later ones have less to compute, never more."""
     block = blocks(experiment, seeds)[0]
     trainer = build(experiment, block)
-    trainer._train_step()
+    trainer.train_step()
     start = time.perf_counter()
-    trainer._train_step()
+    trainer.train_step()
     return (time.perf_counter() - start) * experiment.train.steps * len(seeds) / len(block)

@@ -57,7 +57,7 @@ class Task:
     def is_free(self) -> bool:
         """Whether seeds are missing that no process trains now."""
         run = getattr(self.row.run, "first", self.row.run)  # the folder's, where an archive stands behind it
-        return bool(self.missing) and not (run.path.exists() and run.busy())
+        return bool(self.missing) and not (run.path.exists() and run.is_busy())
 
     def without_run(self) -> "Task":
         """The task as another process can take it."""

@@ -95,14 +95,14 @@ class Sweep:
 
     def _ready(self, left: list[Job]) -> list[Job]:
         """The jobs that nobody holds, as far as is known; where all are held, wait for the first that is not."""
-        ready = [job for job in left if job.outcome is None or not job.run.busy()]
+        ready = [job for job in left if job.outcome is None or not job.run.is_busy()]
         if not ready:
             held = ", ".join(str(job.run.path) for job in left)
             self.console.print(f"waiting for another process to finish {held}", soft_wrap=True, highlight=False)
         while not ready:
             time.sleep(POLL_SECONDS)
             self.watch.report()
-            ready = [job for job in left if not job.run.busy()]
+            ready = [job for job in left if not job.run.is_busy()]
         return ready
 
     def _launch(self, batch: list[Job]) -> None:
@@ -158,7 +158,7 @@ def _stored(job: Job, error: Exception) -> Outcome | None:
 
 def _skipped(job: Job) -> Outcome:
     with suppress(RunBusy), job.run.claim():
-        job.run.settle()
+        job.run.repair_manifest()
     return Outcome(job.label, "skipped", job.run, job.experiment.seeds)
 
 

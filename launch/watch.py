@@ -29,7 +29,7 @@ class Job:
 
     def __post_init__(self):
         self.run = None if self.experiment is None else RunStore(self.experiment.runs_dir).find(self.experiment.config)
-        self.before = self.run and self.run.stamp()
+        self.before = self.run and self.run.manifest_version()
 
     @property
     def label(self) -> str:
@@ -45,9 +45,9 @@ class Job:
     @property
     def state(self) -> str:
         """waiting | running | done | failed | died, since this launch began."""
-        if self.run.stamp() == self.before:
+        if self.run.manifest_version() == self.before:
             return "waiting"
-        if self.run.busy():
+        if self.run.is_busy():
             return "running"
         status = self.run.manifest().get("status")
         return status if status in ("done", "failed") else "died"

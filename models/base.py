@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from algorithms.base import log_softmax
 
 
-def draw(logp: Tensor, uniforms: Tensor) -> Tensor:
+def sample_tokens(logp: Tensor, uniforms: Tensor) -> Tensor:
     """Tokens (...) from log-probs (..., V) by inversion of their distribution at uniforms (...)."""
     return (uniforms.unsqueeze(-1) >= logp.exp().cumsum(-1)[..., :-1]).sum(-1)
 
 
-def take(x: Tensor, rows: Tensor) -> Tensor:
+def take_rows(x: Tensor, rows: Tensor) -> Tensor:
     """x (S,N,...) at rows (S,M): (S,M,...)."""
     s, n = x.shape[:2]
     offsets = torch.arange(s, device=x.device).unsqueeze(1) * n
@@ -43,19 +43,19 @@ class Policy(nn.Module):
         """Candidates (S,B,K) drawn with uniforms (S,B,K) in [0, 1)."""
         raise NotImplementedError
 
-    def reference(self) -> "Policy":
+    def frozen_copy(self) -> "Policy":
         """A copy that stays as this policy is now, and shares with it what never changes."""
         return copy.deepcopy(self, {id(buffer): buffer for buffer in self.buffers()}).requires_grad_(False)
 
     def export(self, folder: Path) -> None:
         """Write the policy in the format of the library that it comes from, if it comes from one."""
 
-    def layouts(self, split: str) -> dict[str, tuple[int, ...]]:
+    def optimizer_shapes(self, split: str) -> dict[str, tuple[int, ...]]:
         """{parameter: shape of one seed} by which an optimiser tells matrices (two dims) from the rest."""
         return {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}
 
 
-class MicroBatches:
+class MicroBatchedPolicy:
     """A policy that passes `size` of the rows of each seed at a time: the same numbers in less memory."""
 
     def __init__(self, policy: Policy, size: int):
@@ -83,7 +83,7 @@ class MicroBatches:
         return torch.cat(parts, dim=1)
 
 
-class Listed(Policy):
+class CategoricalPolicy(Policy):
     """pi(a|x) = softmax(logits(x))_a over a list of actions; computed once between two updates."""
 
     def __init__(self):

@@ -1,16 +1,16 @@
-"""Log-probs of given tokens from hidden states, without a table of all positions times the whole vocabulary."""
+"""Log-probs of given tokens from hidden states, without the logits of all positions in memory."""
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 2**24  # logits held at once: 64 MiB in float32
+CHUNK = 2**24  # logits in memory at once: 64 MiB in float32
 
 
 def token_logp(hidden: Tensor, head: nn.Module, targets: Tensor, vocab: int, chunk: int = CHUNK) -> Tensor:
     """log softmax(head(hidden))[targets] in float32 or better, (N,), for hidden (N,D) and targets (N,).
 
-    The head runs over as many rows at a time as make `chunk` logits, and again in the backward pass.
+    The head computes `chunk` logits at a time, and computes them again in the backward pass.
     """
     rows = max(1, chunk // vocab)
     if len(hidden) <= rows:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from algorithms.base import require
-from models.language import LanguagePolicy, stops
-from models.pretrained import adapted, load
+from models.language import LanguagePolicy, stop_tokens
+from models.pretrained import load, with_lora
 from rollouts import vllm
 from rollouts.base import Engine
 from rollouts.hf import HFEngine
@@ -38,7 +38,7 @@ class LanguageModelConfig:
     """
 
     stacked: ClassVar[bool] = False
-    reads: ClassVar[str] = "words"
+    context_type: ClassVar[str] = "text"
 
     dtype: str = "bfloat16"
     attention: str = "sdpa"
@@ -65,7 +65,7 @@ class LanguageModelConfig:
         if self.lora_rank:
             _installed("peft", "rlvr", f"{self.name} with lora_rank={self.lora_rank}")
         if self.engine == "vllm":
-            vllm.check()
+            vllm.require_vllm()
 
     def build(self, spec, noise) -> LanguagePolicy:
         """The policy of the one seed of `noise`; raises ValueError where the model cannot be loaded or does not fit."""
@@ -77,8 +77,8 @@ class LanguageModelConfig:
             torch.manual_seed(seed)
             model, tokenizer = self._load(spec, DTYPES[self.dtype])
             if self.lora_rank:
-                model = adapted(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(stops(model, tokenizer))
+                model = with_lora(model, self.lora_rank, self.lora_alpha)
+        engine = self._engine(stop_tokens(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -149,12 +149,12 @@ class TinyQwen3Config(LanguageModelConfig):
         require(self.warm_lr > 0, "warm_lr", self.warm_lr, "> 0")
         require(self.warm_seed >= 0, "warm_seed", self.warm_seed, ">= 0")
 
-    def recipe(self) -> dict[str, Any]:
+    def warm_start_settings(self) -> dict[str, Any]:
         """The settings that make its warm start."""
         shared = {field.name for field in fields(LanguageModelConfig)}
         return {key: value for key, value in asdict(self).items() if key not in shared}
 
-    def at(self, folder: Path) -> HFConfig:
+    def with_weights_from(self, folder: Path) -> HFConfig:
         """The model that was saved in `folder`, to be used as this one."""
         shared = {field.name: getattr(self, field.name) for field in fields(LanguageModelConfig)}
         return HFConfig(path=str(folder), **shared)

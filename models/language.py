@@ -11,59 +11,59 @@ from torch import Tensor
 
 from models.base import Policy
 from models.head import token_logp
-from rollouts.base import Completions, Engine
-from rollouts.hf import positions
+from rollouts.base import Engine, EngineOutput
+from rollouts.hf import position_ids
 
 
 class LanguagePolicy(Policy):
-    """One seed, S = 1. Prompts (1,B,P) are padded on the left and completions (1,B,K,T) on the right, by -1.
+    """A policy of one seed, S = 1. Prompts (1,B,P) are padded on the left, completions (1,B,K,T) on the right, by -1.
 
-    `model` is a transformers model, perhaps with peft's adapters; what requires no gradient is no part of the state.
+    `model` is a transformers model, which may have peft's adapters. The state holds the trained parameters only.
     """
 
     def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool = False):
         super().__init__()
         self.model, self.tokenizer, self.engine = model.eval(), tokenizer, engine
         self.max_mismatch = max_mismatch
-        self.checkpointing, self.adapted = checkpointing, hasattr(model, "disable_adapter")
+        self.checkpointing, self.has_adapters = checkpointing, hasattr(model, "disable_adapter")
         self._pushed: list[int] | None = None
-        self.vocab = self.causal.get_output_embeddings().weight.shape[0]
+        self.vocab = self.causal_lm.get_output_embeddings().weight.shape[0]
         if checkpointing:
-            self.causal.gradient_checkpointing_enable({"use_reentrant": False})
+            self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
 
     @property
-    def causal(self) -> Any:
+    def causal_lm(self) -> Any:
         """The model below its adapters."""
-        return self.model.get_base_model() if self.adapted else self.model
+        return self.model.get_base_model() if self.has_adapters else self.model
 
     @property
     def window(self) -> int | None:
-        """The most tokens of a prompt with its completion."""
-        return getattr(self.causal.config.get_text_config(), "max_position_embeddings", None)
+        """The largest number of tokens of a prompt with its completion; None: no limit."""
+        return getattr(self.causal_lm.config.get_text_config(), "max_position_embeddings", None)
 
-    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
-        """What the engine draws from the present weights (rollouts.base.Engine.generate)."""
-        version = [p._version for p in self._trained().values()]
+    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
+        """Completions that the engine draws from the current weights (`rollouts.base.Engine.generate`)."""
+        version = [p._version for p in self._trainable_parameters().values()]
         if version != self._pushed:
             self.engine.push(self.model)
             self._pushed = version
         return self.engine.generate(prompts, k, uniforms, length)
 
     def logp(self, contexts, candidates) -> Tensor:
-        """Equal prompts pass through the model once, and so do equal completions of them; 0 where there is padding."""
+        """Log-probs, 0 for padding. Identical prompts pass through the model once, as do identical completions."""
         length = candidates.shape[-1]
         prompts, owner = contexts[0].unique(dim=0, return_inverse=True)
         owner = owner.repeat_interleave(candidates.shape[2]).unsqueeze(1)
         rows, inverse = torch.cat([owner, candidates.reshape(-1, length)], dim=1).unique(dim=0, return_inverse=True)
         owner, rows = rows[:, 0], rows[:, 1:]
         real = rows >= 0
-        hidden = self._hidden(_trimmed(prompts), owner, _trimmed(rows))
+        hidden = self._hidden(_trim(prompts), owner, _trim(rows))
         found = token_logp(hidden[real[:, : hidden.shape[1]]], self._head(), rows[real], self.vocab)
         logp = torch.zeros(rows.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found)
         return logp.index_select(0, inverse).view(candidates.shape)
 
     def _head(self) -> torch.nn.Module:
-        return self.causal.get_output_embeddings()
+        return self.causal_lm.get_output_embeddings()
 
     def _hidden(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
         """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted."""
@@ -71,11 +71,11 @@ class LanguagePolicy(Policy):
         if self.checkpointing and torch.is_grad_enabled():
             # a layer that is computed twice cannot grow a cache, so each completion passes with its prompt
             tokens = torch.cat([prompts[owner].clamp_min(0), given], dim=1)
-            with self._recomputed():
+            with self._recomputing_layers():
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
         from transformers import DynamicCache
 
-        cache = DynamicCache(config=self.causal.config)
+        cache = DynamicCache(config=self.causal_lm.config)
         last = self._states(prompts.clamp_min(0), prompts >= 0, cache)[:, -1:].index_select(0, owner)
         if not given.shape[1]:
             return last
@@ -84,18 +84,18 @@ class LanguagePolicy(Policy):
 
     def _states(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
         """Last hidden states (N,n,D) of tokens (N,n); `mask` covers those in the cache too."""
-        return self.causal.get_decoder()(
+        return self.causal_lm.get_decoder()(
             input_ids=tokens,
             attention_mask=mask.long(),
-            position_ids=positions(mask.long())[:, -tokens.shape[1] :],
+            position_ids=position_ids(mask.long())[:, -tokens.shape[1] :],
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
 
     @contextmanager
-    def _recomputed(self) -> Iterator[None]:
-        """Layers keep no activations; they look for that at whether they are in training, as their dropout does not."""
-        layers = [m for m in self.causal.modules() if getattr(m, "gradient_checkpointing", False)]
+    def _recomputing_layers(self) -> Iterator[None]:
+        """Layers keep no activations. transformers does so only in training mode, so the layers are set to it here."""
+        layers = [m for m in self.causal_lm.modules() if getattr(m, "gradient_checkpointing", False)]
         for layer in layers:
             layer.training = True
         try:
@@ -104,23 +104,23 @@ class LanguagePolicy(Policy):
             for layer in layers:
                 layer.training = False
 
-    def reference(self) -> Policy:
-        if self.adapted:
-            return WithoutAdapters(self)
+    def frozen_copy(self) -> Policy:
+        if self.has_adapters:
+            return ReferenceWithoutAdapters(self)
         frozen = copy.copy(self)  # without a copy of the engine, which may be large
         frozen._modules = {"model": copy.deepcopy(self.model).requires_grad_(False)}
         return frozen
 
-    def _trained(self) -> dict[str, Tensor]:
+    def _trainable_parameters(self) -> dict[str, Tensor]:
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
-        return {name: p.detach() for name, p in self._trained().items()}
+        return {name: p.detach() for name, p in self._trainable_parameters().items()}
 
     @torch.no_grad()
     def load_state_dict(self, state, *args, **kwargs) -> None:
         """Raises ValueError for the state of another model."""
-        mine = self._trained()
+        mine = self._trainable_parameters()
         if {n: p.shape for n, p in mine.items()} != {n: p.shape for n, p in state.items()}:
             raise ValueError("the checkpoint is of another model; force=true starts over")
         for name, p in mine.items():
@@ -132,8 +132,8 @@ class LanguagePolicy(Policy):
         self.tokenizer.save_pretrained(folder)
 
 
-class WithoutAdapters:
-    """The frozen model below the adapters of a policy: a reference that costs no memory."""
+class ReferenceWithoutAdapters:
+    """The frozen model below the adapters of a policy, as a reference policy that needs no memory of its own."""
 
     def __init__(self, policy: LanguagePolicy):
         self.policy = policy
@@ -143,13 +143,13 @@ class WithoutAdapters:
             return self.policy.logp(contexts, candidates)
 
 
-def stops(model: Any, tokenizer: Any) -> list[int]:
-    """The tokens that end a completion: those of the model's generation settings, and the tokenizer's."""
+def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a completion, from the model's generation settings and from the tokenizer."""
     found = getattr(model.generation_config, "eos_token_id", None)
     found = found if isinstance(found, list) else [found]
     return sorted({token for token in (*found, tokenizer.eos_token_id) if token is not None})
 
 
-def _trimmed(x: Tensor) -> Tensor:
-    """x (N,L) without the columns in which all is padding."""
+def _trim(x: Tensor) -> Tensor:
+    """x (N,L) without the columns that hold only padding."""
     return x[:, (x >= 0).any(0)]

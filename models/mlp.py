@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import Listed, lecun_normal
+from models.base import CategoricalPolicy, lecun_normal
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class MLPConfig:
 
     name = "mlp"
     stacked = True
-    reads = "features"
+    context_type = "features"
 
     width: int = 50
     layers: int = 2
@@ -33,7 +33,7 @@ class MLPConfig:
         return MLP(spec.inputs, [lecun_normal(u, s[0]).view(-1, *s) for u, s in zip(uniform, shapes, strict=True)])
 
 
-class MLP(Listed):
+class MLP(CategoricalPolicy):
     """Logits (S,C,A) of contexts (S,C), which are row numbers of `inputs` (N,F)."""
 
     def __init__(self, inputs: Tensor, kernels: list[Tensor]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import Listed
+from models.base import CategoricalPolicy
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class TabularConfig:
 
     name = "tabular"
     stacked = True
-    reads = "numbers"
+    context_type = "indices"
 
     init_std: float = 0.0
 
@@ -26,7 +26,7 @@ class TabularConfig:
         return Tabular(self.init_std * normal.view(-1, spec.contexts, spec.actions))
 
 
-class Tabular(Listed):
+class Tabular(CategoricalPolicy):
     """Logits (S, contexts, A)."""
 
     def __init__(self, logits: Tensor):

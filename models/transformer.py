@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import Policy, draw, lecun_normal, take
-from models.trie import Moves, Trie, shared, trie
+from models.base import Policy, lecun_normal, sample_tokens, take_rows
+from models.trie import TileMap, Trie, build_prompt_trie, build_trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
 Cache = list[tuple[Tensor, Tensor]]  # keys and values (S,P,heads,T,head_dim) of each layer
@@ -25,7 +25,7 @@ class TransformerConfig:
 
     name = "transformer"
     stacked = True
-    reads = "tokens"
+    context_type = "tokens"
 
     d_model: int = 64
     heads: int = 2
@@ -38,10 +38,10 @@ class TransformerConfig:
         require(self.d_model % self.heads == 0, "d_model", self.d_model, f"divisible by heads={self.heads}")
 
     def build(self, spec, noise) -> "Transformer":
-        return Transformer(self, initial(self, spec.actions, 2 * spec.horizon, noise))
+        return Transformer(self, initial_parameters(self, spec.actions, 2 * spec.horizon, noise))
 
 
-def shapes(cfg: TransformerConfig, vocab: int, positions: int) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(cfg: TransformerConfig, vocab: int, positions: int) -> dict[str, tuple[int, ...]]:
     """{parameter: shape of one seed}, in the Flax layout, where a kernel of attention keeps its heads apart."""
     d, h, hd, m = cfg.d_model, cfg.heads, cfg.d_model // cfg.heads, cfg.d_model * cfg.mlp_ratio
     found = {"embed": (vocab, d), "position": (positions, d)}
@@ -54,9 +54,9 @@ def shapes(cfg: TransformerConfig, vocab: int, positions: int) -> dict[str, tupl
     return found | {"norm.scale": (d,), "norm.bias": (d,), "head.kernel": (d, vocab), "head.bias": (vocab,)}
 
 
-def initial(cfg: TransformerConfig, vocab: int, positions: int, noise) -> dict[str, Tensor]:
+def initial_parameters(cfg: TransformerConfig, vocab: int, positions: int, noise) -> dict[str, Tensor]:
     """Flax's defaults: kernels LeCun normal truncated at two std, embedding variance 1/d_model, positions std 0.02."""
-    wanted = shapes(cfg, vocab, positions)
+    wanted = parameter_shapes(cfg, vocab, positions)
     sizes = {name: math.prod(shape) for name, shape in wanted.items()}
     uniform = noise.uniform("init", sum(sizes.values())).split(list(sizes.values()), dim=1)
     return {name: _initial(name, wanted[name], u) for name, u in zip(wanted, uniform, strict=True)}
@@ -95,7 +95,7 @@ class Transformer(Policy):
             return value.contiguous()
         return value.flatten(1).unsqueeze(1).contiguous()
 
-    def layouts(self, split: str) -> dict[str, tuple[int, ...]]:
+    def optimizer_shapes(self, split: str) -> dict[str, tuple[int, ...]]:
         shapes = self.flax_shapes
         if split == "torch":
             matrix = {n: n.endswith("kernel") or n in ("embed", "position") for n in shapes}
@@ -112,12 +112,12 @@ class Transformer(Policy):
         first = first.unsqueeze(2).expand(-1, -1, answers.shape[2], -1).unsqueeze(3)
         if answers.shape[3] == 1:
             return first
-        rest, _ = self._complete(weights, trie(answers[..., :-1]), cache)
+        rest, _ = self._complete(weights, build_trie(answers[..., :-1]), cache)
         return torch.cat([first, rest], dim=3)
 
     def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Answers (S,B,K,H) drawn with uniforms (S,B,K,H), and their `table`."""
-        return self._write(prompts, *uniforms.shape[2:], lambda table, t: draw(table, uniforms[..., t]))
+        return self._write(prompts, *uniforms.shape[2:], lambda table, t: sample_tokens(table, uniforms[..., t]))
 
     def greedy(self, prompts: Tensor, horizon: int) -> Tensor:
         """Answers (S,B,1,H) of the likeliest token each time."""
@@ -132,7 +132,7 @@ class Transformer(Policy):
         for t in range(horizon):
             answers.append(choose(tables[-1], t))
             if t + 1 < horizon:
-                table, cache = self._complete(weights, trie(torch.stack(answers, dim=-1), start=t), cache)
+                table, cache = self._complete(weights, build_trie(torch.stack(answers, dim=-1), start=t), cache)
                 tables.append(table.squeeze(3))
         return torch.stack(answers, dim=-1), torch.stack(tables, dim=3)
 
@@ -141,12 +141,12 @@ class Transformer(Policy):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Log-probs (S,N,T,V) of the next token after each prefix of tokens (S,N,T)."""
-        weights, nodes = self._weights(), trie(tokens.unsqueeze(2))
+        weights, nodes = self._weights(), build_trie(tokens.unsqueeze(2))
         return self._table(weights, nodes, self._blocks(weights, nodes, 0, None)[0]).squeeze(2)
 
     def _prompt(self, weights: Weights, prompts: Tensor) -> tuple[Tensor, Cache]:
         """Log-probs (S,P,V) of the first token after prompts (S,P,H), and the keys and values of each layer."""
-        nodes = shared(prompts, self.p("embed").shape[1])
+        nodes = build_prompt_trie(prompts, self.p("embed").shape[1])
         hidden, cache = self._blocks(weights, nodes, 0, None, only=nodes.places[..., 0, -1])
         return self._head(hidden, weights), cache
 
@@ -192,15 +192,15 @@ class Transformer(Policy):
         rows = nodes.tokens * positions + start + nodes.depths
         offsets = torch.arange(len(rows), device=rows.device).view(-1, 1) * table.shape[1]
         x = F.embedding(rows + offsets, table.flatten(0, 1))
-        mask, moves = self._mask(nodes.sees, start), Moves(nodes, self.cfg.heads)
+        mask, tile_map = self._mask(nodes.attends_to, start), TileMap(nodes, self.cfg.heads)
         grown = []
         for i in range(self.cfg.layers):
-            q, *kv = moves.to_tiles(_dense(_normal(x), weights[f"{i}.qkv"])).unbind(0)
+            q, *kv = tile_map.to_tiles(_dense(_normal(x), weights[f"{i}.qkv"])).unbind(0)
             k, v = kv if cache is None else (torch.cat(pair, dim=3) for pair in zip(cache[i], kv, strict=True))
             grown.append((k, v))
-            y = moves.to_rows(attention(q, k, v, mask))
+            y = tile_map.to_rows(attention(q, k, v, mask))
             if only is not None and i == self.cfg.layers - 1:
-                x, y = take(x, only), take(y, only)
+                x, y = take_rows(x, only), take_rows(y, only)
             x = _add(x, y, weights[f"{i}.out"])
             y = F.gelu(_dense(_normal(x), weights[f"{i}.up"]), approximate="tanh")
             x = _add(x, y, weights[f"{i}.down"])

@@ -21,7 +21,7 @@ class Trie:
     real    (S,P*M)    false in a gap and in a copy
     copies  bool       whether a row may be in several places
     places  (S,P,K,T)  the row of each prefix of each answer
-    sees    (S,P,M,L)  whether a node attends to each of the L nodes of the whole trie of its prompt
+    attends_to  (S,P,M,L)  whether a node attends to each of the L nodes of the whole trie of its prompt
     """
 
     tokens: Tensor
@@ -30,21 +30,21 @@ class Trie:
     rows: Tensor
     real: Tensor
     places: Tensor
-    sees: Tensor
-    copies: bool = False
+    attends_to: Tensor
+    has_copies: bool = False
 
 
-class Moves:
+class TileMap:
     """Between rows and tiles, where each of the heads attends on its own."""
 
     def __init__(self, nodes: Trie, heads: int):
-        (s, u), (p, m), device = nodes.slots.shape, nodes.sees.shape[1:3], nodes.slots.device
+        (s, u), (p, m), device = nodes.slots.shape, nodes.attends_to.shape[1:3], nodes.slots.device
         seed, head, part = (torch.arange(n, device=device) for n in (s, heads, 3))
         row = (seed.view(-1, 1) * u + nodes.rows).view(s, p, 1, m)  # among the S*U
         tile = (seed.view(-1, 1) * p + nodes.slots // m).view(s, u, 1) * heads + head  # among the S*P*heads
         slot = tile * m + (nodes.slots % m).unsqueeze(-1)
         self.shape, self.heads, self.real = (s, p, heads, m, -1), heads, nodes.real.view(s, p, 1, m, 1)
-        self.copies = nodes.copies
+        self.has_copies = nodes.has_copies
         self.to_tile = row * heads + head.view(-1, 1)
         self.to_row = slot
         self.parts_to_tile = (row * 3 + part.view(-1, 1, 1, 1, 1)) * heads + head.view(-1, 1)
@@ -53,7 +53,7 @@ class Moves:
     def to_tiles(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values (3,S,P,heads,M,hd) from rows (S,U,3*heads*hd); a gap holds no meaning."""
         x = qkv.view(-1, qkv.shape[-1] // (3 * self.heads))
-        if self.copies:
+        if self.has_copies:
             return x.index_select(0, self.parts_to_tile.flatten()).view(3, *self.shape)
         return _Move.apply(x, self.parts_to_tile, self.parts_to_row, None).view(3, *self.shape)
 
@@ -78,7 +78,7 @@ class _Move(torch.autograd.Function):
         return grad.view(ctx.size), None, None, None
 
 
-def trie(answers: Tensor, start: int = 0) -> Trie:
+def build_trie(answers: Tensor, start: int = 0) -> Trie:
     """The `Trie` of answers (S,P,K,T), of its nodes of depth >= `start` alone."""
     s, p, k, length = answers.shape
     # whether two answers (K,K) agree up to each length
@@ -110,13 +110,13 @@ def trie(answers: Tensor, start: int = 0) -> Trie:
         rows=rows,
         real=real,
         places=rows.gather(1, in_tiles).view(s, p, k, -1),
-        sees=sees[:, :, first:],
+        attends_to=sees[:, :, first:],
     )
 
 
-def shared(strings: Tensor, vocab: int) -> Trie:
+def build_prompt_trie(strings: Tensor, vocab: int) -> Trie:
     """The `Trie` of strings (S,P,T) as the only answers to their prompts, which share the rows of equal prefixes."""
-    nodes, length = trie(strings.unsqueeze(2)), strings.shape[2]
+    nodes, length = build_trie(strings.unsqueeze(2)), strings.shape[2]
     if vocab**length * length >= 2**62:  # prefixes no longer fit into one integer
         return nodes
     depth = torch.arange(length, device=strings.device)
@@ -130,7 +130,7 @@ def shared(strings: Tensor, vocab: int) -> Trie:
         rows=rank,
         real=torch.zeros_like(nodes.real).scatter_(1, first, True),
         places=rank.view(nodes.places.shape),
-        copies=True,
+        has_copies=True,
     )
 
 

@@ -14,7 +14,8 @@ from algorithms.tpo import TPO
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
 from models.tabular import Tabular
-from training.loop import TrainConfig, Trainer
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 from training.optim import Normalized
 
@@ -23,7 +24,7 @@ LR = 0.1
 OBJECTIVES: dict[str, Objective] = {"pg": PG(), "dg": DG(), "tpo": TPO(), "grpo": GRPO(), "ce": CE()}
 
 
-class Recorded(Tabular):
+class RecordedPolicy(Tabular):
     """A tabular policy whose draws are read off a recording (steps, batch)."""
 
     def __init__(self, logits: torch.Tensor, actions: np.ndarray):
@@ -40,7 +41,7 @@ def replay_single_context(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np
         actions = data[f"{name}_actions"]
         arms = round(1 / (1 - float(data[f"{name}_error"][0])))
         env = SparseBandit(arms=arms, batch=actions.shape[1])
-        yield from _curves(name, env, Recorded(torch.zeros(1, 1, arms), actions), data)
+        yield from _curves(name, env, RecordedPolicy(torch.zeros(1, 1, arms), actions), data)
 
 
 def replay_multi_context(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:

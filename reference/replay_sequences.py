@@ -19,7 +19,8 @@ from algorithms.tpo import TPO
 from models.transformer import Transformer
 from reference.flax import load, tensor
 from training.muon import MuonAdamW, MuonConfig
-from training.sampling import Rollout, answers_rollout, token_groups
+from training.rollout import Rollout
+from training.samplers.answers import answer_rollout, token_rollout
 
 Check = tuple[str, np.ndarray, np.ndarray, float]
 ALIVE = torch.ones(1, dtype=torch.bool)
@@ -67,20 +68,20 @@ def replay_updates(data: dict[str, np.ndarray]) -> Iterator[Check]:
 
 def _full(data: dict[str, np.ndarray]) -> Rollout:
     prompts, answers = tensor(data, "prompts"), tensor(data, "actions")
-    return answers_rollout(prompts, answers, tensor(data, "old_token_log_probs"), tensor(data, "rewards"))
+    return answer_rollout(prompts, answers, tensor(data, "old_token_log_probs"), tensor(data, "rewards"))
 
 
 def _single(data: dict[str, np.ndarray]) -> Rollout:
     answers, old, reward = (
         tensor(data, f"single_{key}").unsqueeze(2) for key in ("actions", "old_log_probs", "rewards")
     )
-    return answers_rollout(tensor(data, "prompts"), answers, old, reward)
+    return answer_rollout(tensor(data, "prompts"), answers, old, reward)
 
 
 def _tokens(data: dict[str, np.ndarray], reward: str) -> Rollout:
     tokens = tensor(data, "candidate_actions")
     old, scores = tensor(data, "candidate_old_log_probs"), tensor(data, f"candidate_rewards_{reward}")
-    return token_groups(tensor(data, "prompts"), tokens, old, scores)
+    return token_rollout(tensor(data, "prompts"), tokens, old, scores)
 
 
 def _update(name: str, objective: Objective, rollout: Rollout, data: dict[str, np.ndarray]) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What an engine that draws completions is."""
+"""The interface of an engine that draws completions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Completions:
-    """N completions of at most T tokens, padded on the right; an end-of-sequence token counts as one of them.
+class EngineOutput:
+    """N completions of at most T tokens, padded on the right. An end-of-sequence token is one of the tokens.
 
-    tokens (N,T)  long · lengths (N,)  long · truncated (N,)  bool: cut at T without an end-of-sequence token
-    logp (N,T)    log-prob in nats that the engine itself gave each token, 0 beyond the length
+    tokens (N,T)     long
+    lengths (N,)     long
+    truncated (N,)   bool, true for a completion that was cut at T tokens without an end-of-sequence token
+    logp (N,T)       log-prob in nats that the engine gave each token, 0 for padding
     """
 
     tokens: Tensor
@@ -21,17 +23,17 @@ class Completions:
 
 
 class Engine:
-    """Draws completions from the weights that were last pushed."""
+    """Draws completions from the weights of the last `push`."""
 
-    def generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
-        """`k` completions of at most `length` tokens for each prompt, those of a prompt in successive rows.
+    def generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
+        """`k` completions of at most `length` tokens for each prompt, in successive rows.
 
-        uniforms (len(prompts) * k, length) in [0, 1) decide what is drawn, at temperature 1 from the whole
-        vocabulary, so that a row depends on its own numbers alone where the engine can do that, and the same numbers
-        always give the same completions; None takes the likeliest token each time.
+        uniforms (len(prompts) * k, length) in [0, 1) decide what is drawn, at temperature 1 from the whole vocabulary.
+        The same numbers always give the same completions. Where the engine allows it, a row depends on its own numbers
+        alone. None takes the likeliest token each time.
         """
         raise NotImplementedError
 
     def push(self, model) -> None:
-        """Draw from the present weights of `model` (a transformers model, perhaps with adapters) from now on."""
+        """Use the current weights of `model`, a transformers model that may have adapters, from now on."""
         raise NotImplementedError

@@ -1,17 +1,17 @@
-"""Completions drawn by the training model itself, with the keys and values of a prompt computed once per group."""
+"""Completions drawn by the training model itself; the keys and values of a prompt are computed once per group."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from rollouts.base import Completions, Engine
+from rollouts.base import Engine, EngineOutput
 
-DROP = 0.9  # finished rows leave the batch once the share of unfinished ones is no larger
+DROP = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache; `rows`: completions drawn at once, whole groups of them."""
+    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most."""
 
     def __init__(self, stops: Sequence[int], rows: int):
         self.stops, self.rows, self.model = list(stops), rows, None
@@ -20,21 +20,21 @@ class HFEngine(Engine):
         self.model = model
 
     @torch.no_grad()
-    def generate(self, prompts, k, uniforms, length) -> Completions:
+    def generate(self, prompts, k, uniforms, length) -> EngineOutput:
         size = max(1, self.rows // k)
         parts = []
         for i in range(0, len(prompts), size):
             numbers = None if uniforms is None else uniforms[i * k : (i + size) * k]
             parts.append(self._generate(prompts[i : i + size], k, numbers, length))
         fields = ("tokens", "lengths", "truncated", "logp")
-        return Completions(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
+        return EngineOutput(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
 
-    def _generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> Completions:
+    def _generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
         from transformers import DynamicCache
 
         device, n = self.model.device, len(prompts) * k
         stops, cache = torch.tensor(self.stops, device=device), DynamicCache(config=self.model.config)
-        tokens, mask = padded(prompts, device)
+        tokens, mask = pad_left(prompts, device)
         logits = self._logits(tokens, mask, cache)
         owner = torch.arange(len(prompts), device=device).repeat_interleave(k)
         cache.batch_select_indices(owner)
@@ -62,14 +62,14 @@ class HFEngine(Engine):
         counts = torch.arange(length, device=device) < lengths.unsqueeze(1)
         truncated = torch.zeros(n, dtype=torch.bool, device=device)
         truncated[live] = open_
-        return Completions(drawn * counts, lengths, truncated, logp * counts)
+        return EngineOutput(drawn * counts, lengths, truncated, logp * counts)
 
     def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:
-        """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` covers all that came before too."""
+        """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` also covers the cached tokens."""
         out = self.model(
             input_ids=tokens,
             attention_mask=mask,
-            position_ids=positions(mask)[:, -tokens.shape[1] :],
+            position_ids=position_ids(mask)[:, -tokens.shape[1] :],
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -77,8 +77,8 @@ class HFEngine(Engine):
         return out if out.dtype == torch.float64 else out.float()
 
 
-def padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts as tokens (N,P), padded on the left, and the mask (N,P) of what is a token."""
+def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Prompts as tokens (N,P), padded on the left, and their mask (N,P), 1 for a token."""
     longest = max(map(len, prompts))
     tokens = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
@@ -86,13 +86,13 @@ def padded(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tens
     return torch.tensor(tokens, device=device), mask.long()
 
 
-def positions(mask: Tensor) -> Tensor:
-    """Positions (N,L) that start at each row's first token."""
+def position_ids(mask: Tensor) -> Tensor:
+    """Positions (N,L), which start at 0 at the first token of each row."""
     return (mask.cumsum(-1) - 1).clamp_min(0)
 
 
 def _invert(table: Tensor, uniforms: Tensor) -> Tensor:
-    """Tokens (N,) at which the distributions exp(table) (N,V) pass uniforms (N,)."""
+    """Tokens (N,) drawn from log-probs (N,V) by inverting their distributions at uniforms (N,)."""
     cdf = table.exp().cumsum(-1)
     # rounding leaves the last entry a little off 1
     below = uniforms.to(cdf).unsqueeze(1) * cdf[:, -1:]

@@ -1,4 +1,4 @@
-"""Completions drawn by vLLM in this process, from weights that are pushed into it while they are trained."""
+"""Completions drawn by vLLM in this process, from weights that are copied into it during training."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rollouts.base import Completions, Engine
+from rollouts.base import Engine, EngineOutput
 
 INSTALL = (
     'engine=vllm: needs vLLM, which is not installed. With a CUDA GPU: pip install -e ".[vllm]"; without one the extra '
@@ -26,8 +26,8 @@ ENVIRONMENT = {
 CPU_CACHE = 2**28  # bytes of keys and values on a machine without a GPU
 
 
-def check() -> None:
-    """Raise ValueError where vLLM is missing, or would have to share its work."""
+def require_vllm() -> None:
+    """Raise ValueError if vLLM is not installed, or if several processes were started."""
     if importlib.util.find_spec("vllm") is None:
         raise ValueError(INSTALL)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -35,15 +35,15 @@ def check() -> None:
 
 
 class VLLMEngine(Engine):
-    """Draws with vLLM, one request per completion, seeded by the first of its numbers; asleep between draws on a GPU.
+    """Draws with vLLM, one request per completion, seeded by the first of its numbers. On a GPU it sleeps in between.
 
     stops   tokens that end a completion
     rows    completions drawn at once
     memory  share of the GPU's memory for weights, keys and values, while it draws
-    window  the most tokens of a prompt with its completion; None: the model's own window
-    eager   on a GPU, no CUDA graphs: slower, in less memory and with a shorter start
+    window  largest number of tokens of a prompt with its completion; None: the model's own window
+    eager   on a GPU, use no CUDA graphs, which is slower but needs less memory and starts sooner
 
-    Raises RuntimeError where vLLM does not start.
+    Raises RuntimeError if vLLM does not start.
     """
 
     def __init__(self, stops, rows: int = 256, memory: float = 0.3, window: int | None = None, eager: bool = False):
@@ -55,11 +55,11 @@ class VLLMEngine(Engine):
         if self.llm is None:
             self.llm = self._start(model)
         self._wake()
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights(model)})
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checkpoint_weights(model)})
         # keys and values of prompts seen before belong to the weights before
         self.llm.reset_prefix_cache()
 
-    def generate(self, prompts, k, uniforms, length) -> Completions:
+    def generate(self, prompts, k, uniforms, length) -> EngineOutput:
         longest, window = max(map(len, prompts)) + length, self.llm.model_config.max_model_len
         if longest > window:
             # vLLM itself would cut the completion short
@@ -71,7 +71,7 @@ class VLLMEngine(Engine):
         return self._completions([output.outputs[0] for output in outputs], length)
 
     def _start(self, model) -> Any:
-        """An engine for models of this shape; its weights come with the first push."""
+        """An engine for models of this shape, without weights until the first push."""
         causal = _base(model)
         gpu = self.device.type == "cuda"
         memory = {"gpu_memory_utilization": self.memory} if gpu else {"kv_cache_memory_bytes": CPU_CACHE}
@@ -100,7 +100,7 @@ class VLLMEngine(Engine):
                 ) from error
 
     def _settings(self, n: int, uniforms: Tensor | None, length: int) -> list[Any]:
-        """What each of n requests is told: one seed each, or the likeliest token each time."""
+        """Sampling parameters of n requests: one seed each, or the likeliest token each time."""
         common = {"max_tokens": length, "stop_token_ids": self.stops, "logprobs": 0, "detokenize": False}
         if uniforms is None:
             own = [{"temperature": 0.0}] * n
@@ -108,7 +108,7 @@ class VLLMEngine(Engine):
             own = [{"temperature": 1.0, "seed": int(u * 2**24)} for u in uniforms[:, 0].tolist()]
         return [_vllm().SamplingParams(**common, **settings) for settings in own]
 
-    def _completions(self, found: list[Any], length: int) -> Completions:
+    def _completions(self, found: list[Any], length: int) -> EngineOutput:
         lengths = torch.tensor([len(one.token_ids) for one in found])
         tokens, logp = torch.zeros(len(found), length, dtype=torch.long), torch.zeros(len(found), length)
         for i, one in enumerate(found):
@@ -116,10 +116,10 @@ class VLLMEngine(Engine):
             given = [at[token].logprob for token, at in zip(one.token_ids, one.logprobs, strict=True)]
             logp[i, : lengths[i]] = torch.tensor(given)
         truncated = torch.tensor([one.finish_reason == "length" for one in found])
-        return Completions(*(x.to(self.device) for x in (tokens, lengths, truncated, logp)))
+        return EngineOutput(*(x.to(self.device) for x in (tokens, lengths, truncated, logp)))
 
     def _sleep(self) -> None:
-        """Leave the GPU's memory to the update."""
+        """Free the GPU's memory for the update."""
         if self.device.type == "cuda":
             self.llm.sleep(level=1)
             self.asleep = True
@@ -132,8 +132,8 @@ class VLLMEngine(Engine):
 
 
 @torch.no_grad()
-def weights(model) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors as in a checkpoint of the model: a tied head too, and adapters added to what they adapt."""
+def checkpoint_weights(model) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors as in a checkpoint of the model, with adapters merged and with a tied head."""
     causal = _base(model)
     for name, tensor in causal.state_dict().items():
         if ".lora_" in name:

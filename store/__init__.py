@@ -1,1 +1,1 @@
-"""Runs on disk, addressed by what was run, and mirrors of them."""
+"""Runs on disk, addressed by their configuration; archives of runs; loggers of metrics."""

@@ -1,4 +1,4 @@
-"""python -m store export | import: runs into a compact archive, and back"""
+"""python -m store export | import: export runs into a compact archive, or import runs from it"""
 
 import argparse
 import logging
@@ -7,12 +7,14 @@ from pathlib import Path
 
 from store.archive import Archive
 from store.runs import RunStore
-from store.transfer import Report, export, finished, load
+from store.transfer import Report, export, finished_runs, load
 
 
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
-    parser = argparse.ArgumentParser("python -m store", description="Runs into a compact archive, and back.")
+    parser = argparse.ArgumentParser(
+        "python -m store", description="Export runs into a compact archive, or import them."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     out = commands.add_parser("export", help="add the finished seeds of a runs folder to an archive")
     out.add_argument("--runs-dir", type=Path, default=Path("runs"), help="the runs to export (default: runs)")
@@ -29,14 +31,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(store: RunStore, out: Path, envs: list[str] | None, parser: argparse.ArgumentParser) -> int:
-    runs = finished(store)
+    runs = finished_runs(store)
     if not runs:
         print(f"no finished runs in {store.root}; run: python run.py algo=tpo env=sparse_bandit")
         return 1
     for env in envs or []:
         if env not in runs:
             parser.error(f"--env {env}: {store.root} has no finished runs of it; allowed: {', '.join(runs)}")
-    return _tell([export(runs[env], out / f"{env}.parquet") for env in dict.fromkeys(envs or runs)])
+    return _print_reports([export(runs[env], out / f"{env}.parquet") for env in dict.fromkeys(envs or runs)])
 
 
 def _import(archive: Path, store: RunStore, force: bool) -> int:
@@ -44,13 +46,13 @@ def _import(archive: Path, store: RunStore, force: bool) -> int:
     if not files:
         print(f"no archive (*.parquet) in {archive}; make one: python -m store export --out {archive}")
         return 1
-    return _tell([report for file in files for report in load(file, store, force)])
+    return _print_reports([report for file in files for report in load(file, store, force)])
 
 
-def _tell(reports: list[Report]) -> int:
+def _print_reports(reports: list[Report]) -> int:
     for _, line in reports:
         print(line)
-    return 0 if all(well for well, _ in reports) else 1
+    return 0 if all(succeeded for succeeded, _ in reports) else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from store.identity import run_id
-from store.runs import COLUMNS, OlderVersion, checked
+from store.runs import COLUMNS, OlderVersion, validate_config
 
 log = logging.getLogger(__name__)
 VERSION = 1  # of the files: raise it with any change that this module of an earlier commit would misread
@@ -111,7 +111,7 @@ class Archive:
 def usable(run: ArchivedRun) -> bool:
     """Whether a run's config is one of today's; names the run if not."""
     try:
-        checked(run.config())
+        validate_config(run.config())
     except (OlderVersion, ValueError) as error:
         log.warning("skipped %s in %s (%s)", "/".join(run.key), run.file, error)
         return False

@@ -1,4 +1,4 @@
-"""Where numbers came from: versions, code and machine."""
+"""Provenance of a run: versions of packages, commit of the code, and machine."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def provenance(run: Run) -> dict[str, Any]:
-    """Versions, platform and git commit; an uncommitted diff is kept beside the run and named."""
+    """Versions, platform and git commit. An uncommitted diff is written into the run's folder, and named."""
     commit, diff = _git()
     info = {"python": platform.python_version(), "platform": platform.platform(), "versions": _versions()}
     info["commit"] = commit

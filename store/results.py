@@ -42,7 +42,7 @@ class UnitedRun:
         return merge(mine, other[other.seed.isin(self.newer) | ~other.seed.isin(mine.seed.unique())])
 
 
-Readable = Run | ArchivedRun | UnitedRun
+ReadableRun = Run | ArchivedRun | UnitedRun
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Results:
     def __str__(self) -> str:
         return f"{self.folder.root} or {self.archive.root}"
 
-    def find(self, config: dict[str, Any]) -> Readable:
+    def find(self, config: dict[str, Any]) -> ReadableRun:
         return _behind(self.folder.find(config), self.archive.find(config))
 
-    def runs(self) -> Iterator[Readable]:
+    def runs(self) -> Iterator[ReadableRun]:
         """Every readable run, in the order of environment, algorithm and id."""
         folder = {run.path.parts[-3:]: run for run in self.folder.runs()}
         archive = {run.key: run for run in self.archive.runs()}
@@ -66,7 +66,7 @@ class Results:
             yield _behind(folder[key], archive.get(key)) if key in folder else archive[key]
 
 
-def newest(run: Run, archived: ArchivedRun) -> UnitedRun:
+def unite_newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     """Both, with the newer numbers of each seed; `run`'s where neither is newer."""
     mine, other = _finished(run), _finished(archived)
     never = datetime.min.replace(tzinfo=UTC)
@@ -74,11 +74,11 @@ def newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     return UnitedRun(run, archived, frozenset(newer))
 
 
-def _behind(run: Run, archived: ArchivedRun | None) -> Readable:
+def _behind(run: Run, archived: ArchivedRun | None) -> ReadableRun:
     return run if archived is None else UnitedRun(run, archived)
 
 
-def _finished(run: Readable) -> dict[int, datetime]:
+def _finished(run: ReadableRun) -> dict[int, datetime]:
     """When each seed was computed last."""
     found: dict[int, datetime] = {}
     for batch in run.manifest().get("batches", []):

@@ -28,17 +28,17 @@ class OlderVersion(Exception):
     """A configuration lacks a key that runs are told apart by today."""
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def require_mapping(value: Any) -> dict[str, Any]:
     """`value`, which has to be a dict."""
     if not isinstance(value, dict):
         raise ValueError("holds no mapping")
     return value
 
 
-def checked(config: Any) -> dict[str, Any]:
+def validate_config(config: Any) -> dict[str, Any]:
     """`config` if its identity can be told; raises OlderVersion if it lacks a key, ValueError if it is none."""
     try:
-        identity(mapping(config))
+        identity(require_mapping(config))
     except KeyError as error:
         raise OlderVersion(f"written by an older version: lacks {error}") from None
     except (TypeError, AttributeError):
@@ -47,8 +47,8 @@ def checked(config: Any) -> dict[str, Any]:
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": lambda path: checked(yaml.load(path.read_text(), YAML)),
-    "manifest.json": lambda path: mapping(json.loads(path.read_text())),
+    "config.yaml": lambda path: validate_config(yaml.load(path.read_text(), YAML)),
+    "manifest.json": lambda path: require_mapping(json.loads(path.read_text())),
     "metrics.parquet": lambda path: pd.read_parquet(path)[COLUMNS],
 }
 
@@ -118,7 +118,7 @@ class Run:
         except Timeout:
             raise RunBusy(str(self.path)) from None
 
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether a process holds this run now."""
         try:
             with self.claim():
@@ -126,7 +126,7 @@ class Run:
         except RunBusy:
             return True
 
-    def stamp(self) -> int:
+    def manifest_version(self) -> int:
         """Changes whenever the manifest does; 0 where there is none."""
         path = self.path / "manifest.json"
         return path.stat().st_mtime_ns if path.exists() else 0
@@ -145,7 +145,7 @@ class Run:
         self.update(status="done", error=None, seeds_done=seeds, batches=batches)
         self.traceback.unlink(missing_ok=True)
 
-    def settle(self) -> None:
+    def repair_manifest(self) -> None:
         """Where a process died between metrics and manifest, let the manifest agree; call it under a claim."""
         seeds = self.seeds_done()
         if seeds != self.manifest().get("seeds_done", []):

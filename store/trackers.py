@@ -1,4 +1,4 @@
-"""Mirrors of a run's metrics: never the source of truth."""
+"""Loggers that copy the metrics of a run to other services. The store alone is read again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Mirror = Callable[[Any], None]  # takes the training history after every step
+Logger = Callable[[Any], None]  # called with the training history after every step
 
 
 @dataclass(frozen=True)
 class NoTracker:
-    """Mirrors nothing."""
+    """Logs nothing."""
 
     name = "none"
 
     @contextmanager
-    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Mirror]:
+    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Logger]:
         yield lambda history: None
 
 
 @dataclass(frozen=True)
 class Wandb:
-    """Mirrors seed means to Weights & Biases as they come; WANDB_MODE=offline keeps them in the run's folder."""
+    """Logs means over seeds to Weights & Biases during training. WANDB_MODE=offline writes them to the run's folder."""
 
     name = "wandb"
 
@@ -30,20 +30,20 @@ class Wandb:
     entity: str | None = None
 
     @contextmanager
-    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Mirror]:
+    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Logger]:
         import wandb
 
         name = f"{config['env']['name']}/{config['algo']['name']}"
         shown = -1
         with wandb.init(project=self.project, entity=self.entity, name=name, config=config, dir=folder) as run:
 
-            def mirror(history) -> None:
+            def log(history) -> None:
                 nonlocal shown
-                for step, metrics in history.after(shown):
+                for step, metrics in history.records_after(shown):
                     run.log({name: value.nanmean().item() for name, value in metrics.items()}, step=step)
                     shown = step
 
-            yield mirror
+            yield log
 
 
 TRACKERS = {tracker.name: tracker for tracker in (NoTracker, Wandb)}

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from store.archive import ArchivedRun, ArchiveError, Key, contents, usable, verified, write
-from store.results import newest
+from store.results import unite_newest
 from store.runs import Run, RunBusy, RunStore, atomic_write
 
 Report = tuple[bool, str]  # whether it went well, and one line of what was done
 
 
-def finished(store: RunStore) -> dict[str, dict[Key, Run]]:
+def finished_runs(store: RunStore) -> dict[str, dict[Key, Run]]:
     """{env: {key: run}} of the runs that have a finished seed."""
     found: dict[str, dict[Key, Run]] = {}
     for run in store.runs():
@@ -25,7 +25,7 @@ def export(runs: dict[Key, Run], file: Path) -> Report:
     """Add `runs` to an archive's file, which stays as it was if anything goes wrong."""
     try:
         old = {run.key: run for run in verified(file)} if file.exists() else {}
-        merged = old | {key: newest(run, old[key]) if key in old else run for key, run in runs.items()}
+        merged = old | {key: unite_newest(run, old[key]) if key in old else run for key, run in runs.items()}
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(file, lambda path: write(path, sorted(merged.items(), key=lambda item: item[0])))
         seeds = _seeds(contents(file))

@@ -95,25 +95,25 @@ TEXT = frozenset({"arithmetic", "arithmetic_working", "graph_color", "gsm8k", "k
 PRESETS = frozenset({"mnist", "token_reversal", "terminal_reversal"})  # other files configure the same code
 
 
-def tried(env: str, algo: str) -> bool:
+def is_tested_pair(env: str, algo: str) -> bool:
     """Whether a test of all pairs tries this one: one algorithm of each kind, and TPO alone on further presets.
 
     Tasks for language models have tests of their own.
     """
-    return env not in TEXT and (algo == "tpo" or (env not in PRESETS and algo in kinds()))
+    return env not in TEXT and (algo == "tpo" or (env not in PRESETS and algo in algorithm_kinds()))
 
 
 @functools.cache
-def kinds() -> list[str]:
+def algorithm_kinds() -> list[str]:
     """One algorithm for each combination of what the sampler and the trainer read off an objective."""
-    read = ("sampler", "flat", "relative", "needs_reference", "baseline")
+    read = ("sampler", "zero_variance_gradient", "shift_invariant_in_logp", "needs_reference", "baseline")
     found = {
         tuple(getattr(objective(algo), name) for name in read): algo for algo in sorted(names("algo"), reverse=True)
     }
     return sorted(found.values())
 
 
-def fits(env: str, algo: str) -> bool:
+def has_rewards_for(env: str, algo: str) -> bool:
     """Whether a task knows the true rewards that an oracle needs."""
     return algo != "ce" or env not in SEQUENCES
 
@@ -130,6 +130,13 @@ def gradient(objective: Objective, logp: torch.Tensor, batch: Batch) -> torch.Te
     logp = logp.detach().clone().requires_grad_()
     loss, _ = objective.loss(logp, batch)
     return torch.autograd.grad(loss.sum(), logp)[0]
+
+
+def accumulate_gradient(trainer, rollout, on_policy: bool) -> None:
+    """Set the gradient of the trainer's parameters to that of an epoch on a rollout."""
+    logp = trainer.gradient.logp(rollout, trainer.objective, on_policy)
+    trainer.optimizer.zero_grad()
+    trainer.objective.loss(logp, rollout.batch)[0].sum().backward()
 
 
 def metrics(*seeds: int, value: float = 0.5, dtype: type = np.float32) -> pd.DataFrame:

@@ -112,7 +112,9 @@ def test_an_oracle_needs_an_environment_that_has_one(cli, monkeypatch):
     from envs.bandit import SparseBandit
     from envs.base import Spec
 
-    spec = Spec(contexts=1, actions=4, samplers={"single": "draws"}, groups={}, chance=0.75)
+    spec = Spec(
+        contexts=1, actions=4, samplers={"single": "sampled_actions"}, group_size_settings={}, chance_error=0.75
+    )
     monkeypatch.setattr(SparseBandit, "spec", spec)
     code, out = cli("algo=ce")
     assert code == 2
@@ -179,14 +181,14 @@ def test_a_sweep_file_runs_its_grid_and_gives_way_to_the_command_line(cli, tmp_p
 
 
 def test_a_failed_run_is_recorded_and_the_sweep_goes_on(cli, tmp_path, monkeypatch):
-    step = Trainer._train_step
+    step = Trainer.train_step
 
     def broken(trainer):
         if trainer.objective.name == "grpo":
             raise RuntimeError("out of luck")
         step(trainer)
 
-    monkeypatch.setattr(Trainer, "_train_step", broken)
+    monkeypatch.setattr(Trainer, "train_step", broken)
     code, out = cli("-m", "algo=grpo,tpo", "debug=smoke")
     grpo, tpo = RunStore(tmp_path / "runs").runs()
     assert code == 1

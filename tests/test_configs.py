@@ -10,19 +10,19 @@ import envs
 import models
 import training
 from conf.resolve import MisfitError, discover
-from tests.helpers import ROOT, SEQUENCES, SMALL, experiment_of, fits, names, objective, tried
+from tests.helpers import ROOT, SEQUENCES, SMALL, experiment_of, has_rewards_for, is_tested_pair, names, objective
+from training.config import TrainConfig
 from training.experiment import build
-from training.loop import TrainConfig
 
 CHEAP = ("sparse_bandit", "contextual_bandit", "dense_reversal")
-EVERY_PAIR = [(e, a) for e in names("env") for a in names("algo") if e in CHEAP or tried(e, a)]
+EVERY_PAIR = [(e, a) for e in names("env") for a in names("algo") if e in CHEAP or is_tested_pair(e, a)]
 SHOWN = {"name", "objective", "task", "label", "color", "linestyle"}
 
 
 @pytest.mark.parametrize(("env", "algo"), EVERY_PAIR)
 def test_every_algorithm_runs_where_it_fits_and_is_refused_elsewhere(tmp_path, algo, env):
     overrides = [algo, f"env={env}", "train.steps=2", "train.diagnostics=true", *SMALL.get(env, ())]
-    if not fits(env, algo):
+    if not has_rewards_for(env, algo):
         with pytest.raises(MisfitError, match="oracle"):
             experiment_of(tmp_path, *overrides)
         return

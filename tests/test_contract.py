@@ -5,18 +5,24 @@ import torch
 from torch.testing import assert_close
 
 from algorithms.base import Batch
+from algorithms.kl_penalty import KLPenalty
 from envs.bandit import SparseBandit
 from models.tabular import TabularConfig
 from store.runs import RunStore
 from tests import helpers
 from tests.helpers import change, experiment, gradient, names, random_batch, tensors
-from training.loop import TrainConfig, Trainer
+from training.config import TrainConfig
+from training.loop import Trainer
 from training.noise import Noise
 from training.optim import Normalized
 
+PENALISED = {f"{algo} with a KL penalty": algo for algo in ("tpo", "dg")}
 
-@pytest.fixture(params=names("algo"))
+
+@pytest.fixture(params=[*names("algo"), *PENALISED])
 def objective(request):
+    if request.param in PENALISED:
+        return KLPenalty(helpers.objective(PENALISED[request.param]), 0.01)
     return helpers.objective(request.param)
 
 
@@ -95,15 +101,17 @@ def test_flat_contexts_are_as_declared(objective):
         value[0] = 0.3
     batch = change(batch, **fields)
     first, later = (gradient(objective, x, batch)[0].abs().max() < 1e-12 for x in (batch.logp_old, logp))
-    found = "always" if first and later else "first" if first else "never"
-    assert objective.flat == found, f'declare flat = "{found}" in {type(objective).__name__}'
+    found = "none" if first and later else "none_on_policy" if first else "nonzero"
+    assert objective.zero_variance_gradient == found, (
+        f'declare zero_variance_gradient = "{found}" in {type(objective).__name__}'
+    )
 
 
 def test_relative_is_as_declared(objective):
     logp, batch = random_batch(4, 5, 1)
     batch = change(batch, weight=torch.linspace(0.5, 2, 20, dtype=logp.dtype).view(4, 5))
     of_group = gradient(objective, logp, batch).sum((-1, -2))
-    assert (of_group.abs().max() < 1e-12) == objective.relative
+    assert (of_group.abs().max() < 1e-12) == objective.shift_invariant_in_logp
 
 
 def test_masked_positions_change_nothing(objective):

@@ -9,9 +9,9 @@ from torch.testing import assert_close
 from algorithms.pg import PG
 from algorithms.tpo import TPO
 from tests.helpers import experiment
-from training import diagnostics
 from training.experiment import build
-from training.sampling import answers_rollout
+from training.observers import diagnostics
+from training.samplers.answers import answer_rollout
 
 RIGHT, WRONG = [1.0, 1.0], [0.0, 0.0]
 
@@ -21,14 +21,14 @@ def rollout(reward):
     reward = torch.tensor([reward])
     answers = torch.zeros(reward.shape, dtype=torch.long)
     logp_old = torch.full(reward.shape, math.log(0.5))
-    return answers_rollout(answers[:, :, 0], answers, logp_old, reward)
+    return answer_rollout(answers[:, :, 0], answers, logp_old, reward)
 
 
 def observed(objective, reward):
     found = rollout(reward)
     logp = found.batch.logp_old.clone().requires_grad_()
     (grad,) = torch.autograd.grad(objective.loss(logp, found.batch)[0].sum(), logp)
-    return diagnostics.of_first_epoch(found, torch.ones(1), grad)
+    return diagnostics.gradient_diagnostics(found, torch.ones(1), grad)
 
 
 def test_one_success_in_one_of_two_groups():
@@ -54,8 +54,8 @@ def test_without_a_success_its_weight_is_0():
 
 def test_kl_to_the_rollout_policy():
     found = rollout([[RIGHT, WRONG]])
-    assert diagnostics.of_update(found, found.batch.logp_old)["kl"] == 0
-    moved = diagnostics.of_update(found, found.batch.logp_old + 0.1)["kl"]
+    assert diagnostics.update_diagnostics(found, found.batch.logp_old)["kl"] == 0
+    moved = diagnostics.update_diagnostics(found, found.batch.logp_old + 0.1)["kl"]
     assert moved.item() == pytest.approx(math.exp(0.1) - 1.1, rel=1e-3)
 
 

@@ -14,7 +14,7 @@ def test_the_page_is_up_to_date():
 
 def test_every_method_has_a_section_a_source_and_a_picture():
     text = PAGE.read_text()
-    for node, objective in sections.configured():
+    for node, objective in sections.configured_objectives():
         assert f"`algo={node.name}`" in text
         assert objective.paper in text
     for link in re.findall(r"\]\(([^)]+)\)", text):

@@ -13,7 +13,7 @@ from store.identity import run_id
 from tests.helpers import experiment
 from training.experiment import build
 from training.noise import Noise
-from training.sampling import all_actions, draws, exact
+from training.samplers.actions import enumerated_actions, exact_expectation, sampled_actions
 
 SHAPES = {
     "train-images-idx3-ubyte": (2051, (12, 28, 28)),
@@ -80,11 +80,13 @@ def test_where_the_data_lies_is_not_part_of_a_run(folder, tmp_path):
 
 def test_layouts_and_baseline(tmp_path):
     exp = experiment(tmp_path, "env=digits", "env.batch=7")
-    trainer, noise = build(exp, (0, 1)), Noise((0, 1)).at(1)
+    trainer, noise = build(exp, (0, 1)), Noise((0, 1)).at_step(1)
     env, policy = exp.env, trainer.policy
     contexts = env.contexts(noise)
     pi = policy.logp(contexts, None).detach().squeeze(-1).exp()
-    single, listed, oracle = (sampler(env, policy, noise).batch for sampler in (draws, all_actions, exact))
+    single, listed, oracle = (
+        sampler(env, policy, noise).batch for sampler in (sampled_actions, enumerated_actions, exact_expectation)
+    )
     assert single.logp_old.shape == (2, 1, 7, 1) and listed.score.shape == oracle.score.shape == (2, 7, 10)
     expected = pi.square().sum(-1)
     assert_close(single.baseline.view(2, 7), expected)
@@ -114,6 +116,6 @@ def test_adam_freezes_a_broken_seed_and_moves_the_others(tmp_path):
 
     broken.run(poison)
     whole.run()
-    assert broken.frozen() == {1: 3}
+    assert broken.frozen_seeds() == {1: 3}
     for ours, theirs in zip(broken.policy.parameters(), whole.policy.parameters(), strict=True):
         assert torch.equal(ours[[0, 2]], theirs[[0, 2]]) and not ours[1].isnan().any()

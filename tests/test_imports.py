@@ -21,18 +21,17 @@ OURS = (
     "store",
     "training",
 )
-WORDS = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every task in words has
+TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 MAY_IMPORT = {
     "algorithms": {"algorithms"},
     "envs": {"algorithms.base", "envs"},
     "models": {"algorithms.base", "models", "rollouts"},
     "rollouts": {"rollouts"},
     "training": {
-        "algorithms.aggregate",
         "algorithms.base",
-        "algorithms.ratios",
+        "algorithms.kl_penalty",
         "envs.base",
-        *WORDS,
+        *TEXT,
         "models.base",
         "store",
         "training",

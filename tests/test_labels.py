@@ -1,6 +1,6 @@
 """What runs are called where more than one would have the same name."""
 
-from analysis.labels import label, told_apart
+from analysis.labels import label, with_unique_labels
 from analysis.load import Row, environment_rows
 from analysis.panels import error_panels
 from store.runs import RunStore
@@ -25,7 +25,7 @@ def test_runs_of_one_label_in_different_panels_keep_it(tmp_path):
     rows = [row(tmp_path, *task, f"env.horizon={horizon}", "model.d_model=8") for horizon in (4, 5)]
     rows.append(row(tmp_path, *task, "env.horizon=5", "model.d_model=16"))
     panels = [{r.config["env"]["horizon"]} for r in rows]
-    assert [r.label for r in told_apart(rows, panels=panels)] == [
+    assert [r.label for r in with_unique_labels(rows, panels=panels)] == [
         "TPO (token)",
         "TPO (token, model.d_model=8)",
         "TPO (token, model.d_model=16)",

@@ -133,7 +133,7 @@ def test_a_process_whose_parent_is_killed_stops_at_a_checkpoint(tmp_path, plan):
 
 def wait_until_free(folder) -> None:
     deadline = time.monotonic() + 60
-    while any(run.busy() for run in RunStore(folder).runs()):
+    while any(run.is_busy() for run in RunStore(folder).runs()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from algorithms.new import CODE
+from algorithms.new import CODE_TEMPLATE
 from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -15,7 +15,7 @@ def block(language: str, containing: str) -> str:
 
 
 def test_the_loss_in_the_readme_is_the_template_s():
-    assert block("python", "def loss").replace("{}", "{{}}") in CODE
+    assert block("python", "def loss").replace("{}", "{{}}") in CODE_TEMPLATE
 
 
 def test_every_file_and_folder_in_the_tree_exists():

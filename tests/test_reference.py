@@ -22,7 +22,7 @@ def test_the_reference_is_the_initial_policy_and_survives_a_checkpoint(tmp_path,
     resumed = build(exp, exp.seeds)
     checkpoint.restore(run, resumed)
     assert resumed.step == 2
-    rollout = resumed.rollout(resumed.noise.at(3))
+    rollout = resumed.rollout(resumed.noise.at_step(3))
     assert_close(rollout.batch.logp_ref, rollout.logp(first.policy).detach())
     assert (rollout.batch.logp_ref != rollout.batch.logp_old).any()
     assert (resumed.run().arrays()["error"] == quiet.history.arrays()["error"]).all()
@@ -47,7 +47,7 @@ def test_remax_is_measured_against_the_likeliest_answer(tmp_path, env):
     exp = experiment_of(tmp_path, "remax", f"env={env}", *SMALL.get(env, ()), "train.steps=3")
     trainer = build(exp, (0, 1))
     trainer.run()
-    noise, policy, batch = trainer.noise.at(9), trainer.policy, trainer.rollout(trainer.noise.at(9)).batch
+    noise, policy, batch = trainer.noise.at_step(9), trainer.policy, trainer.rollout(trainer.noise.at_step(9)).batch
     contexts = exp.env.contexts(noise)
     if env == "dense_reversal":
         answers, none = torch.zeros(2, 6, 1, 3, dtype=torch.long), torch.zeros(2, 6, 1, 3)

@@ -15,7 +15,7 @@ from analysis.claims import CLAIMS, OPEN, claims
 from analysis.compare import compare
 from analysis.labels import label
 from analysis.load import Row, shorter, sweep_rows
-from analysis.paper import ARRIVAL, FINAL, TABLES, stated
+from analysis.paper import ARRIVAL, FINAL, TABLES, paper_values
 from analysis.verdicts import DIFFERS, DIRECTION, FEW, LEGEND, NOT_RUN, READING, REPRODUCED
 from store.runs import RunStore
 from tests.helpers import objective
@@ -125,7 +125,7 @@ def test_every_claim_names_a_figure_a_table_and_cells_that_exist(store):
 
 @pytest.mark.parametrize("name", ["table3", "table5", "fig04_numbers", "fig14_numbers", "fig17_numbers"])
 def test_every_number_of_the_paper_belongs_to_a_cell_that_the_sweeps_fill(store, name):
-    values, seeds, source = stated(name)
+    values, seeds, source = paper_values(name)
     frame = compare(name, catalogue.rows(TABLES[name].figure, store, "paper"))
     assert set(values) <= set(frame[list(TABLES[name].keys)].itertuples(index=False, name=None))
     asked = frame[frame.shown == NOT_RUN]

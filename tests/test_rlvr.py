@@ -19,13 +19,13 @@ from models.head import token_logp
 from rollouts.hf import HFEngine
 from store.runs import RunStore
 from tests import helpers
-from tests.helpers import experiment, names
-from training import checkpoint, ranks
-from training.clipped import AdamWClipped, AdamWClippedConfig
-from training.completions import answer, completions_beside_greedy, scored
+from tests.helpers import accumulate_gradient, experiment, names
+from training import checkpoint, distributed
+from training.clipped_adamw import AdamWClipped, AdamWClippedConfig
 from training.experiment import build, execute
 from training.loop import Trainer
-from training.warmstart import warmed
+from training.samplers.completions import complete, completion_rollout, completions_with_greedy_baseline
+from training.warmstart import with_warm_start
 
 TINY = ("env=arithmetic", "env.digits=1", "env.max_new_tokens=4", "env.batch=3", "env.candidates=4", "seeds=1")
 TINY += ("model.layers=1", "model.hidden=32", "model.heads=2", "model.kv_heads=1", "model.head_dim=8", "model.mlp=32")
@@ -59,10 +59,10 @@ def made(tiny):
     problems = [trainer.env.problems("train")[i] for i in range(3)]
     uniforms = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        answers = answer(trainer.env, trainer.policy, problems, 4, uniforms)
+        answers = complete(trainer.env, trainer.policy, problems, 4, uniforms)
         old = rollout_of(answers, torch.zeros(answers.tokens.shape, dtype=torch.float64), np.inf)
         rollout = rollout_of(answers, old.logp(trainer.policy), 1e-6)
-        return trainer, rollout.beside(Elsewhere(trainer.policy))
+        return trainer, rollout.with_reference(Elsewhere(trainer.policy))
 
 
 class Elsewhere:
@@ -77,7 +77,7 @@ class Elsewhere:
 
 def rollout_of(answers, logp_old, max_mismatch):
     grades = [Grade(float(s), s == 1) for s in (0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0)]
-    return scored(answers, logp_old, grades, max_mismatch)
+    return completion_rollout(answers, logp_old, grades, max_mismatch)
 
 
 def quiet(exp):
@@ -107,7 +107,7 @@ def test_completions_in_parts_give_the_gradient_of_the_whole(made, algo):
         expected = gradients(trainer.policy)
         assert expected.norm() > 1e-2
         for each in (whole, parts):
-            each._epoch(rollout, first)
+            accumulate_gradient(each, rollout, on_policy=first)
             assert (gradients(trainer.policy) - expected).norm() < 1e-6 * expected.norm()
         with torch.no_grad():  # the later epochs are off the policy that drew
             for i, p in enumerate(trainer.policy.parameters()):
@@ -120,8 +120,8 @@ def test_completions_in_parts_give_the_gradient_of_the_whole(made, algo):
 def test_groups_without_a_gradient_are_not_computed(made):
     _, rollout = made
     for algo, expected in (("tpo", 8), ("grpo", 8), ("pg", 12)):
-        assert int(rollout.matters(helpers.objective(algo), True).sum()) == expected
-    assert int(rollout.matters(helpers.objective("tpo"), False).sum()) >= 8
+        assert int(rollout.active_rows(helpers.objective(algo), True).sum()) == expected
+    assert int(rollout.active_rows(helpers.objective("tpo"), False).sum()) >= 8
 
 
 def test_the_policy_that_drew_has_a_ratio_of_one_however_it_rounds(made):
@@ -129,8 +129,8 @@ def test_the_policy_that_drew_has_a_ratio_of_one_however_it_rounds(made):
     rounded = dataclasses.replace(
         rollout, batch=dataclasses.replace(rollout.batch, logp_old=rollout.batch.logp_old + 0.01)
     )
-    everywhere = torch.ones(1, 12, dtype=torch.bool)
-    logp = trainer._logp(rounded, everywhere, on_policy=True)
+    objective = helpers.objective("reinforce_pp")  # has a gradient in every row
+    logp = trainer.gradient.logp(rounded, objective, on_policy=True)
     torch.testing.assert_close(logp.detach(), rounded.batch.logp_old, rtol=0, atol=1e-12)
     trainer.policy.zero_grad()
     logp.sum().backward()
@@ -138,16 +138,18 @@ def test_the_policy_that_drew_has_a_ratio_of_one_however_it_rounds(made):
     trainer.policy.zero_grad()
     rollout.logp(trainer.policy).sum().backward()
     torch.testing.assert_close(found, gradients(trainer.policy))
-    assert not torch.equal(trainer._logp(rounded, everywhere, on_policy=False).detach(), rounded.batch.logp_old)
+    assert not torch.equal(trainer.gradient.logp(rounded, objective, on_policy=False).detach(), rounded.batch.logp_old)
 
 
 def test_processes_without_a_row_each_all_pass_every_row(made, monkeypatch):
     trainer, rollout = made
-    monkeypatch.setattr(ranks, "size", lambda: 2)
-    monkeypatch.setattr(ranks, "rank", lambda: 0)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "rank", lambda: 0)
     with torch.no_grad():
         row = torch.zeros(1, 1, dtype=torch.long)
-        assert torch.equal(rollout.logp(ranks.Shares(trainer.policy), row), rollout.logp(trainer.policy, row))
+        assert torch.equal(
+            rollout.logp(distributed.ShardedPolicy(trainer.policy), row), rollout.logp(trainer.policy, row)
+        )
 
 
 def test_a_head_in_chunks_is_the_head():
@@ -203,7 +205,7 @@ def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):
 def test_a_mismatch_of_the_engine_stops_the_run_and_says_why(made):
     trainer, _ = made
     problems = [trainer.env.problems("train")[i] for i in range(3)]
-    answers = answer(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
+    answers = complete(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
     with pytest.raises(RuntimeError, match=r"engine_mismatch=.*model.max_mismatch=0.1.*model.engine=hf"):
         rollout_of(answers, answers.logp - 0.2, 0.1)
 
@@ -213,7 +215,7 @@ def test_a_run_keeps_its_policy_its_samples_and_resumes_the_same_curve(tmp_path,
 
     exp = experiment(tmp_path, *WARM, "train.kl_beta=0.1", "train.epochs=2", "algo=grpo", "model.lora_rank=2")
     shutil.copytree(warm_starts, exp.runs_dir / "warm_starts")
-    run, exp = quiet(exp), warmed(exp, Console(quiet=True))
+    run, exp = quiet(exp), with_warm_start(exp, Console(quiet=True))
     whole = build(exp, (0,))
     whole.run(lambda t: checkpoint.save(run, t, 1.0) if t.step == 2 else None)
     again = build(exp, (0,))
@@ -245,14 +247,14 @@ def test_activations_computed_again_and_prompts_apart_change_no_gradient(made):
     policy, found = trainer.policy, []
     for recomputed in (False, True):
         if recomputed:
-            policy.causal.gradient_checkpointing_enable({"use_reentrant": False})
+            policy.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         policy.checkpointing = recomputed
         policy.zero_grad()
         logp = rollout.logp(policy)
         logp.square().sum().backward()
         found.append((logp.detach(), gradients(policy)))
     policy.checkpointing = False
-    policy.causal.gradient_checkpointing_disable()
+    policy.causal_lm.gradient_checkpointing_disable()
     torch.testing.assert_close(*found, atol=1e-5, rtol=0)
     assert not any(module.training for module in policy.model.modules())
 
@@ -260,11 +262,11 @@ def test_activations_computed_again_and_prompts_apart_change_no_gradient(made):
 def test_a_greedy_baseline_is_the_score_of_the_likeliest_answer(made, monkeypatch):
     trainer, _ = made
     monkeypatch.setattr(type(trainer.env), "submit", lambda self, problems, texts: Lengths(texts))
-    batch = completions_beside_greedy(trainer.env, trainer.policy, trainer.noise.at(1)).batch
-    problems = [trainer.env.problems("train")[i] for i in trainer.env.contexts(trainer.noise.at(1))[0].tolist()]
+    batch = completions_with_greedy_baseline(trainer.env, trainer.policy, trainer.noise.at_step(1)).batch
+    problems = [trainer.env.problems("train")[i] for i in trainer.env.contexts(trainer.noise.at_step(1))[0].tolist()]
     for i, problem in enumerate(problems):
         prompt = trainer.env.encode(problem, trainer.policy.tokenizer)
-        (text,) = answer(trainer.env, trainer.policy, [problem], 1, None).texts
+        (text,) = complete(trainer.env, trainer.policy, [problem], 1, None).texts
         assert prompt and (batch.baseline[0, i] == len(text)).all()
     assert batch.score.unique().numel() > 1
 

@@ -5,9 +5,9 @@ import importlib.util
 import pytest
 import torch
 
-from conf.messages import spelled_out
+from conf.messages import expand_shorthands
 from tests.helpers import experiment
-from training.experiment import build, explain_memory
+from training.experiment import build, explain_out_of_memory
 
 TINY = ("env=arithmetic", "seeds=1", "train.steps=1", "model.layers=1", "model.hidden=8", "model.heads=1")
 TINY += ("model.kv_heads=1", "model.head_dim=4", "model.mlp=8", "model.warm_accuracy=0", "env.batch=2")
@@ -39,9 +39,13 @@ def test_bad_input_is_refused(cli, args):
 
 
 def test_model_ids_and_folders_are_spelled_out(tmp_path):
-    assert spelled_out(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == ["algo=tpo", "model=mlp", "model=tiny_qwen3"]
-    assert spelled_out(["model=Qwen/Qwen3-1.7B,a/b"]) == ["model=hf", "model.path='Qwen/Qwen3-1.7B','a/b'"]
-    assert spelled_out([f"model={tmp_path}"]) == ["model=hf", f"model.path='{tmp_path}'"]
+    assert expand_shorthands(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == [
+        "algo=tpo",
+        "model=mlp",
+        "model=tiny_qwen3",
+    ]
+    assert expand_shorthands(["model=Qwen/Qwen3-1.7B,a/b"]) == ["model=hf", "model.path='Qwen/Qwen3-1.7B','a/b'"]
+    assert expand_shorthands([f"model={tmp_path}"]) == ["model=hf", f"model.path='{tmp_path}'"]
 
 
 def test_a_missing_library_is_named_with_its_command(cli, monkeypatch):
@@ -75,7 +79,7 @@ def test_a_checkpoint_of_another_model_is_named(tmp_path):
 
 def test_out_of_memory_names_what_to_lower(tmp_path):
     exp = experiment(tmp_path, *TINY, "model.rollout_rows=64")
-    explained = str(explain_memory(torch.OutOfMemoryError("CUDA out of memory"), exp))
+    explained = str(explain_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"), exp))
     for text in ("env.candidates (now 16)", "env.max_new_tokens (now 8)", "model.rollout_rows (now 64)"):
         assert text in explained
     assert "train.micro_batch (now null)" in explained and "model.lora_rank" in explained

@@ -109,9 +109,9 @@ def test_splits_share_no_question(folder):
 
 def test_contexts_are_training_problems_of_each_seed():
     env = Arithmetic(batch=5)
-    drawn = env.contexts(Noise((0, 3)).at(1))
+    drawn = env.contexts(Noise((0, 3)).at_step(1))
     assert drawn.shape == (2, 5) and (drawn >= 0).all() and (drawn < len(env.problems("train"))).all()
-    assert (drawn == env.contexts(Noise((3,)).at(1))[0]).all(1).tolist() == [False, True]
+    assert (drawn == env.contexts(Noise((3,)).at_step(1))[0]).all(1).tolist() == [False, True]
 
 
 @settings(deadline=None, max_examples=30)

@@ -8,15 +8,16 @@ from torch.testing import assert_close
 
 from conf.resolve import MisfitError
 from envs.sequence import TokenReversal
-from models.transformer import Transformer, TransformerConfig, initial, shapes
-from models.trie import Moves, shared, trie
-from tests.helpers import SMALL, experiment, fits, kinds, objective
+from models.transformer import Transformer, TransformerConfig, initial_parameters, parameter_shapes
+from models.trie import TileMap, build_prompt_trie, build_trie
+from tests.helpers import SMALL, accumulate_gradient, algorithm_kinds, experiment, has_rewards_for, objective
+from training.config import TrainConfig
 from training.experiment import build
-from training.loop import TrainConfig, Trainer
+from training.loop import Trainer
 from training.muon import MuonAdamW, MuonConfig, orthogonalize
 from training.noise import Noise
 from training.optim import SGDConfig
-from training.sampling import group_rollouts, single_rollout, token_group
+from training.samplers.answers import group_rollouts, single_rollout, token_group
 
 PROMPT = torch.tensor([[[0, 1, 2]]])
 ANSWERS = {"copy": [0, 1, 2], "flip": [2, 1, 0], "reverse_copy": [2, 1, 0], "reverse_flip": [0, 1, 2]}
@@ -48,7 +49,7 @@ def test_next_tokens_are_scored_after_the_prefix_of_the_behaviour():
 
 def policy(vocab=3, horizon=4, seeds=2, **cfg) -> Transformer:
     cfg = TransformerConfig(**{"d_model": 16, "heads": 2, "layers": 2} | cfg)
-    return Transformer(cfg, initial(cfg, vocab, 2 * horizon, Noise(tuple(range(seeds)))))
+    return Transformer(cfg, initial_parameters(cfg, vocab, 2 * horizon, Noise(tuple(range(seeds)))))
 
 
 def drawn(model, env, noise):
@@ -84,8 +85,8 @@ def test_draws_follow_the_table():
 
 def test_a_trie_holds_each_prefix_once():
     answers = torch.tensor([[[[0, 1, 1], [0, 1, 0], [0, 1, 1]], [[2, 0, 0], [1, 0, 0], [0, 2, 2]]]])
-    nodes = trie(answers)
-    assert nodes.tokens.shape == (1, 4 + 9) and nodes.sees.shape == (1, 2, 9, 9)
+    nodes = build_trie(answers)
+    assert nodes.tokens.shape == (1, 4 + 9) and nodes.attends_to.shape == (1, 2, 9, 9)
     assert torch.equal(nodes.tokens.gather(1, nodes.places.flatten(1)), answers.flatten(1))
     assert torch.equal(nodes.depths.gather(1, nodes.places.flatten(1)).view(answers.shape)[0, 1, 2], torch.arange(3))
     assert torch.equal(nodes.places[0, 0, 0], nodes.places[0, 0, 2])
@@ -95,24 +96,24 @@ def test_a_trie_holds_each_prefix_once():
     for prompt in range(2):
         for places in in_tiles[0, prompt] - 9 * prompt:
             for depth in range(3):
-                seen = nodes.sees[0, prompt, places[depth]].nonzero().flatten()
+                seen = nodes.attends_to[0, prompt, places[depth]].nonzero().flatten()
                 assert seen.tolist() == places[: depth + 1].tolist()
-    below = trie(answers, start=1)
+    below = build_trie(answers, start=1)
     assert torch.equal(below.tokens.gather(1, below.places.flatten(1)), answers[..., 1:].flatten(1))
-    assert below.sees.shape == (1, 2, 6, 9)
+    assert below.attends_to.shape == (1, 2, 6, 9)
 
 
 def test_rows_and_tiles_are_each_others_inverse_and_gradient():
     answers = torch.randint(0, 2, (3, 4, 5, 3), generator=torch.Generator().manual_seed(0))
-    nodes, heads, width = trie(answers), 2, 3
-    moves = Moves(nodes, heads)
+    nodes, heads, width = build_trie(answers), 2, 3
+    tile_map = TileMap(nodes, heads)
     x = torch.randn(3, nodes.tokens.shape[1], 3 * heads * width, dtype=torch.float64, requires_grad=True)
     parts = x.view(*x.shape[:2], 3, -1)
     for part in range(3):
-        assert torch.equal(moves.to_rows(moves.to_tiles(x)[part]), parts[:, :, part])
+        assert torch.equal(tile_map.to_rows(tile_map.to_tiles(x)[part]), parts[:, :, part])
 
     def read(x):  # through the tiles, by what the answers point to
-        rows = moves.to_rows(moves.to_tiles(x).sin().prod(0))
+        rows = tile_map.to_rows(tile_map.to_tiles(x).sin().prod(0))
         return rows.gather(1, nodes.places.flatten(1).unsqueeze(-1).expand(-1, -1, heads * width))
 
     assert torch.autograd.gradcheck(read, x)
@@ -120,17 +121,17 @@ def test_rows_and_tiles_are_each_others_inverse_and_gradient():
 
 def test_prompts_share_the_rows_of_equal_prefixes():
     strings = torch.tensor([[[0, 1, 1], [0, 1, 0], [0, 1, 1]], [[2, 0, 0], [1, 0, 0], [0, 2, 2]]])
-    nodes = shared(strings, vocab=3)
+    nodes = build_prompt_trie(strings, vocab=3)
     assert nodes.tokens.shape == (2, 9)
     assert torch.equal(nodes.tokens.gather(1, nodes.places.flatten(1)), strings.flatten(1))
     assert nodes.places[0].unique().numel() == 4 and nodes.places[1].unique().numel() == 9
-    assert shared(strings, vocab=3**20).tokens.shape == (2, 9)
+    assert build_prompt_trie(strings, vocab=3**20).tokens.shape == (2, 9)
 
 
 def test_initialisation_is_flax_like():
     cfg = TransformerConfig()
-    params = initial(cfg, 16, 20, Noise(tuple(range(20))))
-    assert {name: tuple(p.shape[1:]) for name, p in params.items()} == shapes(cfg, 16, 20)
+    params = initial_parameters(cfg, 16, 20, Noise(tuple(range(20))))
+    assert {name: tuple(p.shape[1:]) for name, p in params.items()} == parameter_shapes(cfg, 16, 20)
     for name, std in {"embed": 1 / 8, "position": 0.02, "0.query.kernel": 1 / 8, "0.out.kernel": 1 / 8}.items():
         assert params[name].std().item() == pytest.approx(std, rel=0.03)
         assert params[name].mean().item() == pytest.approx(0, abs=std / 20)
@@ -144,7 +145,7 @@ def test_layouts_split_parameters_as_flax_and_as_torch():
     model = policy()
 
     def matrices(split):
-        shapes = model.layouts(split)
+        shapes = model.optimizer_shapes(split)
         assert set(shapes) == dict(model.named_parameters()).keys()
         return {name.removeprefix("params.") for name, shape in shapes.items() if len(shape) == 2}
 
@@ -272,7 +273,7 @@ def test_a_checkpoint_of_a_sequence_task_continues_the_same_curve(tmp_path):
     whole, first, second = (build(exp, (0, 1)) for _ in range(3))
     expected = whole.run().arrays()["error"]
     for _ in range(4):
-        first._train_step()
+        first.train_step()
     second.load_state_dict(first.state_dict())
     assert (second.run().arrays()["error"] == expected).all()
 
@@ -296,8 +297,8 @@ def test_muon_defaults_are_the_papers():
     assert (MuonConfig().lr, MuonConfig().momentum, MuonConfig().split) == (1e-3, 0.95, "flax")
 
 
-COMPARING = [algo for algo in kinds() if objective(algo).sampler in ("group", "set")]
-SAMPLED = [("auto", algo) for algo in kinds() if fits("token_reversal", algo)]
+COMPARING = [algo for algo in algorithm_kinds() if objective(algo).sampler in ("group", "set")]
+SAMPLED = [("auto", algo) for algo in algorithm_kinds() if has_rewards_for("token_reversal", algo)]
 
 
 @pytest.mark.parametrize(("sampler", "algo"), SAMPLED + [("token_group", algo) for algo in COMPARING])
@@ -318,17 +319,17 @@ def test_what_has_no_gradient_is_not_computed_and_not_missed(tmp_path, algo, sam
         rollout, logp=lambda policy, rows=None: asked.append(rows) or rollout.logp(policy, rows)
     )
     for first in (True, False):
-        params, matters = list(policy.parameters()), rollout.matters(exp.objective, first)
+        params, active_rows = list(policy.parameters()), rollout.active_rows(exp.objective, first)
         quick, plain = (
             torch.autograd.grad(exp.objective.loss(logp, rollout.batch)[0].sum(), params)
-            for logp in (spied.logp_where(matters, policy), rollout.logp(policy))
+            for logp in (spied.logp_of_active_rows(active_rows, policy), rollout.logp(policy))
         )
-        in_parts._epoch(rollout, first)
+        accumulate_gradient(in_parts, rollout, on_policy=first)
         for p, *others in zip(params, quick, plain, strict=True):
             for found in (others[0], p.grad):
                 assert_close(found, others[1], atol=1e-12, rtol=1e-9)
         with torch.no_grad():
             for p in params:
                 p += 0.01 * p.abs().mean() * torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view(p.shape)
-    if exp.objective.flat == "always" and sampler == "auto" and exp.objective.sampler != "single":
+    if exp.objective.zero_variance_gradient == "none" and sampler == "auto" and exp.objective.sampler != "single":
         assert all(rows.shape[1] < 12 for rows in asked)

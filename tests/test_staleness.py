@@ -8,7 +8,7 @@ from store.runs import RunStore
 from tests.helpers import SMALL, experiment
 from training import checkpoint
 from training.experiment import build
-from training.sampling import Rollout
+from training.rollout import Rollout
 
 REVERSAL = ("env=terminal_reversal", *SMALL["terminal_reversal"], "seeds=2", "train.steps=8")
 BANDIT = ("env=sparse_bandit", "env.arms=5", "seeds=2", "train.steps=8")
@@ -49,7 +49,7 @@ def test_rollouts_come_from_the_parameters_of_that_many_updates_ago(tmp_path, mo
 def test_without_staleness_nothing_is_copied_and_runs_keep_their_name(tmp_path):
     exp = experiment(tmp_path, *REVERSAL)
     trainer = build(exp, exp.seeds)
-    assert trainer.lagging.advance() is trainer.policy
+    assert trainer.behavior.next_rollout_policy() is trainer.policy
     assert trainer.state_dict()["past"] == []
     older = {**exp.config, "train": {k: v for k, v in exp.config["train"].items() if k != "staleness"}}
     assert run_id(older) == run_id(exp.config)
@@ -68,7 +68,7 @@ def test_what_is_spared_on_policy_is_computed_off_it(tmp_path, monkeypatch, algo
     args = (*REVERSAL, f"algo={algo}", "train.staleness=2", "train.diagnostics=true")
     spared = trained(tmp_path, *args).history.arrays()
     parts = trained(tmp_path, *args, "train.micro_batch=2").history.arrays()
-    monkeypatch.setattr(Rollout, "matters", lambda rollout, *_: torch.ones_like(rollout.equal))
+    monkeypatch.setattr(Rollout, "active_rows", lambda rollout, *_: torch.ones_like(rollout.identical))
     whole = trained(tmp_path, *args).history.arrays()
     for found in (spared, parts):
         for name in whole:

@@ -109,7 +109,7 @@ def test_a_run_whose_process_died_before_its_manifest_settles(run, tmp_path):
     run.update(status="running")
     run.checkpoints[0].touch()
     with run.claim():
-        run.settle()
+        run.repair_manifest()
     manifest = run.manifest()
     assert manifest["status"] == "done" and manifest["seeds_done"] == [0, 1]
     assert not run.checkpoints[0].exists()

@@ -6,7 +6,7 @@ import pytest
 
 from analysis import catalogue, rivals, stats
 from analysis.__main__ import main, make_board
-from analysis.heat import learning_rates
+from analysis.heat import learning_rate_maps
 from analysis.load import SWEEPS, choice, sweep_rows
 from store.runs import RunStore
 from tests.test_sequence_figures import fill
@@ -49,7 +49,7 @@ def test_a_line_per_algorithm_over_the_setting(tmp_path, figure):
     for title, panel in drawn.groupby("panel"):
         shown = [row for row in rows if settings[title].shows(row.config)]
         assert len(panel) == len(shown) > 0
-        assert set(panel.setting) == {settings[title].of(row.config) for row in shown}
+        assert set(panel.setting) == {settings[title].value_in(row.config) for row in shown}
     for axis in picture.axes:
         assert axis.get_xlabel() and axis.get_ylabel() == "final error, %"
     assert set(drawn.label) == {text.get_text() for text in picture.legends[0].get_texts()}
@@ -81,7 +81,7 @@ def test_late_errors_are_those_of_the_last_tenth_and_a_lost_seed_counts_as_wrong
     frame = pd.DataFrame({"seed": np.repeat([0, 1], 20), "step": np.tile(np.arange(20), 2), "metric": "error"})
     row.run.save(frame.assign(value=values), {"seconds": 0.0})
     assert stats.late(row.metric("error")[1]) == pytest.approx([0.2, 0.5])
-    _, drawn = learning_rates([row], lambda config: (0, "one"), "title")
+    _, drawn = learning_rate_maps([row], lambda config: (0, "one"), "title")
     assert drawn["mean"].item() == pytest.approx(0.35) and not drawn.solved.item()
 
 
@@ -118,8 +118,11 @@ def test_every_rival_at_its_default_and_at_its_best_rate(tmp_path):
     for row in fill(store, rows):
         best = 0.316 if row.config["algo"]["name"] == "tpo" else 0.0316
         row.run.save(row.run.frame().assign(value=0.1 if row.config["optim"]["lr"] == best else 0.4), batch)
-    assert len(rows) == 12 and {rivals.learning_rate(row) for row in rivals.defaults(rows)} == {0.1}
-    chosen = {(row.config["algo"]["name"], rivals.epochs(row)): rivals.learning_rate(row) for row in rivals.tuned(rows)}
+    assert len(rows) == 12 and {rivals.learning_rate(row) for row in rivals.default_rate_rows(rows)} == {0.1}
+    chosen = {
+        (row.config["algo"]["name"], rivals.epochs(row)): rivals.learning_rate(row)
+        for row in rivals.tuned_rate_rows(rows)
+    }
     assert chosen == {("tpo", 1): 0.316, ("tpo", 4): 0.316, ("rebel", 1): 0.0316, ("rebel", 4): 0.0316}
     picture, drawn = catalogue.module("rivals").draw(rows)
     assert len(drawn) == 8 and set(drawn.method) == {"TPO", "REBEL"}

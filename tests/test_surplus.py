@@ -14,9 +14,9 @@ from algorithms.pg import PG
 from algorithms.tpo import TPO
 from envs.images import ImageBandit
 from tests.helpers import experiment
-from training import surplus
 from training.experiment import build
-from training.sampling import all_actions, draws
+from training.observers import surplus
+from training.samplers import SAMPLERS
 
 N, A = 7, 10
 LOGITS = 2 * torch.randn(N, A, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -24,7 +24,12 @@ LABELS = torch.arange(N)
 PI = LOGITS.softmax(-1)
 PI_Y = PI[torch.arange(N), LABELS]
 AGREE = PI.square().sum(-1)  # the chance that two draws agree: the baseline
-LAYOUTS = {PG(): "draws", DG(): "draws", TPO(): "all_actions", GroupPG(): "all_actions"}
+SAMPLER_NAMES = {
+    PG(): "sampled_actions",
+    DG(): "sampled_actions",
+    TPO(): "enumerated_actions",
+    GroupPG(): "enumerated_actions",
+}
 
 
 def towards(a: int) -> torch.Tensor:
@@ -33,7 +38,9 @@ def towards(a: int) -> torch.Tensor:
 
 
 def expected_gain(objective) -> torch.Tensor:
-    return surplus.gain(PI, LABELS, surplus.step(objective, LAYOUTS[objective], LOGITS, LABELS, PI, AGREE))
+    return surplus.first_order_gain(
+        PI, LABELS, surplus.expected_step(objective, SAMPLER_NAMES[objective], LOGITS, LABELS, PI, AGREE)
+    )
 
 
 def closed_pg() -> torch.Tensor:
@@ -66,15 +73,15 @@ def test_expected_gain_is_the_closed_form(objective, closed):
     assert_close(expected_gain(objective), closed(), atol=1e-12, rtol=1e-9)
 
 
-@pytest.mark.parametrize("objective", LAYOUTS, ids=lambda objective: objective.name)
+@pytest.mark.parametrize("objective", SAMPLER_NAMES, ids=lambda objective: objective.name)
 def test_expected_gain_is_what_a_small_step_gains(tmp_path, objective):
     """Every action in turn, as the samplers lay it out; then the mean step, taken."""
-    env, layout = ImageBandit(dataset="digits", batch=1), {"draws": draws, "all_actions": all_actions}
+    env = ImageBandit(dataset="digits", batch=1)
     contexts = torch.stack([(env.images.train_labels == label).nonzero()[0] for label in LABELS])  # (N,1)
     mean = torch.zeros_like(LOGITS)
     for a in range(A):
         policy = Fixed(LOGITS, torch.full((N, 1, 1), a))
-        rollout = layout[LAYOUTS[objective]](env, policy, Here(contexts))
+        rollout = SAMPLERS[SAMPLER_NAMES[objective]](env, policy, Here(contexts))
         loss, _ = objective.loss(rollout.logp(policy), rollout.batch)
         mean -= PI[:, a : a + 1] * torch.autograd.grad(loss.sum(), policy.leaf)[0]
     gained = ((LOGITS + 1e-6 * mean).softmax(-1) - PI)[torch.arange(N), LABELS] / 1e-6
@@ -117,13 +124,13 @@ BETAS = {
 @pytest.mark.parametrize("objective", BETAS, ids=lambda objective: objective.name)
 def test_surplus_is_the_gain_beyond_one_vs_rest(objective):
     one_vs_rest = 2 * PI_Y * (1 - PI_Y).square() * BETAS[objective](PI_Y)
-    found = surplus.surplus(objective, LAYOUTS[objective], LOGITS, LABELS)
+    found = surplus.surplus_gain(objective, SAMPLER_NAMES[objective], LOGITS, LABELS)
     assert_close(found, expected_gain(objective) - one_vs_rest, atol=1e-12, rtol=1e-9)
 
 
 def test_two_actions_leave_reinforce_no_surplus():
     logits = torch.tensor([[0.3, -1.0], [-2.0, 0.5]], dtype=torch.float64)
-    found = surplus.surplus(PG(), "draws", logits, torch.tensor([0, 0]))
+    found = surplus.surplus_gain(PG(), "sampled_actions", logits, torch.tensor([0, 0]))
     assert_close(found, torch.zeros(2).double(), atol=1e-12, rtol=0)
 
 
@@ -137,10 +144,14 @@ def test_misclassified_contexts_fall_into_bins():
     wrong, share = surplus.concentration(rows, torch.zeros(4, dtype=torch.long))
     assert wrong.tolist() == [True] * 4
     assert_close(share, torch.tensor([1 / 9, 0.48 / 0.98, 0.9, 0.6]))
-    found = surplus.by_concentration(TPO(), "all_actions", rows.unsqueeze(0), torch.zeros(4, dtype=torch.long))
-    each = surplus.surplus(TPO(), "all_actions", rows, torch.zeros(4, dtype=torch.long))
+    found = surplus.surplus_by_concentration(
+        TPO(), "enumerated_actions", rows.unsqueeze(0), torch.zeros(4, dtype=torch.long)
+    )
+    each = surplus.surplus_gain(TPO(), "enumerated_actions", rows, torch.zeros(4, dtype=torch.long))
     assert_close(torch.cat([found[f"surplus_{i}"] for i in (1, 2, 3, 4)]), each[[0, 1, 3, 2]])
-    right = surplus.by_concentration(TPO(), "all_actions", -rows[:1].unsqueeze(0), torch.zeros(1, dtype=torch.long))
+    right = surplus.surplus_by_concentration(
+        TPO(), "enumerated_actions", -rows[:1].unsqueeze(0), torch.zeros(1, dtype=torch.long)
+    )
     assert all(value.isnan().all() for value in right.values())
 
 

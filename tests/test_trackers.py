@@ -54,10 +54,10 @@ def test_what_was_recorded_after_a_step_comes_in_order():
     history.append(0, {"test_accuracy": value})
     history.append(1, {"error": value + 1})
     history.append(3, {"test_accuracy": value + 2, "error": value + 3})
-    assert [(step, sorted(found)) for step, found in history.after(-1)] == [
+    assert [(step, sorted(found)) for step, found in history.records_after(-1)] == [
         (0, ["test_accuracy"]),
         (1, ["error"]),
         (3, ["error", "test_accuracy"]),
     ]
-    ((step, found),) = history.after(1)
-    assert step == 3 and found["error"].tolist() == [3, 3] and not history.after(3)
+    ((step, found),) = history.records_after(1)
+    assert step == 3 and found["error"].tolist() == [3, 3] and not history.records_after(3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tests.helpers import SMALL, experiment, fits, names, tried
+from tests.helpers import SMALL, experiment, has_rewards_for, is_tested_pair, names
 from training.experiment import blocks, build, execute
 from training.noise import STREAMS, Noise
 
@@ -18,7 +18,9 @@ def double(exp, seeds):
 
 
 TASKS = [env for env in names("env") if env != "mnist"]  # digits runs its code
-PAIRS = [(env, algo) for env in TASKS for algo in names("algo") if fits(env, algo) and tried(env, algo)]
+PAIRS = [
+    (env, algo) for env in TASKS for algo in names("algo") if has_rewards_for(env, algo) and is_tested_pair(env, algo)
+]
 
 
 @pytest.mark.parametrize(("env", "algo"), PAIRS)
@@ -42,7 +44,7 @@ def test_a_non_finite_seed_is_frozen_and_recorded(tmp_path):
             before.append(t.policy.logits[1].clone())
 
     poisoned, expected = trainer.run(poison).arrays()["error"], plain.run().arrays()["error"]
-    assert trainer.frozen() == {1: 5}
+    assert trainer.frozen_seeds() == {1: 5}
     assert torch.equal(trainer.policy.logits[1], before[0])
     assert (poisoned[:, [0, 2]] == expected[:, [0, 2]]).all()
     assert torch.tensor(poisoned[:4, 1]).isfinite().all() and torch.tensor(poisoned[5:, 1]).isnan().all()
@@ -91,11 +93,11 @@ def test_sparsity_and_noise_can_be_set(tmp_path):
 def test_noise_depends_on_seed_stream_and_step_alone(stream):
     many, one = Noise((0, 4, 9)), Noise((4,))
     for step in (1, 2, 81, 82, 83, 500, 3):
-        assert torch.equal(many.at(step).uniform(stream, 100)[1], one.at(step).uniform(stream, 100)[0])
-    draws = many.at(5).uniform(stream, 100)
+        assert torch.equal(many.at_step(step).uniform(stream, 100)[1], one.at_step(step).uniform(stream, 100)[0])
+    draws = many.at_step(5).uniform(stream, 100)
     assert ((draws >= 0) & (draws < 1)).all()
     assert len({tuple(row.tolist()) for row in draws}) == 3
-    assert not torch.equal(draws, many.at(6).uniform(stream, 100))
+    assert not torch.equal(draws, many.at_step(6).uniform(stream, 100))
 
 
 def test_streams_differ():
@@ -106,10 +108,10 @@ def test_streams_differ():
 @pytest.mark.parametrize("n", [1, 100])
 def test_noise_has_the_moments_it_should(n):
     noise = Noise(tuple(range(100)))
-    draws = torch.stack([noise.at(step).uniform("action", n)[:, 0] for step in range(300)])
+    draws = torch.stack([noise.at_step(step).uniform("action", n)[:, 0] for step in range(300)])
     assert abs(draws.mean() - 0.5) < 0.01 and abs(draws.var() - 1 / 12) < 0.003
     assert abs(torch.corrcoef(torch.stack([draws[:-1].flatten(), draws[1:].flatten()]))[0, 1]) < 0.03
-    normal = torch.stack([noise.at(step).normal("init", n)[:, 0] for step in range(300)])
+    normal = torch.stack([noise.at_step(step).normal("init", n)[:, 0] for step in range(300)])
     assert abs(normal.mean()) < 0.03 and abs(normal.std() - 1) < 0.03
 
 

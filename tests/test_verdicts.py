@@ -22,7 +22,7 @@ from analysis.verdicts import (
     REPRODUCED,
     TOO_WIDE,
     Cell,
-    in_words,
+    describe_verdict,
     seeds_needed,
     verdict,
 )
@@ -127,9 +127,9 @@ def test_every_verdict_has_its_words():
     assert set(LEGEND) == {REPRODUCED, TOO_WIDE, DIRECTION, DIFFERS, FEW, NOT_RUN}
     assert "25 % of the paper's value, or at most 5 points of error, or at most 15 episodes" in LEGEND[REPRODUCED]
     wide = cell(TABLE3, 40.0, 2.0, 97.0)
-    assert in_words(TOO_WIDE, wide, 40.0) == "too wide to tell: 2.0 to - predicted, 40 seeds would do"
-    assert in_words(TOO_WIDE, wide, NEVER).endswith("even 1000 seeds would not do")
-    assert in_words(DIFFERS, wide, np.nan) == DIFFERS
+    assert describe_verdict(TOO_WIDE, wide, 40.0) == "too wide to tell: 2.0 to - predicted, 40 seeds would do"
+    assert describe_verdict(TOO_WIDE, wide, NEVER).endswith("even 1000 seeds would not do")
+    assert describe_verdict(DIFFERS, wide, np.nan) == DIFFERS
 
 
 def measured(finals, theirs, two_valued=True, measure=PERCENT, steps=2000, chance=1.0) -> Measured:

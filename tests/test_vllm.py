@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from rollouts.vllm import VLLMEngine, weights
+from rollouts.vllm import VLLMEngine, checkpoint_weights
 from store.runs import RunStore
 
 EOS, LENGTH, K = 2, 12, 4
@@ -109,7 +109,7 @@ def test_a_push_drops_keys_and_values_of_older_weights(pair):
     engine, model = pair
     mismatch(engine, model, uniforms())  # fills the prefix cache
     learn(model)
-    engine.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights(model)})
+    engine.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checkpoint_weights(model)})
     assert mismatch(engine, model, uniforms()) > 0.1
     engine.push(model)
     assert mismatch(engine, model, uniforms()) < CLOSE
@@ -165,7 +165,7 @@ def test_weights_are_those_of_a_checkpoint_with_its_adapters_merged(tied):
     plain = qwen3(tied)
     adapted = with_adapters(copy.deepcopy(plain))
     before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
-    pushed = dict(weights(adapted))
+    pushed = dict(checkpoint_weights(adapted))
     assert pushed.keys() == plain.state_dict().keys()
     assert all(torch.equal(tensor, before[name]) for name, tensor in adapted.state_dict().items())
     tokens = torch.tensor(PROMPTS[1:])

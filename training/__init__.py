@@ -1,1 +1,1 @@
-"""The loop, candidate sampling, optimisers, per-seed noise, checkpoints and progress."""
+"""The training loop and its parts: samplers, gradients, observers, optimisers, per-seed noise, checkpoints."""

@@ -1,4 +1,4 @@
-"""The newest state of an unfinished run, and the one before it in case that the newest is damaged."""
+"""Checkpoints of unfinished runs. Each run keeps its newest two, in case that the newest one is damaged."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from store.runs import Run, atomic_write
 from training.loop import Trainer
 
 log = logging.getLogger(__name__)
-FORMAT = 2  # of the state below; whoever changes what it holds raises this
+FORMAT = 2  # raise it with any change of the state below that an earlier commit would misread
 SECONDS, SHARE = 60.0, 0.02
 
 
@@ -40,7 +40,7 @@ class Schedule:
 
 
 def save(run: Run, trainer: Trainer, seconds: float) -> None:
-    """Write the newest checkpoint atomically and keep the one before; `seconds` is the training time so far."""
+    """Write a checkpoint atomically and keep the one before. `seconds` is the training time so far."""
     state = {"format": FORMAT, "run": run.path.name, "seeds": list(trainer.noise.seeds), "seconds": seconds}
     state["trainer"] = trainer.state_dict()
     newest, before = run.checkpoints
@@ -50,7 +50,10 @@ def save(run: Run, trainer: Trainer, seconds: float) -> None:
 
 
 def restore(run: Run, trainer: Trainer) -> float:
-    """Load the newest checkpoint that is whole and of this run and its seeds; the training seconds it took, or 0."""
+    """Load the newest undamaged checkpoint of this run and these seeds into the trainer.
+
+    Returns the training seconds up to that checkpoint, or 0 if there is none.
+    """
     for path in run.checkpoints:
         state = _read(path, trainer.noise.device) if path.exists() else None
         if state is None:

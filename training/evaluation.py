@@ -1,4 +1,4 @@
-"""How well a language model answers held-out problems, by the rule that also rewards it."""
+"""Evaluation of a language model on held-out problems, by the rule that also gives the rewards."""
 
 import statistics
 
@@ -7,32 +7,35 @@ from torch import Tensor
 
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
-from training.completions import answer
 from training.noise import Noise
+from training.samplers.completions import complete
 
-SHOWN = 4  # completions kept per evaluation
-CHOICE = Noise((0,))  # of the problems: the same for every seed, step and method
+SAMPLES_KEPT = 4  # completions kept per evaluation
+SELECTION_NOISE = Noise((0,))  # selects the same problems for every seed, step and method
 
 
-def held_out(env: TextEnv, split: str, count: int) -> list[Problem]:
-    """`count` problems of a split, or all of them if it has no more, always the same."""
+def held_out_problems(env: TextEnv, split: str, count: int) -> list[Problem]:
+    """`count` problems of a split, or all of them if it has no more; the same ones at each call."""
     problems = env.problems(split)
     if count >= len(problems):
         return list(problems)
-    order = CHOICE.uniform("eval", len(problems))[0].argsort()
+    order = SELECTION_NOISE.uniform("eval", len(problems))[0].argsort()
     return [problems[i] for i in order[:count].tolist()]
 
 
 def evaluate(
     env: TextEnv, policy: Policy, noise: Noise, split: str, count: int, greedy: bool = True
 ) -> tuple[dict[str, Tensor], list[dict]]:
-    """Metrics {name: (1,)} and a few completions: sampled accuracy and score, and accuracy of the likeliest tokens."""
-    problems, size = held_out(env, split, count), env.max_new_tokens
+    """Metrics {name: (1,)} of `count` problems, and a few of the completions.
+
+    The metrics are accuracy and score of sampled completions and, with `greedy`, the accuracy of greedy ones.
+    """
+    problems, size = held_out_problems(env, split, count), env.max_new_tokens
     uniforms = noise.uniform("eval", len(problems) * size).view(-1, size)
-    found = {"sampled": answer(env, policy, problems, 1, uniforms)}
-    if greedy:  # while the others are graded
-        found["greedy"] = answer(env, policy, problems, 1, None)
-    grades = {how: answers.grades() for how, answers in found.items()}
+    found = {"sampled": complete(env, policy, problems, 1, uniforms)}
+    if greedy:  # while the sampled ones are graded
+        found["greedy"] = complete(env, policy, problems, 1, None)
+    grades = {how: completions.grades() for how, completions in found.items()}
     metrics = {f"{split}_accuracy": statistics.fmean(g.solved for g in grades["sampled"])}
     metrics[f"{split}_score"] = statistics.fmean(g.score for g in grades["sampled"])
     if greedy:
@@ -40,7 +43,7 @@ def evaluate(
     samples = [
         {"split": split, "greedy": how == "greedy", "prompt": p.prompt, "answer": p.answer, "completion": text}
         | {"score": grade.score, "solved": grade.solved}
-        for how, answers in found.items()
-        for p, text, grade in zip(problems[:SHOWN], answers.texts, grades[how], strict=False)
+        for how, completions in found.items()
+        for p, text, grade in zip(problems[:SAMPLES_KEPT], completions.texts, grades[how], strict=False)
     ]
     return {name: torch.tensor([value], device=noise.device) for name, value in metrics.items()}, samples

@@ -1,4 +1,4 @@
-"""One experiment from claim to stored result: skip what is done, resume what is not, lose nothing."""
+"""Runs one experiment: it claims the run, trains the seeds that are missing, and stores their metrics."""
 
 import io
 import time
@@ -14,11 +14,12 @@ from rich.console import Console
 from store.failure import describe, locate
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
-from training import checkpoint, ranks, warmstart
+from training import checkpoint, distributed, warmstart
 from training.history import History
-from training.loop import Trainer, layout
+from training.loop import Trainer
 from training.noise import Noise
 from training.progress import Reporter
+from training.samplers import sampler_name
 from training.stop import Stop, Stopped
 
 CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchmarks.sequences
@@ -26,9 +27,11 @@ CACHED_TOKENS = 16000  # of the paper's transformer, found with python -m benchm
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment, and why.
+    """The result of one experiment: its status, and a message where it was not trained.
 
-    status: "done", "skipped", "busy", "followed", "failed", "refused", "unfit", or "stopped" before it began.
+    status  "done" | "skipped" (all seeds were done before) | "busy" (another process is running it) | "failed" |
+            "stopped" (a sweep ended before it began) | "refused" (the config is invalid) | "unfit" (algorithm and
+            environment do not fit) | "followed" (a process of rank > 0, which stores nothing)
     """
 
     label: str
@@ -41,21 +44,21 @@ class Outcome:
 
 
 def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
-    """Train the seeds that the store lacks; a failure is recorded there and returned, not raised.
+    """Train the seeds that the store lacks. A failure is recorded in the store and returned, not raised.
 
     Raises Stopped when `stop` is due, after a checkpoint.
     """
-    ranks.start(experiment.device)
+    distributed.initialize(experiment.device)
     label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
-    if ranks.rank() > 0:
-        return _follow(experiment, label)
+    if distributed.rank() > 0:
+        return _train_as_follower(experiment, label)
     if experiment.train.phase == "sft":
-        warmstart.warmed(experiment, console)
+        warmstart.with_warm_start(experiment, console)
         return Outcome(f"warm start for {label}", "done")
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     try:
-        with run.claim(), _recorded(run, experiment):
+        with run.claim(), _failures_recorded(run, experiment):
             done = set() if experiment.force else set(run.seeds_done())
             missing = tuple(seed for seed in experiment.seeds if seed not in done)
             if len(missing) < len(experiment.seeds):
@@ -64,12 +67,12 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
             if not missing:
-                ranks.told(())
-                run.settle()
+                distributed.broadcast(())
+                run.repair_manifest()
                 return outcome
-            if warmstart.target(experiment):
-                experiment = warmstart.warmed(experiment, console)
-            ranks.told(missing)
+            if warmstart.target_accuracy(experiment):
+                experiment = warmstart.with_warm_start(experiment, console)
+            distributed.broadcast(missing)
             stop = stop or Stop()
             with stop.listening():
                 trained = [
@@ -79,7 +82,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                 raise Stopped(stop.signal)
             return Outcome(label, "done", run, experiment.seeds, sum(trained))
     except RunBusy:
-        ranks.told(())
+        distributed.broadcast(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
@@ -89,45 +92,45 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
 
 
 @contextmanager
-def _recorded(run: Run, experiment) -> Iterator[None]:
-    """Store an error while the run is still this process's own; where memory ran out, with the settings to lower."""
+def _failures_recorded(run: Run, experiment) -> Iterator[None]:
+    """Store an error in the run, while the run is still claimed. Out of memory is stored with the settings to lower."""
     try:
         yield
     except Exception as error:
-        explained = explain_memory(error, experiment)
+        explained = explain_out_of_memory(error, experiment)
         run.fail(explained)
         raise explained from explained.__cause__
 
 
-def _follow(experiment, label: str) -> Outcome:
-    """What every process but the first does: train with it, and neither store nor show anything."""
+def _train_as_follower(experiment, label: str) -> Outcome:
+    """Train together with the process of rank 0, without storing or printing anything."""
     try:
-        missing = () if experiment.train.phase == "sft" else ranks.told(None)
-        if missing and warmstart.target(experiment):
-            experiment = warmstart.warmed(experiment, Console(quiet=True))
+        missing = () if experiment.train.phase == "sft" else distributed.broadcast(None)
+        if missing and warmstart.target_accuracy(experiment):
+            experiment = warmstart.with_warm_start(experiment, Console(quiet=True))
         for block in blocks(experiment, missing):
-            _restored(build(experiment, block)).run()
+            _synchronize(build(experiment, block)).run()
     except Exception as error:
-        error = explain_memory(error, experiment)
-        return Outcome(label, "failed", message=f"process {ranks.rank()}: {describe(error)}")
+        error = explain_out_of_memory(error, experiment)
+        return Outcome(label, "failed", message=f"process {distributed.rank()}: {describe(error)}")
     return Outcome(label, "followed")
 
 
-def _restored(trainer: Trainer) -> Trainer:
-    """The trainer in the state of the first process, where that one goes on from a checkpoint."""
-    if ranks.told(trainer.step):
+def _synchronize(trainer: Trainer) -> Trainer:
+    """The trainer in the state of the process of rank 0, if that one resumed from a checkpoint."""
+    if distributed.broadcast(trainer.step):
         file = io.BytesIO()
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             torch.save(trainer.state_dict(), file)
-        state = ranks.told(file.getvalue())
-        if ranks.rank() > 0:
+        state = distributed.broadcast(file.getvalue())
+        if distributed.rank() > 0:
             state = torch.load(io.BytesIO(state), map_location=trainer.noise.device, weights_only=True)
             trainer.load_state_dict(state)
     return trainer
 
 
-def explain_memory(error: Exception, experiment) -> Exception:
-    """The error itself, or, where memory ran out, one that names the settings to lower."""
+def explain_out_of_memory(error: Exception, experiment) -> Exception:
+    """An error that names the settings to lower if memory ran out, else the error itself."""
     # torch's allocator for the CPU raises a bare RuntimeError
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
         return error
@@ -136,7 +139,7 @@ def explain_memory(error: Exception, experiment) -> Exception:
     sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
     sizes |= {f"model.{key}": getattr(experiment.model, key, 1) for key in ("d_model", "rollout_rows")}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
-    if experiment.env.spec.tokens:
+    if experiment.env.spec.tokens_per_rollout:
         lower += f", or set train.micro_batch (now {experiment.train.micro_batch or 'null'})"
     if not experiment.model.stacked:
         lower += ", model.lora_rank or model.gradient_checkpointing"
@@ -146,7 +149,7 @@ def explain_memory(error: Exception, experiment) -> Exception:
 
 
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
-    """A fresh trainer for `seeds`."""
+    """A trainer for `seeds` before its first step."""
     noise = Noise(seeds, experiment.device)
     policy = experiment.model.build(experiment.env.spec, noise).to(experiment.device)
     optimizer = experiment.optim.build(policy)
@@ -154,8 +157,13 @@ def build(experiment, seeds: tuple[int, ...]) -> Trainer:
 
 
 def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Seeds in the blocks that train together: activations that leave the cache cost more than small products do."""
-    tokens = experiment.env.spec.tokens.get(layout(experiment.env, experiment.objective, experiment.sampler))
+    """The seeds in blocks that train together.
+
+    On a CPU a block is as large as the processor's cache allows, since activations that do not fit cost more than small
+    matrix products do.
+    """
+    sampler = sampler_name(experiment.env, experiment.objective, experiment.sampler)
+    tokens = experiment.env.spec.tokens_per_rollout.get(sampler)
     size = experiment.train.seed_block if experiment.model.stacked else 1
     if size is None and tokens and experiment.device.type == "cpu":
         size = max(1, CACHED_TOKENS // tokens)
@@ -169,16 +177,16 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
     schedule = checkpoint.Schedule(trainer.cfg.checkpoint_every)
-    _restored(trainer)
+    _synchronize(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:
         title = label if len(seeds) == len(experiment.seeds) else f"{label}, seeds {seeds[0]} to {seeds[-1]}"
-        with experiment.tracker.open(experiment.config, run.path) as mirror, Reporter(title, console) as report:
+        with experiment.tracker.open(experiment.config, run.path) as log_metrics, Reporter(title, console) as report:
 
             def after_step(t: Trainer) -> None:
                 report(t)
-                mirror(t.history)
+                log_metrics(t.history)
                 run.add_samples(t.take_samples())
                 stopping = stop.due
                 if t.step < t.cfg.steps and (stopping or schedule.due(t.step)):
@@ -195,18 +203,18 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     seconds = time.monotonic() - start
     trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
-    batch |= {"frozen": trainer.frozen(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
+    batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
     run.save(to_frame(trainer.history, seeds), batch)
-    for seed, step in trainer.frozen().items():
+    for seed, step in trainer.frozen_seeds().items():
         console.print(f"{label}: seed {seed} turned non-finite at step {step} and was frozen there", soft_wrap=True)
     return seconds
 
 
 def to_frame(history: History, seeds: tuple[int, ...]) -> pd.DataFrame:
-    """The long form that the store keeps: seed, step, metric, value."""
+    """The history as the store keeps it: a row (seed, step, metric, value) for each number."""
     parts = []
     for name, values in history.arrays().items():
-        steps = np.repeat(np.asarray(history.at[name], dtype=np.int32), len(seeds))
+        steps = np.repeat(np.asarray(history.recorded_steps[name], dtype=np.int32), len(seeds))
         columns = np.tile(np.asarray(seeds, dtype=np.int64), len(values))
         parts.append(pd.DataFrame({"seed": columns, "step": steps, "metric": name, "value": values.reshape(-1)}))
     return pd.concat(parts, ignore_index=True)

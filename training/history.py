@@ -1,4 +1,4 @@
-"""What a run records."""
+"""The metrics that a run has recorded so far."""
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -9,25 +9,29 @@ from torch import Tensor
 
 @dataclass
 class History:
-    """Metrics (S,), each with the steps at which it was recorded; NaN from where a seed turned non-finite."""
+    """Metrics (S,) by name, NaN for a seed from the step on at which it turned non-finite.
 
-    at: dict[str, list[int]] = field(default_factory=dict)
+    recorded_steps  {metric: steps at which it was recorded}
+    values          {metric: its value (S,) at each of these steps}
+    """
+
+    recorded_steps: dict[str, list[int]] = field(default_factory=dict)
     values: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def append(self, step: int, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():
-            self.at.setdefault(name, []).append(step)
+            self.recorded_steps.setdefault(name, []).append(step)
             self.values.setdefault(name, []).append(value.detach())
 
     @property
     def steps(self) -> list[int]:
-        """All steps at which something was recorded."""
-        return sorted(set().union(*self.at.values()))
+        """All steps at which any metric was recorded."""
+        return sorted(set().union(*self.recorded_steps.values()))
 
-    def after(self, step: int) -> list[tuple[int, dict[str, Tensor]]]:
-        """What was recorded after a step, in order: (step, {metric: (S,)})."""
+    def records_after(self, step: int) -> list[tuple[int, dict[str, Tensor]]]:
+        """The records after a step, in order: (step, {metric: (S,)})."""
         found: dict[int, dict[str, Tensor]] = {}
-        for name, steps in self.at.items():
+        for name, steps in self.recorded_steps.items():
             for i in range(bisect_right(steps, step), len(steps)):
                 found.setdefault(steps[i], {})[name] = self.values[name][i]
         return sorted(found.items())

@@ -1,4 +1,4 @@
-"""Muon for matrices and Nesterov AdamW for the rest, batched over seeds, as Optax has them."""
+"""Muon for matrices and Nesterov AdamW for other parameters, as in Optax, batched over seeds."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalize(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Five Newton-Schulz steps on matrices (N, a, b): singular values go to about 1.
+    """Five Newton-Schulz steps on matrices (N,a,b), which bring their singular values close to 1.
 
     X <- X / (|X| + eps), then X <- a X + (b A + c A^2) X with A = X X^T. https://kellerjordan.github.io/posts/muon/
     """
@@ -31,10 +31,12 @@ def orthogonalize(x: Tensor, eps: float = 1e-8) -> Tensor:
 
 @dataclass(frozen=True)
 class MuonConfig:
-    """Muon on matrices, Nesterov AdamW at the same lr on all other parameters, no weight decay.
+    """Muon on matrices, and Nesterov AdamW at the same lr on all other parameters, without weight decay.
 
-    split   "flax": matrices are what is 2-D in the Flax layout (optax.contrib.muon), where attention kernels keep
-            their heads apart and query, key and value biases are (heads, head_dim); "torch": kernels and tables
+    split   which parameters are matrices. "flax": those with two dims in the Flax layout (optax.contrib.muon), in which
+            attention kernels have a dim for heads, and query, key and value biases are (heads, head_dim). "torch":
+            kernels and embedding tables
+
     Raises ValueError for lr <= 0, momentum outside [0, 1), or another split.
     """
 
@@ -51,7 +53,7 @@ class MuonConfig:
         require(self.split in ("flax", "torch"), "split", self.split, "flax or torch")
 
     def build(self, policy: Policy) -> "MuonAdamW":
-        shaped = {name: (p, policy.layouts(self.split)[name]) for name, p in policy.named_parameters()}
+        shaped = {name: (p, policy.optimizer_shapes(self.split)[name]) for name, p in policy.named_parameters()}
         return MuonAdamW(list(shaped.values()), self.lr, self.momentum)
 
 
@@ -72,7 +74,7 @@ class AdamWConfig:
 
 
 class MuonAdamW(Optimizer):
-    """Parameters come with the shape of one seed that decides: two dims, Muon; otherwise AdamW.
+    """Updates parameters whose shape for one seed has two dims by Muon, and the others by AdamW.
 
     Muon: m <- mu m + (1 - mu) g, then orthogonalize(mu m / (1 - mu^(t+1)) + (1 - mu) g / (1 - mu^t)),
     scaled by lr sqrt(max(1, fan_out / fan_in)). AdamW: the same Nesterov average over sqrt(v / (1 - b2^t)) + eps.
@@ -116,7 +118,7 @@ class MuonAdamW(Optimizer):
             p += u.reshape(p.shape)
 
     def _nesterov(self, m: Tensor, g: Tensor, mu: float) -> Tensor:
-        """Move the average m in place and look one step ahead, without the bias of its start at 0."""
+        """Update the moving average m in place, and return its bias-corrected Nesterov value."""
         m.lerp_(g, 1 - mu)
         return m * (mu / (1 - mu ** (self.t + 1))) + g * ((1 - mu) / (1 - mu**self.t))
 

@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, stream, step) alone, never on which seeds train beside it."""
+"""Random numbers that depend on (seed, stream, step) only, not on the other seeds that train with it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,27 +7,32 @@ import torch
 from torch import Tensor
 
 STREAMS = ("init", "context", "action", "reward", "eval", "warm")
-BLOCK = 8192  # numbers drawn at once per seed, since starting a generator costs more than a draw
+BLOCK = 8192  # numbers drawn at once per seed, since to start a generator takes longer than to draw
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Counter-based (Philox) noise: key (seed, stream), counter block of steps, so nothing needs saving to resume."""
+    """Noise of a step, from a counter-based generator (Philox).
+
+    The generator's key is (seed, stream), and its counter is a block of steps. So a checkpoint holds no generator
+    state.
+    """
 
     seeds: tuple[int, ...]
     device: torch.device | str = "cpu"
     step: int = 0
     _cache: dict = field(default_factory=dict, compare=False, repr=False)
 
-    def at(self, step: int) -> "Noise":
+    def at_step(self, step: int) -> "Noise":
+        """The noise of another step."""
         return replace(self, step=step)
 
     def uniform(self, stream: str, n: int) -> Tensor:
-        """(S, n) in [0, 1)."""
+        """Uniform numbers (S,n) in [0, 1) of one of STREAMS."""
         return self._draw(stream, n, "random")
 
     def normal(self, stream: str, n: int) -> Tensor:
-        """(S, n), standard normal."""
+        """Standard normal numbers (S,n) of one of STREAMS."""
         return self._draw(stream, n, "standard_normal")
 
     def _draw(self, stream: str, n: int, method: str) -> Tensor:

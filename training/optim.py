@@ -1,4 +1,4 @@
-"""Optimisers over seed-stacked parameters (S, ...): no statistic ever crosses seeds."""
+"""Optimisers of seed-stacked parameters (S, ...). No statistic is computed over several seeds."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from models.base import Policy
 
 
 class Optimizer:
-    """Seed-stacked optimiser: `step` moves the seeds with `alive` (S,) true and leaves the others untouched."""
+    """An optimiser of parameters (S, ...). `step` changes the seeds whose `alive` (S,) is true, and only these."""
 
     def __init__(self, params: list[Tensor]):
         self.params = params
@@ -20,7 +20,7 @@ class Optimizer:
             p.grad = None
 
     def grad_norm(self) -> Tensor:
-        """Norm (S,) of each seed's gradient over all parameters."""
+        """Norm (S,) of the gradient of each seed, over all parameters."""
         return torch.stack([torch.linalg.vector_norm(p.grad.flatten(1), dim=1) for p in self.params]).norm(dim=0)
 
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
@@ -28,7 +28,7 @@ class Optimizer:
 
     @torch.no_grad()
     def descend(self, scale: Tensor) -> None:
-        """theta <- theta - scale g, scale (S,); a gradient that is not finite counts as 0."""
+        """theta <- theta - scale g with scale (S,); elements of g that are not finite count as 0."""
         for p in self.params:
             p.addcmul_(p.grad.nan_to_num_(), -scale.view(-1, *[1] * (p.dim() - 1)))
 
@@ -41,7 +41,7 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class NormalizedConfig:
-    """Plain gradient steps of length lr; raises ValueError for lr <= 0."""
+    """Gradient steps of length lr. Raises ValueError for lr <= 0."""
 
     name = "normalized"
     stacked = True
@@ -56,7 +56,7 @@ class NormalizedConfig:
 
 
 class Normalized(Optimizer):
-    """theta <- theta - lr g / |g|, one norm over all parameters of a seed; no step where g = 0."""
+    """theta <- theta - lr g / |g|, where |g| is the norm over all parameters of a seed; no step where g = 0."""
 
     def __init__(self, params: list[Tensor], lr: float):
         super().__init__(params)
@@ -68,7 +68,7 @@ class Normalized(Optimizer):
 
 @dataclass(frozen=True)
 class SGDConfig:
-    """Plain gradient steps lr * g; raises ValueError for lr <= 0."""
+    """Gradient steps lr g. Raises ValueError for lr <= 0."""
 
     name = "sgd"
     stacked = True
@@ -95,7 +95,7 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """Adam on all parameters; raises ValueError for lr <= 0. https://arxiv.org/abs/1412.6980"""
+    """Adam on all parameters. Raises ValueError for lr <= 0. https://arxiv.org/abs/1412.6980"""
 
     name = "adam"
     stacked = True
@@ -110,7 +110,7 @@ class AdamConfig:
 
 
 class Adam(Optimizer):
-    """torch's own, in one pass over each parameter: it works element by element, so stacked seeds stay apart."""
+    """torch's fused Adam. It is elementwise, so that stacked seeds do not influence each other."""
 
     def __init__(self, params: list[Tensor], lr: float):
         super().__init__(params)
@@ -120,7 +120,7 @@ class Adam(Optimizer):
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         frozen = [] if alive.all() else [p[~alive] for p in self.params]
         self.inner.step()
-        torch.autograd.graph.increment_version(self.params)  # the fused kernel leaves it as it was
+        torch.autograd.graph.increment_version(self.params)  # the fused kernel does not
         for p, values in zip(self.params, frozen, strict=False):
             p[~alive] = values
 

@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a run, shown as a bar in a terminal and as plain lines elsewhere."""
 
 import time
 
@@ -11,7 +11,7 @@ BAR_SECONDS = 0.1
 FIRST_LINE, LAST_LINE, LINE_SHARE = 5.0, 60.0, 0.1  # seconds between two lines: a tenth of the time so far
 
 
-OF_WORDS = {  # metrics of language models: how a reader sees them
+TEXT_METRICS = {  # how metrics of language models are shown
     "reward": "reward {:.3f}",
     "solved": "{:.1%} solved",
     "length": "{:.1f} tokens each",
@@ -20,11 +20,11 @@ OF_WORDS = {  # metrics of language models: how a reader sees them
 }
 
 
-def describe(trainer: Trainer) -> str:
-    """Error now, as mean and standard error over the seeds that are still finite; of a language model what it did."""
+def progress_text(trainer: Trainer) -> str:
+    """The newest error, mean and standard error over the finite seeds; for a language model, other metrics."""
     values = trainer.history.values
     if "reward" in values:
-        return ", ".join(text.format(values[name][-1].item()) for name, text in OF_WORDS.items())
+        return ", ".join(text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items())
     errors = values["error"][-1]
     errors = errors[errors.isfinite()].double()
     if not len(errors):
@@ -34,7 +34,7 @@ def describe(trainer: Trainer) -> str:
 
 
 class Reporter:
-    """Call it after every step; it shows something only as often as a reader can follow."""
+    """Shows the progress when it is called after a step, but only as often as a reader can follow."""
 
     def __init__(self, title: str, console: Console):
         self.title, self.console = title, console
@@ -69,7 +69,7 @@ class Reporter:
         self.shown = now
         rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)
         speed = f"{rate:.0f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
-        text = f"{describe(trainer)}, {speed}"
+        text = f"{progress_text(trainer)}, {speed}"
         if self.bar:
             self.bar.update(
                 self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True

@@ -1,4 +1,4 @@
-"""Supervised training on right answers to a chosen accuracy, before RLVR: made once, stored, and found again."""
+"""Warm starts: supervised training on right answers up to a chosen accuracy, before RLVR. Each is stored."""
 
 import dataclasses
 import hashlib
@@ -15,45 +15,45 @@ from torch import Tensor
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
 from store.identity import identity
-from training import ranks
-from training.clipped import AdamWClippedConfig
-from training.completions import prompt_tensor
+from training import distributed
+from training.clipped_adamw import AdamWClippedConfig
 from training.evaluation import evaluate
 from training.noise import Noise
+from training.samplers.completions import pad_prompts
 
-EVERY, PROBLEMS = 25, 512  # steps between two evaluations on validation problems, and how many of them
-WARMUP = 50  # steps in which the rate grows
-SECONDS = 5.0  # between two lines of progress
-FREE = ("batch", "candidates")  # settings of a task that a warm start does not depend on
+EVALUATE_EVERY, EVALUATION_PROBLEMS = 25, 512  # steps between two evaluations, and validation problems in each
+LR_WARMUP_STEPS = 50
+PROGRESS_SECONDS = 5.0  # between two lines of progress
+IRRELEVANT = ("batch", "candidates")  # settings of a task that do not change its warm start
 
 
-def target(experiment) -> float:
-    """The accuracy at which the warm start of this model ends; 0 where it has none."""
+def target_accuracy(experiment) -> float:
+    """The accuracy at which the warm start of this model ends; 0 if it has none."""
     wanted = getattr(experiment.model, "warm_accuracy", 0.0)
     return experiment.env.warm_accuracy if wanted is None else wanted
 
 
-def folder_of(experiment) -> Path:
-    """runs_dir/warm_starts/<env>-<hash of what makes it>."""
-    env = {k: v for k, v in identity(experiment.config)["env"].items() if k not in FREE}
-    recipe = experiment.model.recipe() | {"warm_accuracy": target(experiment)}
+def warm_start_folder(experiment) -> Path:
+    """Folder of the warm start: runs_dir/warm_starts/<env>-<hash of all settings that it depends on>."""
+    env = {k: v for k, v in identity(experiment.config)["env"].items() if k not in IRRELEVANT}
+    recipe = experiment.model.warm_start_settings() | {"warm_accuracy": target_accuracy(experiment)}
     made_by = json.dumps({"env": env, "model": recipe}, sort_keys=True)
     name = f"{env['name']}-{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
     return experiment.runs_dir / "warm_starts" / name
 
 
-def warmed(experiment, console: Console):
-    """The experiment with its model replaced by its warm start, which is trained first where there is none yet."""
-    folder = folder_of(experiment)
+def with_warm_start(experiment, console: Console):
+    """The experiment with its model replaced by its warm start, which is trained first if it is not stored yet."""
+    folder = warm_start_folder(experiment)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):  # a twin waits for the one that is at it
+    with FileLock(f"{folder}.lock"):  # a second process waits for the first one to make it
         if not folder.exists():
             _make(experiment, folder, console)
     made = json.loads((folder / "warm_start.json").read_text())
     found = f"{made['accuracy']:.1%} of sampled validation answers right"
     took = f"{made['steps']} steps, {made['seconds']:.0f} s"
     console.print(f"warm start: {folder}, {found} after {took}", soft_wrap=True)
-    return dataclasses.replace(experiment, model=experiment.model.at(folder))
+    return dataclasses.replace(experiment, model=experiment.model.with_weights_from(folder))
 
 
 def _make(experiment, folder: Path, console: Console) -> None:
@@ -61,9 +61,14 @@ def _make(experiment, folder: Path, console: Console) -> None:
     plain = dataclasses.replace(model, dtype="float32", lora_rank=None, engine="hf", gradient_checkpointing=False)
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
-    with ranks.apart():
-        accuracy, steps = train(experiment.env, policy, noise, model, target(experiment), console)
-    made = {"accuracy": accuracy, "steps": steps, "seconds": time.monotonic() - start, "settings": model.recipe()}
+    with distributed.single_process():
+        accuracy, steps = train_supervised(experiment.env, policy, noise, model, target_accuracy(experiment), console)
+    made = {
+        "accuracy": accuracy,
+        "steps": steps,
+        "seconds": time.monotonic() - start,
+        "settings": model.warm_start_settings(),
+    }
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     policy.export(draft)
@@ -71,23 +76,28 @@ def _make(experiment, folder: Path, console: Console) -> None:
     draft.rename(folder)
 
 
-def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console) -> tuple[float, int]:
-    """Sampled validation accuracy and steps; says so where cfg.warm_steps were not enough for the accuracy wanted."""
-    optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=WARMUP).build(policy)
+def train_supervised(
+    env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console
+) -> tuple[float, int]:
+    """Train on right answers until sampled validation accuracy reaches `wanted`, or for cfg.warm_steps steps.
+
+    Returns the accuracy and the number of steps.
+    """
+    optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=LR_WARMUP_STEPS).build(policy)
     alive = torch.ones(1, dtype=torch.bool, device=noise.device)
     problems = env.problems("train")
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
     for step in range(1, cfg.warm_steps + 1):
-        chosen = [problems[i] for i in env.drawn(noise.at(step), "warm", cfg.warm_batch)[0].tolist()]
-        prompts, answers = right_answers(env, policy, chosen)
+        chosen = [problems[i] for i in env.drawn(noise.at_step(step), "warm", cfg.warm_batch)[0].tolist()]
+        prompts, answers = right_answer_tokens(env, policy, chosen)
         loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step(alive, optimizer.grad_norm())
-        if step % EVERY == 0 or step == cfg.warm_steps:
-            metrics, _ = evaluate(env, policy, noise.at(step), "validation", PROBLEMS, greedy=False)
+        if step % EVALUATE_EVERY == 0 or step == cfg.warm_steps:
+            metrics, _ = evaluate(env, policy, noise.at_step(step), "validation", EVALUATION_PROBLEMS, greedy=False)
             accuracy = metrics["validation_accuracy"].item()
-        if time.monotonic() - shown > SECONDS or accuracy >= wanted:
+        if time.monotonic() - shown > PROGRESS_SECONDS or accuracy >= wanted:
             shown = time.monotonic()
             console.print(
                 f"warm start: step {step} of at most {cfg.warm_steps}, loss {loss.item():.3f} nats per token, "
@@ -104,11 +114,11 @@ def train(env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, consol
     return accuracy, cfg.warm_steps
 
 
-def right_answers(env: TextEnv, policy: Policy, problems: list[Problem]) -> tuple[Tensor, Tensor]:
-    """Prompts (1,B,P), padded on the left, and right answers with their end (1,B,1,T), padded on the right, by -1."""
+def right_answer_tokens(env: TextEnv, policy: Policy, problems: list[Problem]) -> tuple[Tensor, Tensor]:
+    """Prompts (1,B,P), padded on the left by -1, and right answers (1,B,1,T) with eos, padded on the right by -1."""
     tokenizer = policy.tokenizer
     prompts = [env.encode(problem, tokenizer) for problem in problems]
     answers = [tokenizer(p.answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for p in problems]
     longest = max(map(len, answers))
     padded = torch.tensor([answer + [-1] * (longest - len(answer)) for answer in answers])
-    return prompt_tensor(prompts), padded.view(1, len(problems), 1, longest)
+    return pad_prompts(prompts), padded.view(1, len(problems), 1, longest)

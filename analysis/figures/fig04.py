@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, stats, style
-from analysis.labels import told_apart
+from analysis.labels import with_unique_labels
 
 STEP = 2000
 BINS = ("0 to .25", ".25 to .5", ".5 to .75", ".75 to 1")
@@ -12,14 +12,14 @@ BINS = ("0 to .25", ".25 to .5", ".5 to .75", ".75 to 1")
 
 def draw(rows):
     figure, (left, right) = style.panels(2)
-    rows = told_apart(rows)
-    looks = curves.looks(rows)
-    drawn = [curves.draw(left, row, "error", looks[row.label], log_y=True) for row in rows]
+    rows = with_unique_labels(rows)
+    styles = curves.line_styles(rows)
+    drawn = [curves.draw_curve(left, row, "error", styles[row.label], log_y=True) for row in rows]
     left.set(title="(a) learning curves", ylabel="test error")
     bars = pd.DataFrame([line for row in rows if row.has("surplus_1") for line in _surplus(row)])
     for i, row in enumerate(row for row in rows if row.has("surplus_1")):
         found = bars[bars.label == row.label]
-        curves.points(right, found.bin + 0.08 * i, found, looks[row.label])
+        curves.draw_points(right, found.bin + 0.08 * i, found, styles[row.label])
     right.axhline(0, color="#888888", linewidth=0.7, zorder=0)
     right.set_xticks(range(1, len(BINS) + 1), BINS)
     right.set(title=f"(b) misclassified images, step {STEP}", xlabel="concentration of the wrong mass")

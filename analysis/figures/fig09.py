@@ -3,7 +3,7 @@
 import pandas as pd
 
 from analysis import curves, style
-from analysis.labels import told_apart
+from analysis.labels import with_unique_labels
 from analysis.panels import legend
 
 SCORED = ("graph_color", "knights_knaves")  # by the score of the completions that are learned from
@@ -11,13 +11,13 @@ SCORED = ("graph_color", "knights_knaves")  # by the score of the completions th
 
 def draw(rows):
     places = [_place(row.config) for row in rows]
-    rows = told_apart(rows, panels=[[place] for place in places])
+    rows = with_unique_labels(rows, panels=[[place] for place in places])
     models, tasks = (list(dict.fromkeys(found)) for found in zip(*places, strict=True))
     figure, axes = style.small_multiples(len(models), len(tasks), height=1.9, sharex="col")
-    looks, drawn = curves.looks(rows), []
+    styles, drawn = curves.line_styles(rows), []
     for row, (model, task) in zip(rows, places, strict=True):
-        data = curves.curve(row, "reward" if row.config["env"]["name"] in SCORED else "test_accuracy")
-        curves.plot(axes[models.index(model), tasks.index(task)], data, looks[row.label])
+        data = curves.curve_data(row, "reward" if row.config["env"]["name"] in SCORED else "test_accuracy")
+        curves.draw_band(axes[models.index(model), tasks.index(task)], data, styles[row.label])
         drawn.append(data.assign(model=model, task=task))
     for axis, task in zip(axes[0], tasks, strict=True):
         axis.set(title=task, ylim=(-0.02, 1.02))
@@ -25,7 +25,7 @@ def draw(rows):
         axis.set_ylabel(f"{model}\nshare")
     for axis in axes[-1]:
         axis.set_xlabel("step")
-    legend(figure, axes.flat, list(looks))
+    legend(figure, axes.flat, list(styles))
     figure.suptitle(f"Reinforcement learning from verifiable rewards\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
 

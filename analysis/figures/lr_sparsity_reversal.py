@@ -1,12 +1,12 @@
 """Study: learning rate by reward sparsity on token reversal, an error map per algorithm."""
 
-from analysis.heat import learning_rates
+from analysis.heat import learning_rate_maps
 
 REWARDS = ("bag_of_tokens", "sequential", "terminal")  # from dense to sparse
 
 
 def draw(rows):
-    return learning_rates(rows, _level, "Token reversal by reward")
+    return learning_rate_maps(rows, _level, "Token reversal by reward")
 
 
 def _level(config):

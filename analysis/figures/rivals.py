@@ -6,12 +6,12 @@ from matplotlib.lines import Line2D
 
 from analysis import curves, stats, style
 from analysis.labels import label
-from analysis.rivals import board, defaults, epochs, learning_rate, tuned
+from analysis.rivals import default_rate_rows, epochs, leaderboard_rows, learning_rate, tuned_rate_rows
 
 SWEEPS = ("rivals_bandit", "rivals_digits", "rivals_mnist", "rivals_dense", "rivals_terminal")
-READINGS = {"defaults": defaults, "tuned": tuned}
+READINGS = {"defaults": default_rate_rows, "tuned": tuned_rate_rows}
 BOARDS = {
-    f"{name}_{count}": lambda rows, read=read, count=count: board(read(rows), count)
+    f"{name}_{count}": lambda rows, read=read, count=count: leaderboard_rows(read(rows), count)
     for name, read in READINGS.items()
     for count in (1, 4)
 }
@@ -21,7 +21,7 @@ FLOOR = 1e-4  # an error below is as good as none
 
 def draw(rows):
     drawn = pd.DataFrame([_cell(row, name) for name, read in READINGS.items() for row in read(rows)])
-    looks = {label(row.config, hide=("train.epochs",)): row.style["color"] for row in rows}
+    colors = {label(row.config, hide=("train.epochs",)): row.style["color"] for row in rows}
     order = drawn.groupby("method")["mean"].mean().sort_values(ascending=False).index
     tasks = list(dict.fromkeys(drawn.task))
     figure, axes = style.plt.subplots(
@@ -31,10 +31,12 @@ def draw(rows):
         of_task = drawn.assign(**drawn[["mean", "low", "high"]].clip(lower=FLOOR))[drawn.task == task]
         for cell in of_task.itertuples():
             place = list(order).index(cell.method) + (0.17 if cell.epochs == 1 else -0.17)
-            fill = {"markerfacecolor": looks[cell.method] if cell.reading == "tuned" else "white"}
-            axis.plot(cell.mean, place, MARKERS.get(cell.epochs, "D"), color=looks[cell.method], markersize=3.5, **fill)
+            fill = {"markerfacecolor": colors[cell.method] if cell.reading == "tuned" else "white"}
+            axis.plot(
+                cell.mean, place, MARKERS.get(cell.epochs, "D"), color=colors[cell.method], markersize=3.5, **fill
+            )
             if cell.reading == "tuned" and np.isfinite(cell.low):
-                axis.plot([cell.low, cell.high], [place, place], color=looks[cell.method], linewidth=1)
+                axis.plot([cell.low, cell.high], [place, place], color=colors[cell.method], linewidth=1)
         axis.set(title=task, xlabel="late error", xscale="log", xlim=(FLOOR / 1.3, 1.3))
     axes[0][0].set_yticks(range(len(order)), order)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
@@ -61,7 +63,7 @@ def _cell(row, reading):
 
 
 def _legend():
-    looks = [("o", "tuned"), ("s", "tuned"), ("o", "white"), ("s", "white")]
+    markers = [("o", "tuned"), ("s", "tuned"), ("o", "white"), ("s", "white")]
     texts = ["1 epoch, best rate of 3 (95 %)", "4 epochs, best rate", "1 epoch, default rate", "4 epochs, default rate"]
     return [
         Line2D(
@@ -74,5 +76,5 @@ def _legend():
             label=text,
             markerfacecolor="black" if fill == "tuned" else fill,
         )
-        for (marker, fill), text in zip(looks, texts, strict=True)
+        for (marker, fill), text in zip(markers, texts, strict=True)
     ]

@@ -52,12 +52,13 @@ class TextEnv(Env):
             contexts=len(self.problems("train")),
             actions=0,  # the model's vocabulary, whichever it is
             horizon=self.max_new_tokens,
-            samplers=dict.fromkeys(("single", "group", "set"), "completions") | {"greedy": "completions_beside_greedy"},
-            groups={"group": "candidates", "set": "candidates"},
-            chance=1.0,
+            samplers=dict.fromkeys(("single", "group", "set"), "completions")
+            | {"greedy": "completions_with_greedy_baseline"},
+            group_size_settings={"group": "candidates", "set": "candidates"},
+            chance_error=1.0,
             tokenizer=self.tokenizer,
             epochs=1,
-            tokens={"completions": self.batch * self.candidates * self.max_new_tokens},
+            tokens_per_rollout={"completions": self.batch * self.candidates * self.max_new_tokens},
         )
 
     def contexts(self, noise) -> Tensor:

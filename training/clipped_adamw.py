@@ -1,4 +1,4 @@
-"""AdamW with its gradient clipped, as language models are trained."""
+"""AdamW with a clipped gradient, for language models."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +13,9 @@ from training.optim import Optimizer
 
 @dataclass(frozen=True)
 class AdamWClippedConfig:
-    """AdamW of a policy of one seed, the norm of all its gradients clipped to max_grad_norm.
+    """AdamW for a policy of one seed. The norm of its whole gradient is clipped to max_grad_norm.
 
-    The rate grows evenly over the first warmup_steps. Raises ValueError for impossible values.
+    The learning rate grows linearly over the first warmup_steps. Raises ValueError for impossible values.
     https://arxiv.org/abs/1711.05101
     """
 
@@ -42,9 +42,10 @@ class AdamWClippedConfig:
 
 
 class AdamWClipped(Optimizer):
-    """Weights of less than float32 are copies of float32 ones (`params`), which keep what a small step changes.
+    """Keeps a float32 copy (`params`) of every weight of lower precision, so that small steps are not lost.
 
-    Their gradients move there as they come, so that those of many micro-batches add up in float32 too.
+    Gradients are moved to the copies as soon as they are computed, so that those of many micro-batches add up in
+    float32.
     """
 
     def __init__(self, weights: list[Tensor], cfg: AdamWClippedConfig):
@@ -52,10 +53,10 @@ class AdamWClipped(Optimizer):
         self.weights, self.cfg, self.count = weights, cfg, 0
         betas = cfg.beta1, cfg.beta2
         self.inner = torch.optim.AdamW(self.params, cfg.lr, betas, weight_decay=cfg.weight_decay, fused=True)
-        for weight, copy in self._copied():
-            weight.register_post_accumulate_grad_hook(partial(_move, copy))
+        for weight, copy in self._weights_and_copies():
+            weight.register_post_accumulate_grad_hook(partial(_move_gradient, copy))
 
-    def _copied(self) -> list[tuple[Tensor, Tensor]]:
+    def _weights_and_copies(self) -> list[tuple[Tensor, Tensor]]:
         return [(w, p) for w, p in zip(self.weights, self.params, strict=True) if w is not p]
 
     def grad_norm(self) -> Tensor:
@@ -73,22 +74,26 @@ class AdamWClipped(Optimizer):
             if p.grad is not None:
                 p.grad.mul_(clip)
         self.inner.step()
-        for weight, copy in self._copied():
+        for weight, copy in self._weights_and_copies():
             weight.copy_(copy)
-        torch.autograd.graph.increment_version(self.weights)  # the fused kernel leaves it as it was
+        torch.autograd.graph.increment_version(self.weights)  # the fused kernel does not
 
     def state_dict(self) -> dict:
-        return {"inner": self.inner.state_dict(), "count": self.count, "masters": [p for _, p in self._copied()]}
+        return {
+            "inner": self.inner.state_dict(),
+            "count": self.count,
+            "masters": [p for _, p in self._weights_and_copies()],
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: dict) -> None:
         self.inner.load_state_dict(state["inner"])
         self.count = state["count"]
-        for (_, copy), value in zip(self._copied(), state["masters"], strict=True):
+        for (_, copy), value in zip(self._weights_and_copies(), state["masters"], strict=True):
             copy.copy_(value)
 
 
-def _move(copy: Tensor, weight: Tensor) -> None:
-    """Add a weight's gradient to that of its copy."""
+def _move_gradient(copy: Tensor, weight: Tensor) -> None:
+    """Add the gradient of a weight to that of its copy, and remove it from the weight."""
     copy.grad = weight.grad.to(copy.dtype) if copy.grad is None else copy.grad.add_(weight.grad)
     weight.grad = None

@@ -1,0 +1,60 @@
+"""The settings of training, `train.KEY` on the command line."""
+
+from dataclasses import dataclass
+
+from algorithms.base import require
+
+PHASES = ("rl", "sft")
+REFERENCES = ("initial", "none")
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Length of a run, and what it records.
+
+    steps             number of rollouts; each is followed by its gradient epochs
+    epochs            gradient steps per rollout; null: the environment's number, or else the objective's own
+    reference         reference policy of an objective that needs one: the policy before the first step ("initial"), or
+                      "none", which such an objective refuses
+    staleness         number of rollouts by which the policy that draws lags behind the policy that learns. The metrics
+                      of rollouts lag too; sequence tasks have no others
+    log_every         steps between two recorded steps; the first and the last step are always recorded
+    checkpoint_every  steps between two checkpoints
+    seed_block        seeds that train together; null: as many as fit the processor's cache, all of them on a GPU
+    micro_batch       prompts of each seed, or completions of a language model, that pass through the policy at once;
+                      null: the whole batch. It changes memory, not results
+    diagnostics       also record the metrics of `training.observers.diagnostics` and `training.observers.surplus`
+    kl_beta           weight of a penalty for the distance to the first policy, added to the objective's loss
+    eval_every        steps between two evaluations of a language model, each on eval_problems problems of eval_split.
+                      There is always one before the first step and one after the last; null: only these two
+    phase             "rl", or "sft" for only the warm start of a model that has one
+
+    Raises ValueError for a count below 1, a negative value, or an unknown word.
+    """
+
+    steps: int = 100
+    epochs: int | None = None
+    reference: str = "initial"
+    staleness: int = 0
+    log_every: int = 1
+    checkpoint_every: int = 500
+    seed_block: int | None = None
+    micro_batch: int | None = None
+    diagnostics: bool = False
+    kl_beta: float = 0.0
+    eval_every: int | None = None
+    eval_problems: int = 256
+    eval_split: str = "test"
+    phase: str = "rl"
+
+    def __post_init__(self):
+        for key in ("steps", "log_every", "checkpoint_every", "eval_problems"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
+        require(self.kl_beta >= 0, "kl_beta", self.kl_beta, ">= 0")
+        require(self.eval_split in SPLITS, "eval_split", self.eval_split, f"one of {', '.join(SPLITS)}")
+        require(self.phase in PHASES, "phase", self.phase, f"one of {', '.join(PHASES)}")
+        for key in ("epochs", "seed_block", "micro_batch", "eval_every"):
+            require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
+        require(self.reference in REFERENCES, "reference", self.reference, " or ".join(REFERENCES))
+        require(self.staleness >= 0, "staleness", self.staleness, ">= 0")

@@ -1,0 +1,102 @@
+"""Samplers of tasks with one action per context: S seeds, C contexts, A actions, n draws per context."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from algorithms.base import Batch
+from envs.base import Env
+from models.base import Policy
+from training.rollout import Rollout
+
+
+def sampled_actions(env: Env, policy: Policy, noise) -> Rollout:
+    """Sampled actions, laid out by `sampled_batch`."""
+    contexts, actions, reward = _sample(env, policy, noise)
+    batch = sampled_batch(policy.logp(contexts, actions).detach(), reward, _baseline(env, policy, contexts))
+    return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, actions)))
+
+
+def sampled_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
+    """Sampled actions; the baseline of each is the reward of the likeliest action in its context."""
+    contexts, actions, reward = _sample(env, policy, noise, also_greedy=True)
+    batch = sampled_batch(policy.logp(contexts, actions).detach(), reward[:, :, :-1], reward[:, :, -1])
+    return Rollout(batch, lambda policy: _one_group(policy.logp(contexts, actions)))
+
+
+def sampled_batch(logp: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
+    """Draws (S,C,n,1) with baselines (S,C,1) as one group of all contexts, whose weights sum to 1."""
+    baseline, one = baseline.unsqueeze(-1).expand(reward.shape), torch.ones((), device=reward.device)
+    score = _one_group(reward).squeeze(-1)
+    weight = (one / score.shape[-1]).expand(score.shape)
+    return Batch(_one_group(logp), _one_group(reward), _one_group(baseline), one, score, weight)
+
+
+def _one_group(x: Tensor) -> Tensor:
+    """(S,C,n,1) -> (S,1,C*n,1)."""
+    return x.flatten(1, 2).unsqueeze(1)
+
+
+def enumerated_actions(env: Env, policy: Policy, noise) -> Rollout:
+    """All actions of each context, scored by the draws as in `enumerated_batch`."""
+    contexts, actions, reward = _sample(env, policy, noise)
+    logp = policy.logp(contexts, None).detach()
+    batch = enumerated_batch(logp, actions, reward, _baseline(env, policy, contexts))
+    return Rollout(batch, lambda policy: policy.logp(contexts, None))
+
+
+def enumerated_batch(logp: Tensor, actions: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
+    """All actions (S,C,A,1). Each score is the mean over the draws (S,C,n) of (reward - baseline) 1[action drawn]."""
+    share = torch.full(actions.shape, 1 / actions.shape[-1], device=actions.device)
+    zero, one = torch.zeros_like(logp).squeeze(-1), torch.ones((), device=actions.device)
+    advantage = reward.squeeze(-1) - baseline
+    score, weight = (zero.scatter_add(-1, actions, x.to(zero.dtype)) for x in (advantage * share, share))
+    return Batch(logp, score.unsqueeze(-1), 0 * one, one, score, weight)
+
+
+def exact_expectation(env: Env, policy: Policy, noise) -> Rollout:
+    """All actions with their true rewards, weighted by the probabilities of the rollout policy; no action is drawn."""
+    contexts = env.contexts(noise)
+    logp = policy.logp(contexts, None).detach()
+    reward, one = env.true_reward(contexts, logp.device), torch.ones((), device=logp.device)
+    batch = Batch(logp, reward.unsqueeze(-1), env.baseline * one, one, reward, logp.squeeze(-1).exp())
+    return Rollout(batch, lambda policy: policy.logp(contexts, None))
+
+
+def exact_expectation_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
+    """As `exact_expectation`; the baseline is the reward of the likeliest action in each context."""
+    rollout = exact_expectation(env, policy, noise)
+    greedy = rollout.batch.logp_old.argmax(2, keepdim=True)
+    reward = rollout.batch.reward.expand_as(rollout.batch.logp_old)
+    return replace(rollout, batch=replace(rollout.batch, baseline=reward.gather(2, greedy)))
+
+
+def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Contexts, drawn actions (S,C,n) and their rewards (S,C,n,1).
+
+    A task that draws its contexts gets one action in each; a task that lists them gets `env.batch` actions in each.
+    `also_greedy`: the rewards (S,C,n+1,1) end with that of the likeliest action.
+    """
+    contexts = env.contexts(noise)
+    count, n = (env.spec.contexts, env.batch) if contexts is None else (contexts.shape[1], 1)
+    uniforms = noise.uniform("action", count * n).view(-1, count, n)
+    actions = policy.sample(contexts, uniforms)
+    scored = actions
+    if also_greedy:
+        greedy = policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
+        scored = torch.cat([actions, greedy], dim=-1)
+    return contexts, actions, env.score(contexts, scored, noise)
+
+
+def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
+    return env.context_baseline(policy.logp(contexts, None).detach().squeeze(-1))
+
+
+SAMPLERS = {
+    "sampled_actions": sampled_actions,
+    "sampled_actions_with_greedy_baseline": sampled_actions_with_greedy_baseline,
+    "enumerated_actions": enumerated_actions,
+    "exact_expectation": exact_expectation,
+    "exact_expectation_with_greedy_baseline": exact_expectation_with_greedy_baseline,
+}
