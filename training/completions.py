@@ -11,7 +11,7 @@ from torch import Tensor
 from algorithms.base import Batch
 from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
-from envs.rlvr.verify import Grade, Pending
+from envs.rlvr.verify import Grade, Pending, require_verdicts
 from models.base import Policy, take
 from training import ranks
 from training.sampling import Rollout
@@ -103,7 +103,10 @@ def completions(env: TextEnv, policy: Policy, noise) -> Rollout:
     answers = answer(env, policy, problems, env.candidates, uniforms.view(-1, env.max_new_tokens))
     with torch.no_grad():  # while the answers are graded
         logp_old = asker(answers.prompts, answers.tokens)(policy)
-    return scored(answers, logp_old, answers.grades(), policy.max_mismatch)
+    grades = answers.grades()
+    if noise.step == 1:  # evaluations that could be graded do not excuse training problems that cannot
+        require_verdicts(grades)
+    return scored(answers, logp_old, grades, policy.max_mismatch)
 
 
 def asker(prompts: Tensor, tokens: Tensor):
@@ -142,7 +145,8 @@ def scored(answers: Answers, logp_old: Tensor, grades: list[Grade], max_mismatch
 
 
 KEYS = ("score", "solved")
-STATUSES = {"verifier_timeouts": "timeout", "verifier_crashes": "crash", "verifier_overlong": "length"}
+STATUSES = {"verifier_timeouts": "timeout", "verifier_crashes": "crash"}
+STATUSES |= {"verifier_invalid": "invalid", "verifier_overlong": "length"}
 
 
 def _metrics(answers: Answers, batch: Batch, solved: Tensor) -> dict[str, Tensor]:
