@@ -21,6 +21,12 @@ def sample_lines(samples: list[dict[str, Any]]) -> list[str]:
         found.append(f"seed {seed}, step {step}, {split}, {'likeliest tokens' if greedy else 'sampled'}:")
         for s in samples:
             if (s["seed"], s["step"], s["split"], s["greedy"]) == key:
-                verdict = f"{s['score']:.2f} {'solved' if s['solved'] else 'wrong '}"
-                found.append(f"  {verdict}  {s['prompt']!r} -> {s['completion']!r} (right: {s['answer']!r})")
+                right = f" (right: {s['answer']!r})" if s["answer"] else ""
+                found.append(f"  {verdict(s)}  {s['prompt']!r} -> {s['completion']!r}{right}")
     return found
+
+
+def verdict(sample: dict[str, Any]) -> str:
+    """Its score, and whether it is right, or why it could not be graded (envs.rlvr.verify.Grade)."""
+    status = sample.get("status", "ok")
+    return f"{sample['score']:.2f} {status if status != 'ok' else 'solved' if sample['solved'] else 'wrong ':6}"

@@ -149,24 +149,29 @@ def check_context_type(env: Env, cfg: DictConfig) -> None:
 def check_model(experiment: Experiment, cfg: DictConfig) -> None:
     """Raise MisfitError for settings of model, optimiser and training that do not go together."""
     env, model, train = experiment.env, experiment.model, experiment.train
-    in_words = env.spec.context_type == "text"
+    is_text = env.spec.context_type == "text"
     if model.stacked != experiment.optim.stacked:
         fit = [name for name, cls in discover(training).items() if getattr(cls, "stacked", None) == model.stacked]
         raise MisfitError(f"optim={cfg.optim.name}: does not fit model={cfg.model.name}; allowed: {', '.join(fit)}")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1 and not in_words:
+    if processes > 1 and not is_text:
         raise MisfitError(f"{processes} processes: env={cfg.env.name} trains in one; use launch=joblib for a grid")
     most = min(getattr(env, "batch", 1), train.eval_problems)
-    if processes > most and in_words:
+    if processes > most and is_text:
         raise MisfitError(
             f"{processes} processes: only {most} problems to share; raise env.batch or train.eval_problems"
         )
-    if train.eval_every is not None and not in_words:
+    if train.eval_every is not None and not is_text:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
-    if in_words and cfg.match == "interactions":
+    if is_text and cfg.match == "interactions":
         raise MisfitError(f"match=interactions: every method draws as many on env={cfg.env.name}; use match=prompts")
     if train.phase == "sft" and not warmstart.target_accuracy(experiment):
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
+    if is_text and warmstart.target_accuracy(experiment) and not env.has_answers:
+        raise MisfitError(
+            f"model.warm_accuracy={warmstart.target_accuracy(experiment)}: env={cfg.env.name} has training rows without an "
+            f"answer to learn from; use model.warm_accuracy=0"
+        )
     if train.staleness and getattr(model, "engine", "hf") != "hf":
         raise MisfitError(
             f"train.staleness={train.staleness}: an older policy needs an engine too; use model.engine=hf"

@@ -15,7 +15,7 @@ outcomes: list[Outcome] = []  # of the command that this process runs
 
 def screen(bars: bool = True) -> Console:
     """Where a command prints; processes that share a terminal cannot all have `bars`, so they print plain lines."""
-    return Console(width=None if sys.stdout.isatty() else 120, force_terminal=None if bars else False)
+    return Console(width=None if sys.stdout.isatty() else 120, force_terminal=None if bars else False, emoji=False)
 
 
 def plan(cfg: DictConfig) -> Experiment | Outcome:

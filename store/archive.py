@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.identity import run_id
+from store.identity import paths, run_id
 from store.runs import COLUMNS, OlderVersion, validate_config
 
 log = logging.getLogger(__name__)
@@ -158,8 +158,8 @@ def write(path: Path, runs: Iterable[tuple[Key, Any]]) -> None:
 def _entry(key: Key, run: Any, frame: pd.DataFrame) -> dict[str, Any]:
     """What a file says of a run: every seed in it is done, and no path of the machine that made it."""
     config, seeds = run.config(), sorted(int(seed) for seed in frame.seed.unique())
-    if "data_dir" in config["env"]:
-        config = config | {"env": config["env"] | {"data_dir": None}}
+    local = dict.fromkeys(config["env"].keys() & {*paths(config["env"])})
+    config = config | {"env": config["env"] | local}
     manifest = run.manifest() | {"status": "done", "error": None, "place": None, "seeds_done": seeds}
     dtypes = {name: str(frame[name].dtype) for name in ("seed", "step", "value")}
     names = dict(zip(("env", "algo", "run"), key, strict=True))

@@ -9,10 +9,12 @@ CHOICES = ("sampler", "match")  # how candidates are drawn
 # how a run is shown or saved does not change what it computes
 PRESENTATION = {
     "algo": ("label", "color", "linestyle"),
-    "env": ("label", "data_dir"),
+    "env": ("label",),
     "model": ("rollout_rows", "gradient_checkpointing", "vllm_memory", "vllm_window", "vllm_eager", "max_mismatch"),
     "train": ("checkpoint_every", "seed_block", "micro_batch", "phase"),
 }
+# settings of an environment with a content_hash, which stands for what these files contain
+FILES = ("data", "validation_data", "test_data", "reward")
 # settings at whose value a run is the one that never heard of them
 NEUTRAL = {
     "algo": {"length_normalize": False},
@@ -28,9 +30,16 @@ NEUTRAL = {
 }
 
 
+def paths(env: dict[str, Any]) -> tuple[str, ...]:
+    """The settings of an environment that say where its data are."""
+    return ("data_dir", *FILES) if "content_hash" in env else ("data_dir",)
+
+
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a composed config that determines its numbers: no seeds, device, tracker, paths or labels."""
     sections = {s: {k: _number(v) for k, v in config[s].items() if _counts(s, k, v)} for s in SECTIONS}
+    for key in paths(config["env"]):
+        sections["env"].pop(key, None)
     return sections | {choice: config[choice] for choice in CHOICES}
 
 

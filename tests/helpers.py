@@ -91,7 +91,9 @@ SMALL |= {"mnist": ("env.dataset=digits",)}  # the same code without a download
 
 
 # for language models
-TEXT = frozenset({"arithmetic", "arithmetic_working", "graph_color", "gsm8k", "knights_knaves", "reasoning_gym"})
+TEXT = frozenset(
+    {"arithmetic", "arithmetic_working", "graph_color", "gsm8k", "knights_knaves", "reasoning_gym", "text"}
+)
 PRESETS = frozenset({"mnist", "token_reversal", "terminal_reversal"})  # other files configure the same code
 
 

@@ -5,12 +5,14 @@ import time
 
 import pytest
 
-from envs.rlvr import verify
+from envs.rlvr import child
 from envs.rlvr.arithmetic import Arithmetic
+from envs.rlvr.child import Child
+from envs.rlvr.grades import CHARACTERS, Case
 from envs.rlvr.gsm8k import GSM8K
 from envs.rlvr.gym import ReasoningGym
 from envs.rlvr.rules import CHECKED
-from envs.rlvr.verify import Case, Child, Pool
+from envs.rlvr.verify import Pool
 from tests.test_rlvr_tasks import write_gsm8k
 
 FACTS = {"answer": "7"}
@@ -28,7 +30,7 @@ def pool():
 
 
 def test_code_that_runs_reaches_nothing(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(verify, "SECONDS", 1.0)
+    monkeypatch.setattr(child, "SECONDS", 1.0)
     canary = tmp_path / "canary"
     attacks = {
         f"open({str(canary)!r}, 'w')": "crash",
@@ -56,7 +58,7 @@ def test_the_kernel_ends_what_python_can_not(pool):
     start = time.monotonic()
     grades = pool.submit(cases("9**9**9", "7")).result()
     assert [grade.status for grade in grades] == ["timeout", "ok"] and grades[1].solved
-    assert time.monotonic() - start < verify.SECONDS + 5  # and not the hours of that power
+    assert time.monotonic() - start < child.SECONDS + 5  # and not the hours of that power
 
 
 def test_batches_are_graded_while_the_caller_goes_on(pool):
@@ -68,11 +70,11 @@ def test_batches_are_graded_while_the_caller_goes_on(pool):
 
 
 def test_a_killed_process_is_replaced(pool):
-    (child,) = [Child("tests.obedient:rule", *cases("7"))]
-    child.process.kill()
-    assert [grade.status for grade in child.grade(cases("7", "7"))] == ["crash"]
-    assert not child.alive
-    pool.children.put(child)
+    (killed,) = [Child("tests.obedient:rule", *cases("7"))]
+    killed.process.kill()
+    assert [grade.status for grade in killed.grade(cases("7", "7"))] == ["crash"]
+    assert not killed.alive
+    pool.children.put(killed)
     for _ in range(3):
         assert all(grade.solved for grade in pool.submit(cases("7")).result())
 
@@ -92,7 +94,7 @@ def test_a_verifier_that_does_not_work_is_no_score_of_zero(rule, text):
 def test_what_is_too_long_is_not_parsed():
     env = Arithmetic()
     problem = env.problems("test")[0]
-    grades = env.grade([problem] * 3, ["9" * 5_000_000, problem.answer, "9" * verify.CHARACTERS])
+    grades = env.grade([problem] * 3, ["9" * 5_000_000, problem.answer, "9" * CHARACTERS])
     assert [grade.status for grade in grades] == ["length", "ok", "ok"]
     assert [grade.score for grade in grades] == [0, 1, 0]
 
@@ -139,9 +141,7 @@ def hostile(canary: str, words: list[str], count: int) -> list[str]:
         *("\0", "\x1b[2J", "\r", "\u202e", "\u2028", "\ud800", "\udfff", "\U0010ffff", "\ufeff", "٣", "１", "½", "−"),
         *("$", ",", ".", "-", "--", "'", "and", "is a knight", "is a knave", "or", " ", "\t", "\n", *words),
     ]
-    long = [
-        piece * (verify.CHARACTERS // len(piece)) for piece in ("[", '{"a":', "9", "-", "#### ", ",", "\0", "é", "1,")
-    ]
+    long = [piece * (CHARACTERS // len(piece)) for piece in ("[", '{"a":', "9", "-", "#### ", ",", "\0", "é", "1,")]
     mixed = ["".join(rng.choices(pieces, k=rng.randint(1, 30))) for _ in range(count - len(long) - 1)]
     return [*long, "x" * 5_000_000, *mixed]
 

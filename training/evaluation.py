@@ -29,6 +29,7 @@ def evaluate(
     """Metrics {name: (1,)} of `count` problems, and a few of the completions.
 
     The metrics are accuracy and score of sampled completions and, with `greedy`, the accuracy of greedy ones.
+    `<split>_ungraded` counts the completions of either kind that have no verdict, and therefore score 0.
     """
     problems, size = held_out_problems(env, split, count), env.max_new_tokens
     uniforms = noise.uniform("eval", len(problems) * size).view(-1, size)
@@ -40,10 +41,11 @@ def evaluate(
     metrics[f"{split}_score"] = statistics.fmean(g.score for g in grades["sampled"])
     if greedy:
         metrics[f"{split}_greedy"] = statistics.fmean(g.solved for g in grades["greedy"])
+    metrics[f"{split}_ungraded"] = sum(grade.status != "ok" for each in grades.values() for grade in each)
     samples = [
         {"split": split, "greedy": how == "greedy", "prompt": p.prompt, "answer": p.answer, "completion": text}
-        | {"score": grade.score, "solved": grade.solved}
+        | {"score": grade.score, "solved": grade.solved, "status": grade.status}
         for how, completions in found.items()
         for p, text, grade in zip(problems[:SAMPLES_KEPT], completions.texts, grades[how], strict=False)
     ]
-    return {name: torch.tensor([value], device=noise.device) for name, value in metrics.items()}, samples
+    return {name: torch.tensor([float(value)], device=noise.device) for name, value in metrics.items()}, samples

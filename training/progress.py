@@ -3,12 +3,14 @@
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.loop import Trainer
 
 BAR_SECONDS = 0.1
 FIRST_LINE, LAST_LINE, LINE_SHARE = 5.0, 60.0, 0.1  # seconds between two lines: a tenth of the time so far
+SHOWN = 120  # characters of a message
 
 
 TEXT_METRICS = {  # how metrics of language models are shown
@@ -24,13 +26,22 @@ def progress_text(trainer: Trainer) -> str:
     """The newest error, mean and standard error over the finite seeds; for a language model, other metrics."""
     values = trainer.history.values
     if "reward" in values:
-        return ", ".join(text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items())
+        found = [text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items()]
+        return ", ".join([*found, *ungraded(trainer)])
     errors = values["error"][-1]
     errors = errors[errors.isfinite()].double()
     if not len(errors):
         return "error: no finite seed"
     sem = f" ± {errors.std().item() / len(errors) ** 0.5:.2g}" if len(errors) > 1 else ""
     return f"error {errors.mean().item():.4g}{sem} ({len(errors)} seeds)"
+
+
+def ungraded(trainer: Trainer) -> list[str]:
+    """How many completions have had no verdict so far, and why the first had none; empty where all had one."""
+    found = [v for name, v in trainer.history.values.items() if name.startswith("verifier_") or "_ungraded" in name]
+    count = sum(value.nansum().item() for values in found for value in values)
+    first = escape(trainer.env.grader.record.first_failure[:SHOWN])
+    return [f"{count:.0f} not graded{f' ({first})' if first else ''}"] if count else []
 
 
 class Reporter:

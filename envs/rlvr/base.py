@@ -9,7 +9,7 @@ from torch import Tensor
 from algorithms.base import require
 from envs.base import Env, Spec
 from envs.rlvr import tokens
-from envs.rlvr.verify import Case, Grade, Pending, pool
+from envs.rlvr.verify import Case, Grade, Pending, Pool, pool
 
 SPLITS = ("train", "validation", "test")
 
@@ -81,10 +81,20 @@ class TextEnv(Env):
         """The prompt as tokens; raises ValueError where the tokenizer lacks what the settings ask for."""
         return tokens.encode(problem.prompt, tokenizer, self.chat, self.thinking)
 
+    @property
+    def grader(self) -> Pool:
+        """What grades completions, and keeps a record of those that it could not grade."""
+        return pool(self.rule)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether every training problem comes with a right answer, which a warm start learns from."""
+        return True
+
     def submit(self, problems: Sequence[Problem], completions: Sequence[str]) -> Pending:
         """Start to grade, and go on; `.result()` waits for one grade per completion, in order."""
         pairs = zip(problems, completions, strict=True)
-        return pool(self.rule).submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
+        return self.grader.submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
         """One grade per completion, in order; the same rule for reward and for evaluation."""

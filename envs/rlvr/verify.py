@@ -4,121 +4,44 @@ A child has no environment, cannot open anything, and is ended when an answer ta
 """
 
 import atexit
-import contextlib
 import functools
+import hashlib
 import os
-import pickle
 import queue
-import select
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from envs.rlvr.worker import FRAME, READY
+from envs.rlvr.child import Child
+from envs.rlvr.grades import Case, Grade, overlong
 
-ROOT = Path(__file__).resolve().parents[2]
-START = "import sys; sys.path.insert(0, sys.argv[1]); from envs.rlvr.worker import serve; serve(sys.argv[2])"
-SECONDS = 5.0  # on the clock, per answer; the child's own limit on CPU time is lower
-STARTUP = 120.0  # on the clock, until a child has imported its rule
-CHARACTERS = 100_000  # longer completions are not even parsed
 CHUNK = 32  # answers that go to a child at once
 
 
-@dataclass(frozen=True)
-class Case:
-    """A completion to grade, with what its rule needs to know, and an answer that earns the full score."""
-
-    facts: dict[str, Any]
-    answer: str
-    completion: str
+def require_verdicts(grades: Sequence[Grade]) -> None:
+    """Raise RuntimeError, with the message of the first, where none of several answers could be graded."""
+    if grades and all(grade.status != "ok" for grade in grades):
+        raise RuntimeError(f"none of {len(grades)} answers could be graded, first: {grades[0].message}")
 
 
-@dataclass(frozen=True)
-class Grade:
-    """Of one completion: score in [0, 1], whether it solves the problem, and "ok", or why there is no verdict.
+class Record:
+    """What became of all answers that a grader was given.
 
-    "timeout"  the verifier took too long        "crash"  it raised, or its process died
-    "length"   more than CHARACTERS characters   (each with score 0)
+    first_failure  the message of the first answer without a verdict
     """
 
-    score: float
-    solved: bool
-    status: str = "ok"
+    def __init__(self):
+        self.first_failure, self.worked = "", False
 
-
-class Child:
-    """One worker process; raises RuntimeError with what it wrote unless its rule accepts the answer of `sample`."""
-
-    def __init__(self, rule: str, sample: Case):
-        with tempfile.TemporaryFile() as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-c", START, ROOT, rule],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={},
-                cwd="/",
-                bufsize=0,
-                start_new_session=True,  # an interrupt from the keyboard is the trainer's to handle
-            )
-            self.replies = self.process.stdout.fileno()
-            self.poll = select.poll()
-            self.poll.register(self.replies, select.POLLIN)
-            self._write([(sample.facts, sample.answer)])
-            if self._read(len(READY), STARTUP) != READY:
-                self.close()
-                errors.seek(0)
-                reason = errors.read().decode(errors="replace").strip().splitlines()
-                raise RuntimeError(f"verifier {rule} does not start: {reason[-1] if reason else 'no reason given'}")
-
-    def grade(self, cases: Sequence[Case]) -> list[Grade]:
-        """Grades in order; after an answer that ends this process there are no more, and `alive` is false."""
-        self._write([(case.facts, case.completion) for case in cases])
-        grades = []
-        for _ in cases:
-            frame = self._read(FRAME.size, SECONDS)
-            if frame is None:
-                return [*grades, Grade(0.0, False, self._death())]
-            failed, solved, score = FRAME.unpack(frame)
-            grades.append(Grade(score, solved, "crash" if failed else "ok"))
+    def add(self, grades: list[Grade]) -> list[Grade]:
+        """The grades themselves; raises what `require_verdicts` raises as long as no answer has had a verdict."""
+        messages = [grade.message for grade in grades if grade.status != "ok"]
+        self.first_failure = self.first_failure or "".join(messages[:1])
+        if not self.worked:
+            require_verdicts(grades)
+        self.worked |= len(messages) < len(grades)
         return grades
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def _write(self, work: list[tuple[dict, str]]) -> None:
-        data = memoryview(pickle.dumps(work))
-        with contextlib.suppress(BrokenPipeError):  # whoever waits for the reply finds out why
-            while data:
-                data = data[self.process.stdin.write(data) :]
-
-    def _read(self, size: int, seconds: float) -> bytes | None:
-        """`size` bytes, or None when the time is up or the process has ended."""
-        if not self.poll.poll(1000 * seconds):
-            return None
-        data = os.read(self.replies, size)
-        return data if len(data) == size else None
-
-    def _death(self) -> str:
-        """Why there was no frame; ends the process."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.1)  # a closed pipe may be seen before the exit code is
-        code = self.process.poll()
-        self.close()
-        return "timeout" if code in (None, -signal.SIGXCPU) else "crash"
 
 
 @dataclass(frozen=True)
@@ -126,25 +49,40 @@ class Pending:
     """Grades that are still being worked out."""
 
     parts: tuple[Future, ...]
+    record: Record
 
     def result(self) -> list[Grade]:
-        return [grade for part in self.parts for grade in part.result()]
+        """One grade per answer, in order; raises what `Record.add` raises."""
+        return self.record.add([grade for part in self.parts for grade in part.result()])
 
 
 class Pool:
-    """Children that grade by one rule, started when they are first needed."""
+    """Children that grade by one rule, started when they are first needed.
 
-    def __init__(self, rule: str, size: int):
-        self.rule = rule
+    sample  what a child is started with; None: the first case that it grades
+    """
+
+    def __init__(self, rule: str, size: int, sample: Case | None = None):
+        self.rule, self.sample, self.record = rule, sample, Record()
+        self.version: str | None = None
         self.children: queue.LifoQueue[Child | None] = queue.LifoQueue()  # the warm ones first
         for _ in range(size):
             self.children.put(None)
         self.threads = ThreadPoolExecutor(size, thread_name_prefix="verify")
 
+    def start(self) -> list[str]:
+        """Start the first child; the user's files that the rule consists of."""
+        child = self.children.get()
+        try:
+            child = child or self._start(self.sample)
+            return child.files
+        finally:
+            self.children.put(child)
+
     def submit(self, cases: Sequence[Case]) -> Pending:
         """Start to grade; a rule that does not run, or refuses a right answer, raises RuntimeError in the result."""
         chunks = [cases[i : i + CHUNK] for i in range(0, len(cases), CHUNK)]
-        return Pending(tuple(self.threads.submit(self._grade, chunk) for chunk in chunks))
+        return Pending(tuple(self.threads.submit(self._grade, chunk) for chunk in chunks), self.record)
 
     def close(self) -> None:
         self.threads.shutdown()
@@ -154,23 +92,44 @@ class Pool:
                 child.close()
 
     def _grade(self, cases: Sequence[Case]) -> list[Grade]:
-        short = [case for case in cases if len(case.completion) <= CHARACTERS]
+        short = [case for case in cases if not overlong(case)]
         grades, child = [], self.children.get()
         try:
             while len(grades) < len(short):
                 if not child or not child.alive:
                     child = None  # stays so if the next one does not start
-                    child = Child(self.rule, short[0])
+                    child = self._start(self.sample or short[0])
                 grades += child.grade(short[len(grades) :])
         finally:
             self.children.put(child)
         verdicts = iter(grades)
-        return [next(verdicts) if len(c.completion) <= CHARACTERS else Grade(0.0, False, "length") for c in cases]
+        return [overlong(case) or next(verdicts) for case in cases]
+
+    def _start(self, sample: Case) -> Child:
+        """A child that grades as all others of this pool do; raises RuntimeError where its files have changed."""
+        child = Child(self.rule, sample)
+        version = fingerprint(child.files)
+        self.version = self.version or version
+        if version != self.version:
+            child.close()
+            raise RuntimeError(f"the files of {os.path.basename(self.rule)} have changed; start again to grade by them")
+        return child
+
+
+def fingerprint(files: Sequence[str]) -> str:
+    """A hash of what files contain, whatever they are called."""
+    contents = sorted(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files)
+    return hashlib.sha256("".join(contents).encode()).hexdigest()
+
+
+def new_pool(rule: str, sample: Case | None = None) -> Pool:
+    """A pool that lasts as long as this process."""
+    pool = Pool(rule, min(4, os.cpu_count() or 1), sample)
+    atexit.register(pool.close)
+    return pool
 
 
 @functools.cache
 def pool(rule: str) -> Pool:
-    """The pool of this process for a rule."""
-    pool = Pool(rule, min(4, os.cpu_count() or 1))
-    atexit.register(pool.close)
-    return pool
+    """The pool of this process for a rule of the suite."""
+    return new_pool(rule)

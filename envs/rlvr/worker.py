@@ -1,56 +1,93 @@
-"""The child process that grades answers: it imports one rule, gives up what it does not need, and serves a pipe.
+"""The child process that grades answers: it loads one rule, gives up what it does not need, and serves a pipe.
 
 In: pickled lists of (facts, completion), the first of them with one right answer.
-Out: READY once that was accepted, then per answer one FRAME of (failed, solved, score), as soon as it is known.
+Out: LOADED · once that answer was accepted, a line of JSON with the user's files that the rule consists of · then per
+answer, as soon as it is known, one FRAME of (number of its status, solved, score, size of the message) and the message.
 """
 
 import importlib
+import json
 import os
 import pickle
-import resource
 import struct
 import sys
-import time
 
-FRAME = struct.Struct("<??d")
-READY = b"r"
-CPU_SECONDS = 1  # per answer, and up to one more, since the kernel counts in whole seconds
-COMPLAINTS = 2**20  # bytes that may go to stderr
-MEMORY = 2**30  # bytes of address space, beyond what the rule itself takes
+from envs.rlvr import limits
+from envs.rlvr.own import OwnRule, ScoreError, UnusableError, explain, is_own, one_line
+
+FRAME = struct.Struct("<B?dH")  # with its message it is small enough for a pipe to pass it on in one piece
+LOADED = b"l"
+STATUSES = ("ok", "crash", "invalid")
+Verdict = tuple[str, bool, float, str]  # status, solved, score, message
+
+
+class SuiteRule:
+    """A rule of the suite, "module:function", which gives (score, solved) and accepts a right answer."""
+
+    def __init__(self, name: str):
+        module, function = name.split(":")
+        module = importlib.import_module(module)
+        self.folder, self.function = os.path.dirname(module.__file__), getattr(module, function)
+
+    def __call__(self, facts: dict, completion: str) -> tuple[float, bool]:
+        return self.function(facts, completion)
+
+    def files(self) -> list[str]:
+        """None is the user's."""
+        return []
+
+    def objection(self, verdicts: list[Verdict], answer: str) -> str:
+        """Why the rule cannot be used, by its verdicts on a right answer before and after the process was limited."""
+        for _, solved, score, message in verdicts:
+            if score != 1 or not solved:
+                return message or f"a right answer scores {score}: {answer[:200]!r}"
+        return ""
 
 
 def serve(name: str) -> None:
-    """Grade with the rule "module:function" until the pipe closes, once it has accepted a right answer."""
+    """Grade with the rule "module:function" or "FILE.py:function" until the pipe closes."""
     replies = _keep_replies()
-    module, function = name.split(":")
-    rule = getattr(importlib.import_module(module), function)
+    try:
+        rule = OwnRule(name) if is_own(name) else SuiteRule(name)
+    except UnusableError as error:
+        sys.exit(str(error))
+    os.write(replies, LOADED)
     (sample,) = pickle.load(sys.stdin.buffer)
-    _accept(rule, sample)  # loads what the rule loads lazily, while files can still be opened
-    _limit()
-    _accept(rule, sample)
-    os.write(replies, READY)
+    limits.allow_reading_alone()
+    verdicts = [verdict(rule, *sample)]  # loads what the rule loads lazily, while files can still be read
+    limits.allow_nothing()
+    limits.allow_cpu()
+    verdicts.append(verdict(rule, *sample))
+    objection = rule.objection(verdicts, sample[1])
+    if objection:
+        sys.exit(objection)
+    os.write(replies, json.dumps(rule.files()).encode() + b"\n")
     while True:
         try:
             work = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
         for facts, completion in work:
-            _allow_cpu()
-            os.write(replies, FRAME.pack(*_graded(rule, facts, completion)))
+            limits.allow_cpu()
+            os.write(replies, _frame(*verdict(rule, facts, completion)))
 
 
-def _accept(rule, sample: tuple[dict, str]) -> None:
-    score, solved = rule(*sample)
-    if score != 1 or not solved:
-        raise RuntimeError(f"a right answer scores {score}: {sample[1][:200]!r}")
-
-
-def _graded(rule, facts: dict, completion: str) -> tuple[bool, bool, float]:
+def verdict(rule, facts: dict, completion: str) -> Verdict:
+    """What a rule says of a completion; whatever that provokes is its own fault, and is counted by the parent."""
     try:
         score, solved = rule(facts, completion)
-    except Exception:  # whatever an answer provokes is its own fault; the parent counts it
-        return True, False, 0.0
-    return False, bool(solved), min(1.0, max(0.0, float(score)))
+        if not 0 <= score <= 1:
+            raise ScoreError(f"the score {score} is not in [0, 1]")
+        return "ok", bool(solved), float(score), ""
+    except ScoreError as error:
+        return "invalid", False, 0.0, one_line(str(error))
+    except (Exception, SystemExit) as error:
+        return "crash", False, 0.0, explain(error, rule.folder)
+
+
+def _frame(status: str, solved: bool, score: float, message: str) -> bytes:
+    said = message.encode()
+    return FRAME.pack(STATUSES.index(status), solved, score, len(said)) + said
 
 
 def _keep_replies() -> int:
@@ -58,21 +95,3 @@ def _keep_replies() -> int:
     replies = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return replies
-
-
-def _limit() -> None:
-    with open("/proc/self/statm") as file:
-        present = int(file.read().split()[0]) * resource.getpagesize()
-    for what, most in {
-        resource.RLIMIT_AS: present + MEMORY,
-        resource.RLIMIT_NOFILE: 0,  # nothing can be opened from here on: no file, no socket, no other program
-        resource.RLIMIT_FSIZE: COMPLAINTS,
-        resource.RLIMIT_CORE: 0,
-    }.items():
-        resource.setrlimit(what, (most, most))
-
-
-def _allow_cpu() -> None:
-    """The kernel ends this process once the next answer has used its share, even if the parent is gone."""
-    used = int(time.process_time()) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (used + CPU_SECONDS, resource.RLIM_INFINITY))

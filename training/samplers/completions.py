@@ -11,7 +11,7 @@ from torch import Tensor
 from algorithms.base import Batch
 from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
-from envs.rlvr.verify import Grade, Pending
+from envs.rlvr.verify import Grade, Pending, require_verdicts
 from models.base import Policy, take_rows
 from training import distributed
 from training.rollout import Rollout
@@ -89,7 +89,10 @@ def completions(env: TextEnv, policy: Policy, noise) -> Rollout:
     found = complete(env, policy, problems, env.candidates, uniforms.view(-1, env.max_new_tokens))
     with torch.no_grad():  # while the completions are graded
         logp_old = completion_logp(found.prompts, found.tokens)(policy)
-    return completion_rollout(found, logp_old, found.grades(), policy.max_mismatch)
+    grades = found.grades()
+    if noise.step == 1:  # evaluations that could be graded do not excuse training problems that cannot
+        require_verdicts(grades)
+    return completion_rollout(found, logp_old, grades, policy.max_mismatch)
 
 
 def completions_with_greedy_baseline(env: TextEnv, policy: Policy, noise) -> Rollout:
@@ -154,7 +157,8 @@ def completion_rollout(found: Completions, logp_old: Tensor, grades: list[Grade]
     )
 
 
-STATUSES = {"verifier_timeouts": "timeout", "verifier_crashes": "crash", "verifier_overlong": "length"}
+STATUSES = {"verifier_timeouts": "timeout", "verifier_crashes": "crash"}
+STATUSES |= {"verifier_invalid": "invalid", "verifier_overlong": "length"}
 
 
 def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,59 @@
+"""Grading by a function of the user's in the process that trains, where that is asked for."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from envs.rlvr.grades import Case, Grade, overlong
+from envs.rlvr.own import PACKAGE, OwnRule, own_modules
+from envs.rlvr.verify import Record
+from envs.rlvr.worker import verdict
+
+
+class InProcess:
+    """Grades in this process, as Pool does in others, without any limit but that on a completion's length."""
+
+    def __init__(self, rule: str):
+        self.record = Record()
+        with _imports_restored(str(Path(rule).parent)):
+            self.rule = OwnRule(rule)
+            self.files = self.rule.files()
+
+    def start(self) -> list[str]:
+        """The user's files that the rule consists of."""
+        return self.files
+
+    def submit(self, cases: Sequence[Case]) -> "Later":
+        """What grades when its result is asked for."""
+        return Later(self, cases)
+
+
+@dataclass(frozen=True)
+class Later:
+    """Grades that are not worked out yet."""
+
+    grader: InProcess
+    cases: Sequence[Case]
+
+    def result(self) -> list[Grade]:
+        """One grade per answer, in order; raises what `Record.add` raises."""
+        return self.grader.record.add([overlong(case) or self._grade(case) for case in self.cases])
+
+    def _grade(self, case: Case) -> Grade:
+        status, solved, score, message = verdict(self.grader.rule, case.facts, case.completion)
+        return Grade(score, solved, status, message)
+
+
+@contextlib.contextmanager
+def _imports_restored(folder: str) -> Iterator[None]:
+    """Let a file import its neighbours, and forget these afterwards: they may have changed when it is read again."""
+    known, path, writes = set(sys.modules), sys.path[:], sys.dont_write_bytecode
+    try:
+        yield
+    finally:
+        sys.path[:], sys.dont_write_bytecode = path, writes
+        for name in own_modules(folder, known):
+            if not name.startswith(PACKAGE):
+                del sys.modules[name]

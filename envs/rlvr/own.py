@@ -1,0 +1,126 @@
+"""A function of the user's, FILE.py:NAME, as a rule: score(completion, row) gives a number in [0, 1].
+
+Child processes import this file, so that torch stays out of here.
+"""
+
+import importlib.machinery
+import importlib.util
+import inspect
+import itertools
+import numbers
+import os
+import sys
+import traceback
+import types
+from collections.abc import Callable
+
+PACKAGE = "own_reward_"  # the beginning of what the user's folder is called as a package
+LONGEST = 300  # characters of a message
+_count = itertools.count()
+
+
+class UnusableError(Exception):
+    """A file cannot be imported or lacks the function; the message says in one line where and why."""
+
+
+class ScoreError(ValueError):
+    """A function returned what is no score; the message says which function and what."""
+
+
+class OwnRule:
+    """The function of "FILE.py:NAME"; the folder of the file is the first place where its imports are looked for."""
+
+    def __init__(self, rule: str):
+        self.file, _, self.name = rule.rpartition(":")
+        self.folder = os.path.dirname(self.file)
+        self.known = set(sys.modules)
+        sys.path.insert(0, self.folder)
+        sys.dont_write_bytecode = True  # nothing is left in the user's folder
+        try:
+            module = _imported(self.file)
+        except (Exception, SystemExit) as error:
+            raise UnusableError(explain(error, self.folder)) from None
+        self.function = _function(module, self.name)
+
+    def __call__(self, facts: dict, completion: str) -> tuple[float, bool]:
+        score = self.function(completion, facts)
+        if getattr(score, "shape", None) == ():  # numbers of numpy, and tensors that hold one
+            score = score.item()
+        if not isinstance(score, numbers.Real) or not 0 <= score <= 1:
+            raise ScoreError(f"{_place(self.function)}{self.name} returned {score!r:.60}, not a number in [0, 1]")
+        return float(score), score == 1
+
+    def files(self) -> list[str]:
+        """The file, and what it has imported from its own folder so far."""
+        return sorted({self.file, *own_modules(self.folder, self.known).values()})
+
+    def objection(self, verdicts: list, answer: str) -> str:
+        """Why the function cannot be used: its first answer was graded without limits on files, but not within them."""
+        (before, *_), (after, *_, message) = verdicts
+        advice = "load what it needs at the top of its file, or set env.unsafe_in_process=true"
+        return f"works only without limits ({message}); {advice}" if before == "ok" != after else ""
+
+
+def own_modules(folder: str, known: set[str]) -> dict[str, str]:
+    """{name: file} of the modules from a folder that were imported after the `known` ones, libraries in it left out."""
+    files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in sys.modules.keys() - known}
+    libraries = (sys.prefix + os.sep, sys.base_prefix + os.sep)
+    inside = folder + os.sep
+    return {name: file for name, file in files.items() if file.startswith(inside) and not file.startswith(libraries)}
+
+
+def is_own(rule: str) -> bool:
+    """Whether a rule is "FILE.py:NAME", and none of the suite's."""
+    return ".py:" in rule
+
+
+def explain(error: BaseException, folder: str) -> str:
+    """In one line: the innermost line of the code in `folder` that an error passed, its type, and what it says."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append((error.filename, error.lineno))
+    own = [(file, line) for file, line in frames if file.startswith(folder + os.sep)]
+    where = "".join(f"{os.path.basename(file)}, line {line}: " for file, line in own[-1:])
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return one_line(f"{where}{type(error).__name__}: {said}" if said else f"{where}{type(error).__name__}")
+
+
+def one_line(text: str) -> str:
+    """The first line of a text, cut at LONGEST characters; what is no plain character is escaped."""
+    first = (text.splitlines() or [""])[0][:LONGEST]
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in first)  # codecs would have to be imported
+
+
+def _imported(file: str) -> types.ModuleType:
+    """The module of a file, in a package that is its folder, so that `from .other import name` finds other.py."""
+    package = f"{PACKAGE}{next(_count)}"
+    folder = types.ModuleType(package)
+    folder.__path__ = [os.path.dirname(file)]
+    name = f"{package}.{os.path.basename(file).removesuffix('.py')}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.update({package: folder, name: module})
+    spec.loader.exec_module(module)
+    return module
+
+
+def _function(module: types.ModuleType, name: str) -> Callable:
+    """The function that a module has under a name; raises UnusableError."""
+    file, function = os.path.basename(module.__file__), getattr(module, name, None)
+    if not callable(function):
+        found = (value for value in vars(module).values() if inspect.isfunction(value))
+        mine = [value.__name__ for value in found if value.__module__ == module.__name__]
+        raise UnusableError(f"{file} has no function {name}; it has: {', '.join(mine) or 'none'}")
+    try:
+        inspect.signature(function).bind("a completion", {})
+    except TypeError:
+        takes = f"{name}{inspect.signature(function)}"
+        raise UnusableError(f"{_place(function)}{takes} must take two arguments: {name}(completion, row)") from None
+    except ValueError:  # functions of C need not say what they take
+        pass
+    return function
+
+
+def _place(function: Callable) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{os.path.basename(code.co_filename)}, line {code.co_firstlineno}: " if code else ""
