@@ -18,7 +18,7 @@ def screen(bars: bool = True) -> Console:
     return Console(width=None if sys.stdout.isatty() else 120, force_terminal=None if bars else False, emoji=False)
 
 
-def plan(cfg: DictConfig) -> Experiment | Outcome:
+def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
     """What a config asks for, or how it was turned down."""
     try:
         return resolve(cfg)
@@ -30,7 +30,7 @@ def plan(cfg: DictConfig) -> Experiment | Outcome:
 
 def train(cfg: DictConfig) -> Outcome:
     """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
-    outcome = plan(cfg)
+    outcome = resolve_or_refuse(cfg)
     if isinstance(outcome, Experiment) and (place := failures.common_place()):
         config = outcome.config
         outcome = Outcome(f"{config['algo']['label']} on {config['env']['name']}", "stopped", place=place)

@@ -15,7 +15,7 @@ from conf.messages import duration
 from conf.resolve import ConfigError, parse_section
 from launch import failures
 from launch.forecast import predict
-from launch.job import outcomes, plan, screen
+from launch.job import outcomes, resolve_or_refuse, screen
 from launch.kinds import LAUNCHES, Serial, Slurm
 from launch.watch import POLL_SECONDS, Job, Watch
 from store.runs import RunBusy
@@ -131,7 +131,7 @@ class Sweep:
 def _job(overrides: list[str], config: DictConfig) -> Job:
     with open_dict(config):
         del config["hydra"]
-    planned = plan(config)
+    planned = resolve_or_refuse(config)
     if isinstance(planned, Outcome):
         return Job(overrides, None, planned)
     job = Job(overrides, planned)
