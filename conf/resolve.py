@@ -167,11 +167,10 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
         raise MisfitError(f"match=interactions: every method draws as many on env={cfg.env.name}; use match=prompts")
     if train.phase == "sft" and not warmstart.target_accuracy(experiment):
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
-    if is_text and warmstart.target_accuracy(experiment) and not env.has_answers:
-        raise MisfitError(
-            f"model.warm_accuracy={warmstart.target_accuracy(experiment)}: env={cfg.env.name} has training rows without an "
-            f"answer to learn from; use model.warm_accuracy=0"
-        )
+    accuracy = warmstart.target_accuracy(experiment)
+    if is_text and accuracy and not env.has_answers:
+        reason = f"env={cfg.env.name} has training rows without an answer to learn from"
+        raise MisfitError(f"model.warm_accuracy={accuracy}: {reason}; use model.warm_accuracy=0")
     if train.staleness and getattr(model, "engine", "hf") != "hf":
         raise MisfitError(
             f"train.staleness={train.staleness}: an older policy needs an engine too; use model.engine=hf"
