@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
+from store import metrics
 from store.archive import Archive, ArchivedRun
-from store.runs import Run, RunStore, merge
+from store.runs import Run, RunStore
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,17 @@ class UnitedRun:
         return other | mine | {"batches": batches, "seeds_done": sorted(seeds)}
 
     def seeds_done(self) -> list[int]:
-        return sorted({*self.first.seeds_done(), *self.second.seeds_done()})
+        return metrics.seeds(self.table())
 
     def frame(self) -> pd.DataFrame:
+        """`table` for pandas."""
+        return self.table().to_pandas()
+
+    def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value."""
-        mine, other = self.first.frame(), self.second.frame()
-        return merge(mine, other[other.seed.isin(self.newer) | ~other.seed.isin(mine.seed.unique())])
+        mine, other = self.first.table(), self.second.table()
+        added = {*metrics.seeds(other)} - ({*metrics.seeds(mine)} - self.newer)
+        return metrics.merge(mine, metrics.of_seeds(other, added)) if added else mine
 
 
 Readable = Run | ArchivedRun | UnitedRun
