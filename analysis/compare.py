@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.table import Table
 
 from analysis import tables
 from analysis.labels import ALGOS, MATCHINGS, matchings
 from analysis.load import Row
 from analysis.measures import Arrival, Measure
-from analysis.paper import TABLES, PaperTable, stated
+from analysis.paper import TABLES, PaperTable, read_yaml, stated
 
 HEADS = {"algo": "method", "match": "matched by"}
 SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "epochs": "epochs "}
@@ -154,5 +153,5 @@ def _matching(cell: tuple) -> int:
 
 def _title(key: str, value: Any) -> str:
     if key == "algo":
-        return yaml.safe_load((ALGOS / f"{value}.yaml").read_text())["label"]
+        return read_yaml(ALGOS / f"{value}.yaml")["label"]
     return SYMBOLS.get(key, "") + str(value).replace("_", " ")

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from analysis.measures import Arrival, Mean, Measure
+from store.runs import LOADER
 
 PAPER = Path(__file__).resolve().parent.parent / "reference" / "paper.yaml"
 
@@ -83,9 +85,15 @@ TABLES = {
 }
 
 
+@cache
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What a file says, read once."""
+    return yaml.load(path.read_text(), LOADER)
+
+
 def stated(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
     """The paper's value (null: its "-") and number of seeds of each cell of a table, and where they are from."""
-    about = yaml.safe_load(PAPER.read_text())[name]
+    about = read_yaml(PAPER)[name]
     values, seeds = dict(_nested(TABLES[name], about["values"])), about["seeds"]
     # one number for all, or one for each value of the first key
     counts = {cell: seeds[cell[0]] if isinstance(seeds, dict) else seeds for cell in values}

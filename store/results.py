@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from store import metrics
-from store.archive import Archive, ArchivedRun
+from store.archive import Archive, ArchivedRun, Key
 from store.runs import Run, RunStore
 
 
@@ -49,12 +51,34 @@ class UnitedRun:
         return metrics.merge(mine, metrics.of_seeds(other, added)) if added else mine
 
 
+@dataclass(frozen=True)
+class RunReadOnce(Run):
+    """A run whose config and manifest stay as they were at the first look."""
+
+    def config(self) -> dict[str, Any]:
+        return self._config
+
+    def manifest(self) -> dict[str, Any]:
+        return self._manifest
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return super().config()
+
+    @cached_property
+    def _manifest(self) -> dict[str, Any]:
+        return super().manifest()
+
+
 Readable = Run | ArchivedRun | UnitedRun
 
 
 @dataclass(frozen=True)
 class Results:
-    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`."""
+    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`.
+
+    Both are listed once: a figure that is drawn while runs come in shows one state of them.
+    """
 
     folder: RunStore
     archive: Archive
@@ -62,15 +86,24 @@ class Results:
     def __str__(self) -> str:
         return f"{self.folder.root} or {self.archive.root}"
 
+    @property
+    def root(self) -> Path:
+        return self.folder.root
+
     def find(self, config: dict[str, Any]) -> Readable:
-        return _behind(self.folder.find(config), self.archive.find(config))
+        run = self.folder.find(config)
+        return self._runs.get(run.path.parts[-3:], run)
 
     def runs(self) -> Iterator[Readable]:
         """Every readable run, in the order of environment, algorithm and id."""
-        folder = {run.path.parts[-3:]: run for run in self.folder.runs()}
+        yield from self._runs.values()
+
+    @cached_property
+    def _runs(self) -> dict[Key, Readable]:
+        folder = {run.path.parts[-3:]: run for run in self.folder.runs(RunReadOnce)}
         archive = {run.key: run for run in self.archive.runs()}
-        for key in sorted({*folder, *archive}):
-            yield _behind(folder[key], archive.get(key)) if key in folder else archive[key]
+        united = {key: UnitedRun(folder[key], archive[key]) for key in folder.keys() & archive.keys()}
+        return dict(sorted((archive | folder | united).items()))
 
 
 def newest(run: Run, archived: ArchivedRun) -> UnitedRun:
@@ -79,10 +112,6 @@ def newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     never = datetime.min.replace(tzinfo=UTC)
     newer = {seed for seed in other if other[seed] > mine.get(seed, never)}
     return UnitedRun(run, archived, frozenset(newer))
-
-
-def _behind(run: Run, archived: ArchivedRun | None) -> Readable:
-    return run if archived is None else UnitedRun(run, archived)
 
 
 def _finished(run: Readable) -> dict[int, datetime]:

@@ -215,9 +215,9 @@ class RunStore:
     def find(self, config: dict[str, Any]) -> Run:
         return Run(self.root / config["env"]["name"] / config["algo"]["name"] / run_id(config))
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self, kind: type[Run] = Run) -> Iterator[Run]:
         """Every readable run, in the order of their paths."""
         for path in sorted(self.root.glob("*/*/*/config.yaml")):
-            run = Run(path.parent)
+            run = kind(path.parent)
             if run.config():
                 yield run
