@@ -39,15 +39,18 @@ def requested_rows(name: str, store: Results, scale: str) -> list:
 def make_figure(name: str, asked: list, store: Results, out: Path, scale: str) -> int:
     """Draw one figure from what the store has."""
     from analysis import style
-    from analysis.load import beside
+    from analysis.load import beside, cache_of
 
     rows = [row for row in asked if row.seeds] + beside(asked, store)
     if not rows:
         return 1
-    figure, drawn = catalogue.module(name).draw(rows)
-    stem = out / _stem(name, scale)
-    paths = [*style.save(figure, stem), stem.with_suffix(".csv")]
-    drawn.to_csv(paths[-1], index=False)
+
+    def draw() -> dict[str, bytes]:
+        figure, drawn = catalogue.module(name).draw(rows)
+        return style.encoded(figure) | {"csv": drawn.to_csv(index=False).encode()}
+
+    files = cache_of(store).get(["figure", name, [row.content for row in rows]], draw)
+    paths = style.write(files, out / _stem(name, scale))
     console.print(f"{name}: {', '.join(map(str, paths))}")
     return 0
 
@@ -134,13 +137,16 @@ def make_leaderboard(store: Results, out: Path, of: str | None = None, scale: st
 def make_board(stem: str, rows: list, store: Results, out: Path) -> int:
     """Print and draw every method of the rows over all of its tasks, and write the same as CSV and markdown."""
     from analysis import leaderboard, style
+    from analysis.load import cache_of
 
     found = leaderboard.entries(rows)
     if not found:
         console.print(f"{stem}: no task in {store} was run by two methods; run: python run.py paper=fig02")
         return 1
     board, tasks = leaderboard.leaderboard(found), leaderboard.by_task(found)
-    paths = style.save(leaderboard.draw(found, board), out / stem)
+    content = ["leaderboard", [row.content for row in rows]]
+    files = cache_of(store).get(content, lambda: style.encoded(leaderboard.draw(found, board)))
+    paths = style.write(files, out / stem)
     csv, text = (out / f"{stem}.{suffix}" for suffix in ("csv", "md"))
     board.merge(tasks, on="method").to_csv(csv, index=False)
     text.write_text(leaderboard.markdown(board, tasks))

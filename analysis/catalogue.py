@@ -5,7 +5,8 @@ import pkgutil
 from types import ModuleType
 
 import analysis.figures
-from analysis.load import Row, Store, choice, sweep_rows
+from analysis.compose import choice
+from analysis.load import Row, Store, sweep_rows
 
 
 def figures() -> list[str]:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import pandas as pd
-import yaml
 
-from analysis.paper import PAPER, TABLES
+from analysis.paper import PAPER, TABLES, read_yaml
 from analysis.verdicts import NOT_RUN
 
 OPEN = "undecided (intervals overlap)"
@@ -39,7 +38,7 @@ class Claim:
 
 def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
     """The claims of a figure, given the frames of `analysis.compare` by table."""
-    stated = yaml.safe_load(CLAIMS.read_text()).get(figure, [])
+    stated = read_yaml(CLAIMS).get(figure, [])
     return [_judge(claim, tables[claim["table"]]) for claim in stated]
 
 

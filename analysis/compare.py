@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from rich.table import Table
 
 from analysis import cells, tables
 from analysis.labels import ALGOS, MATCHINGS
 from analysis.load import Row
 from analysis.measured import Measured, stated_text
-from analysis.paper import TABLES, PaperTable, notes, paper_values
+from analysis.paper import TABLES, PaperTable, notes, paper_values, read_yaml
 from analysis.verdicts import NOT_RUN, TOO_WIDE, Cell, describe_verdict, seeds_needed, verdict
 
 HEADS = {"algo": "method", "match": "matched by"}
@@ -123,5 +122,5 @@ def _matching(cell: tuple) -> int:
 
 def _title(key: str, value: Any) -> str:
     if key == "algo":
-        return yaml.safe_load((ALGOS / f"{value}.yaml").read_text())["label"]
+        return read_yaml(ALGOS / f"{value}.yaml")["label"]
     return SYMBOLS.get(key, "") + str(value).replace("_", " ")

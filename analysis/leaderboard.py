@@ -25,6 +25,7 @@ class Entry:
     task: str
     errors: np.ndarray
     scores: np.ndarray
+    rank: float  # by mean error, among the methods of the task
     rollouts: float
     seconds: float
     look: dict[str, Any]
@@ -37,11 +38,13 @@ def entries(rows: list[Row]) -> list[Entry]:
     lowest mean error on the task; chance: the error at the first record, mean over the methods.
     """
     tasks: dict[str, dict[str, Row]] = {}
-    asked = {_key(row.config, row.config["match"]) for row in rows}
+    asked = set()
     for row in sorted(rows, key=lambda row: row.seeds):
         for match in matchings(row.config):
+            key = _key(row.config, match)
             # runs of one method that differ in what they record alone: the one with the most seeds stands for them
-            tasks.setdefault(_key(row.config, match), {})[label(row.config, hide=("match",))] = row
+            tasks.setdefault(key, {})[label(row.config, hide=("match",))] = row
+            asked |= {key} if match == row.config["match"] else set()
     compared = {task: found for task, found in tasks.items() if task in asked and len(found) > 1}
     names = _names({task: next(iter(found.values())).config["env"]["label"] for task, found in compared.items()})
     return [entry for task, found in compared.items() for entry in _of_task(names[task], found)]
@@ -92,15 +95,18 @@ def draw(found: list[Entry], board: pd.DataFrame) -> style.Figure:
 
 def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
     rows = {method: row for method, row in found.items() if row.has("error")}
-    last = [stats.late(row.metric("error")[1]) for row in rows.values()]
-    chance = np.nanmean([row.metric("error")[1][0].mean() for row in rows.values()])
-    spread = chance - min(errors.mean() for errors in last)
+    curves = [row.metric("error")[1] for row in rows.values()]
+    last = [stats.late(errors) for errors in curves]
+    means = np.array([errors.mean() for errors in last])
+    chance = np.nanmean([errors[0].mean() for errors in curves])
+    spread = chance - means.min()
     return [
         Entry(
             method=method,
             task=name,
             errors=errors,
             scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
+            rank=1 + (means < errors.mean()).sum(),
             rollouts=_rollouts(row.config),
             seconds=_seconds(row),
             look=row.style,
@@ -114,13 +120,9 @@ def _line(method: str, found: list[Entry]) -> dict[str, Any]:
     scores = [entry.scores for entry in ours]
     low, high = stats.iqm_interval(scores)
     line = {"method": method, "tasks": len(ours), "seeds": sum(map(len, scores)), "iqm": float(stats.iqm(scores))}
-    line |= {"low": low, "high": high, "rank": np.mean([_rank(entry, found) for entry in ours])}
+    line |= {"low": low, "high": high, "rank": np.mean([entry.rank for entry in ours])}
     line |= {f"wins_{rival}": _wins(ours, rival, found) for rival in RIVALS}
     return line | {mean: np.mean([getattr(entry, mean) for entry in ours]) for mean in ("rollouts", "seconds")}
-
-
-def _rank(entry: Entry, found: list[Entry]) -> float:
-    return 1 + sum(e.errors.mean() < entry.errors.mean() for e in found if e.task == entry.task)
 
 
 def _wins(ours: list[Entry], rival: str, found: list[Entry]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from analysis.measures import Arrival, Mean, Measure
+from store.runs import LOADER
 
 PAPER = Path(__file__).resolve().parent.parent / "reference" / "paper.yaml"
 
@@ -89,14 +90,20 @@ TABLES = {
 }
 
 
+@cache
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a file, which is read once."""
+    return yaml.load(path.read_text(), LOADER)
+
+
 def notes(name: str) -> list[str]:
     """What a reader of a table should know of the paper's numbers."""
-    return _numbers()[name].get("notes", [])
+    return read_yaml(PAPER)[name].get("notes", [])
 
 
 def paper_values(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int], str]:
     """The paper's value (null: its "-") and number of seeds of each cell of a table, and where they are from."""
-    about = _numbers()[name]
+    about = read_yaml(PAPER)[name]
     values, seeds = dict(_nested(TABLES[name], about["values"])), about["seeds"]
     # one number for all, or one for each value of the first key
     counts = {cell: seeds[cell[0]] if isinstance(seeds, dict) else seeds for cell in values}

@@ -1,19 +1,17 @@
 """python -m analysis report: every figure and number of the paper beside ours, with verdicts, in one page."""
 
 import base64
-import io
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from analysis import catalogue, cost, curves
+from analysis import catalogue, cost, curves, style
 from analysis.claims import Claim, claims
 from analysis.compare import compare, grid
-from analysis.load import Row, Store, shorter
+from analysis.load import Row, Store, cache_of, shorter
 from analysis.paper import TABLES, notes
 from analysis.verdicts import LEGEND, READING
 from conf.messages import duration
@@ -80,7 +78,7 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
         title=catalogue.title(figure),
         scale=scale,
         seeds=curves.seeds_text(run) if run else "",
-        image=_image(figure, run) if run else "",
+        image=_image(figure, run, store) if run else "",
         tables=tables,
         claims=claims(figure, judged),
         sources=[_source(row) for row in run],
@@ -91,12 +89,12 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
     )
 
 
-def _image(figure: str, rows: list[Row]) -> str:
-    picture, _ = catalogue.module(figure).draw(rows)
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="png", dpi=150)
-    plt.close(picture)
-    return base64.b64encode(buffer.getvalue()).decode()
+def _image(figure: str, rows: list[Row], store: Store) -> str:
+    def draw() -> dict[str, bytes]:
+        return style.encoded(catalogue.module(figure).draw(rows)[0], ("png",), dpi=150)
+
+    files = cache_of(store).get(["report", figure, [row.content for row in rows]], draw)
+    return base64.b64encode(files["png"]).decode()
 
 
 def _source(row: Row) -> str:

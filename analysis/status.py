@@ -11,6 +11,7 @@ from analysis.load import Row
 from analysis.paper import TABLES
 from analysis.verdicts import ENOUGH
 from store.identity import run_id
+from store.results import Results
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class Cell:
         return len(self.wanted - self.done)
 
 
-def cells(wanted: Iterable[tuple[Row, tuple[int, ...]]]) -> dict[str, Cell]:
-    """{run id: cell}; where a configuration is wanted more than once, all its seeds count."""
+def cells(wanted: Iterable[tuple[Row, tuple[int, ...]]], store: Results) -> dict[str, Cell]:
+    """{run id: cell} as the store is now; where a configuration is wanted more than once, all its seeds count."""
     found: dict[str, Cell] = {}
     for row, seeds in wanted:
         key, sweep = run_id(row.config), row.overrides[0].partition("=")[2]
         if key not in found:
-            done = frozenset(row.run.manifest().get("seeds_done", []))
+            done = frozenset(store.seeds_done_now(row.config))
             found[key] = Cell(row, frozenset(), frozenset(), done, done)
         cell = found[key]
         found[key] = replace(cell, sweeps=cell.sweeps | {sweep}, wanted=cell.wanted | frozenset(seeds))

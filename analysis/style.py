@@ -1,5 +1,8 @@
 """The style of all figures: sizes, panels, shades, and how they are saved."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -40,9 +43,34 @@ def shade(color: str, place: float) -> tuple[float, ...]:
 
 def save(figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "pdf")) -> list[Path]:
     """Write `stem`.png and .pdf, and close the figure."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_suffix(f".{extension}") for extension in formats]
-    for path in paths:
-        figure.savefig(path)
+    return write(encoded(figure, formats), stem)
+
+
+def encoded(figure: Figure, formats: tuple[str, ...] = ("png", "pdf"), dpi: float | None = None) -> dict[str, bytes]:
+    """The content of a file of each format; closes the figure. `dpi`: None for that of the style."""
+    found = {extension: io.BytesIO() for extension in formats}
+    dpi = plt.rcParams["savefig.dpi"] if dpi is None else dpi
+    with _laid_out(figure, dpi):
+        for extension, buffer in found.items():
+            figure.savefig(buffer, format=extension, dpi=dpi)
     plt.close(figure)
+    return {extension: buffer.getvalue() for extension, buffer in found.items()}
+
+
+def write(files: dict[str, bytes], stem: Path) -> list[Path]:
+    """Write {extension: content} as `stem`.extension."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_suffix(f".{extension}") for extension in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        path.write_bytes(content)
     return paths
+
+
+@contextmanager
+def _laid_out(figure: Figure, dpi: float) -> Iterator[None]:
+    """Lay the figure out once at this resolution, since matplotlib would do it again for each file."""
+    figure.set_dpi(dpi)
+    figure.get_layout_engine().execute(figure)
+    with plt.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)  # the one of the rc parameters, so none
+        yield

@@ -65,8 +65,10 @@ def is_asked(argv: list[str]) -> bool:
 def run(argv: list[str], console: Console) -> int:
     """Train the plan that `argv` names and return the exit code; raises ConfigError before any work."""
     settings = parse(argv)
-    tasks = list(plans.tasks(plans.read(settings.plan), settings.store))
-    before = status.cells((task.row, task.seeds) for task in tasks)
+    store = settings.store
+    tasks = list(plans.tasks(plans.read(settings.plan), store))
+    wanted = [(task.row, task.seeds) for task in tasks]
+    before = status.cells(wanted, store)
     if settings.budget == 0:
         _show(settings, before, console)
         return 0
@@ -75,9 +77,10 @@ def run(argv: list[str], console: Console) -> int:
     stop = Stop(time.time() + settings.budget)
     with stop.listening():
         code = (_work_alone if settings.workers == 1 else _work_together)(settings, tasks, stop)
-    now = status.cells((task.row, task.seeds) for task in tasks)
+    now = status.cells(wanted, store)
     _show(settings, {key: replace(cell, before=before[key].done) for key, cell in now.items()}, console)
-    unfinished = sum(cell.row.run.manifest().get("status") == "interrupted" for cell in now.values())
+    runs = [store.folder.find(cell.row.config) for cell in now.values()]
+    unfinished = sum(run.manifest().get("status") == "interrupted" for run in runs)
     new = sum(len(cell.done - before[key].done) for key, cell in now.items())
     console.print(f"{new} seeds new; {unfinished} runs wait at a checkpoint, from which the same command goes on")
     return 128 + stop.signal if stop.signal else code
@@ -168,28 +171,33 @@ def _work(settings: Settings, tasks: list[plans.Task], deadline: float, parent: 
     lower_priority(settings.nice, session=True)
     stop = Stop(deadline, parent)
     with stop.listening():
-        sys.exit(train_in_turn(settings, [task.within(settings.store) for task in tasks], stop))
+        sys.exit(train_in_turn(settings, tasks, stop))
 
 
 def train_in_turn(settings: Settings, tasks: list[plans.Task], stop: Stop) -> bool:
     """Train one task after the other until none is left or `stop` is due; whether one failed."""
-    console, failed = screen(bars=settings.workers == 1), set()
+    console, store, failed = screen(bars=settings.workers == 1), settings.store, set()
     with suppress(Stopped):
-        while _train_free(tasks, failed, settings, console, stop) and not stop.due:
+        while _train_free(tasks, store, failed, settings, console, stop) and not stop.due:
             # what is undecided may be other cells now
             tasks = list(plans.tasks(plans.read(settings.plan), settings.store))
     return bool(failed)
 
 
-def _train_free(tasks: list[plans.Task], failed: set[str], settings: Settings, console: Console, stop: Stop) -> bool:
+def _train_free(
+    tasks: list[plans.Task], store: Results, failed: set[str], settings: Settings, console: Console, stop: Stop
+) -> bool:
     """Train always the first task that is free, until none is; whether there was any."""
     trained = False
-    while not stop.due and (task := next((task for task in tasks if task.is_free and task.name not in failed), None)):
+    while not stop.due:
+        task = next((task for task in tasks if task.name not in failed and task.is_free(store)), None)
+        if task is None:
+            break
         trained = True
-        outcome = _train(task, settings, console, stop)
+        outcome = _train(task, task.missing(store), settings, console, stop)
         if outcome.status == "busy":  # another process was faster
             continue
-        done = sum(not task.missing for task in tasks)
+        done = sum(not task.missing(store) for task in tasks)
         text = f"plan {settings.plan}: {done} of {len(tasks)} steps done ({outcome.status}: {task.name})"
         console.print(text, soft_wrap=True, highlight=False)
         if outcome.status not in ("done", "skipped"):
@@ -197,7 +205,7 @@ def _train_free(tasks: list[plans.Task], failed: set[str], settings: Settings, c
     return trained
 
 
-def _train(task: plans.Task, settings: Settings, console: Console, stop: Stop) -> Outcome:
+def _train(task: plans.Task, missing: tuple[int, ...], settings: Settings, console: Console, stop: Stop) -> Outcome:
     overrides = [*task.row.overrides, *settings.overrides]
     if settings.data_dir is not None and "data_dir" in task.row.config["env"]:
         overrides.append(f"env.data_dir={settings.data_dir}")
@@ -207,10 +215,8 @@ def _train(task: plans.Task, settings: Settings, console: Console, stop: Stop) -
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         console.print(f"{task.name}: refused: {error}", style="red", soft_wrap=True, markup=False)
         return Outcome(task.row.label, "refused", message=str(error))
-    console.print(
-        f"{task.name}: {len(task.missing)} of {len(task.seeds)} seeds to train", soft_wrap=True, highlight=False
-    )
-    return execute(replace(experiment, seeds=task.missing), console, stop)
+    console.print(f"{task.name}: {len(missing)} of {len(task.seeds)} seeds to train", soft_wrap=True, highlight=False)
+    return execute(replace(experiment, seeds=missing), console, stop)
 
 
 def _show(settings: Settings, now: dict[str, status.Cell], console: Console) -> None:

@@ -10,11 +10,13 @@ import yaml
 
 from analysis import catalogue
 from analysis.compare import compare
-from analysis.load import SWEEPS, Row, Store, sweep_rows
+from analysis.compose import SWEEPS
+from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
 from conf.messages import ConfigError, unknown
 from store.identity import run_id
+from store.results import Results
 
 PLANS = SWEEPS / "plans"
 KINDS = ("sweep", "undecided", "plan")
@@ -47,25 +49,19 @@ class Task:
     def name(self) -> str:
         return " ".join(self.row.overrides)
 
-    @property
-    def missing(self) -> tuple[int, ...]:
+    def missing(self, store: Results) -> tuple[int, ...]:
         """The seeds that are still to be trained, as the store says now."""
-        done = self.row.run.manifest().get("seeds_done", [])
+        done = store.seeds_done_now(self.row.config)
         return tuple(seed for seed in self.seeds if seed not in done)
 
-    @property
-    def is_free(self) -> bool:
+    def is_free(self, store: Results) -> bool:
         """Whether seeds are missing that no process trains now."""
-        run = getattr(self.row.run, "first", self.row.run)  # the folder's, where an archive stands behind it
-        return bool(self.missing) and not (run.path.exists() and run.is_busy())
+        run = store.folder.find(self.row.config)
+        return bool(self.missing(store)) and not (run.path.exists() and run.is_busy())
 
     def without_run(self) -> "Task":
         """The task as another process can take it."""
         return replace(self, row=replace(self.row, run=None))
-
-    def within(self, store: Store) -> "Task":
-        """The task with its run in a store."""
-        return replace(self, row=replace(self.row, run=store.find(self.row.config)))
 
 
 def names() -> list[str]:

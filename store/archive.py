@@ -8,12 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from store.identity import paths, run_id
-from store.runs import COLUMNS, OlderVersion, validate_config
+from store import metrics
+from store.identity import canonical, paths, run_id
+from store.runs import OlderVersion, validate_config
 
 log = logging.getLogger(__name__)
 VERSION = 1  # of the files: raise it with any change that this module of an earlier commit would misread
@@ -38,10 +41,37 @@ class ArchiveError(Exception):
 
 
 @dataclass(frozen=True)
+class File:
+    """A parquet file, opened once; each run is read from the row groups that may hold it."""
+
+    path: Path
+
+    @cached_property
+    def _opened(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self.path, page_checksum_verification=True)
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        return self._opened.metadata.metadata or {}
+
+    @cached_property
+    def _bounds(self) -> list[tuple[str, str]]:
+        """The first and the last run id of each row group."""
+        about = self._opened.metadata
+        found = [about.row_group(i).column(0).statistics for i in range(about.num_row_groups)]
+        return [(one.min, one.max) for one in found]
+
+    def table(self, run: str) -> pa.Table:
+        groups = [i for i, (first, last) in enumerate(self._bounds) if first <= run <= last]
+        table = self._opened.read_row_groups(groups, columns=["run", *metrics.COLUMNS])
+        return table.filter(pc.equal(table["run"], run)).drop_columns("run").replace_schema_metadata()
+
+
+@dataclass(frozen=True)
 class ArchivedRun:
     """One run of a file, read as a `store.runs.Run` is."""
 
-    file: Path
+    file: File
     entry: dict[str, Any]
 
     @property
@@ -51,33 +81,42 @@ class ArchivedRun:
     @property
     def path(self) -> Path:
         """Where the run would lie if the archive were a runs folder."""
-        return self.file.parent.joinpath(*self.key)
+        return self.file.path.parent.joinpath(*self.key)
 
     def config(self) -> dict[str, Any]:
-        return self.entry["config"]
+        return self._config
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return canonical(self.entry["config"])
 
     def manifest(self) -> dict[str, Any]:
         return self.entry["manifest"]
 
     def seeds_done(self) -> list[int]:
-        return sorted(int(seed) for seed in self.frame().seed.unique())
+        return metrics.seeds(self.table())
 
     def frame(self) -> pd.DataFrame:
+        """`table` for pandas."""
+        return self.table().to_pandas()
+
+    def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value. A damaged file is named, and empty."""
         try:
             return self.read()
         except ArchiveError as error:
             log.warning("skipped %s", error)
-            return pd.DataFrame(columns=COLUMNS)
+            return metrics.NOTHING
 
-    def read(self) -> pd.DataFrame:
-        """`frame`, in the types in which the run was stored; raises ArchiveError if the file is damaged."""
-        chosen = [("run", "==", self.entry["run"])]
+    def read(self) -> pa.Table:
+        """`table`, in the types in which the run was stored; raises ArchiveError if the file is damaged."""
         try:
-            table = pq.read_table(self.file, columns=COLUMNS, filters=chosen, page_checksum_verification=True)
+            table = self.file.table(self.entry["run"])
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise ArchiveError(f"damaged file {self.file} ({_first_line(error)})") from None
-        return table.to_pandas().astype(self.entry["dtypes"])
+            raise ArchiveError(f"damaged file {self.file.path} ({_first_line(error)})") from None
+        types = self.entry["dtypes"]
+        kept = [pa.type_for_alias(types[one.name]) if one.name in types else one.type for one in table.schema]
+        return table.cast(pa.schema(zip(table.column_names, kept, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -111,28 +150,29 @@ class Archive:
 def usable(run: ArchivedRun) -> bool:
     """Whether a run's config is one of today's; names the run if not."""
     try:
-        validate_config(run.config())
+        validate_config(run.entry["config"])
     except (OlderVersion, ValueError) as error:
-        log.warning("skipped %s in %s (%s)", "/".join(run.key), run.file, error)
+        log.warning("skipped %s in %s (%s)", "/".join(run.key), run.file.path, error)
         return False
     return True
 
 
-def contents(file: Path) -> list[ArchivedRun]:
+def contents(path: Path) -> list[ArchivedRun]:
     """The runs of a file, from its metadata alone; raises ArchiveError."""
+    file = File(path)
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        metadata = file.metadata
     except (OSError, pa.ArrowException) as error:
-        raise ArchiveError(f"damaged file {file} ({_first_line(error)})") from None
+        raise ArchiveError(f"damaged file {path} ({_first_line(error)})") from None
     if ABOUT not in metadata:
-        raise ArchiveError(f"{file}: it was not made by python -m store export")
+        raise ArchiveError(f"{path}: it was not made by python -m store export")
     try:
         about = json.loads(metadata[ABOUT])
         if about["version"] != VERSION:
-            raise ArchiveError(f"{file}: its archive version is {about['version']}, this code reads {VERSION}")
+            raise ArchiveError(f"{path}: its archive version is {about['version']}, this code reads {VERSION}")
         return [_described(ArchivedRun(file, entry)) for entry in about["runs"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ArchiveError(f"damaged file {file} ({_first_line(error)})") from None
+        raise ArchiveError(f"damaged file {path} ({_first_line(error)})") from None
 
 
 def verified(file: Path) -> list[ArchivedRun]:
@@ -148,20 +188,22 @@ def write(path: Path, runs: Iterable[tuple[Key, Any]]) -> None:
     entries = []
     with pq.ParquetWriter(path, SCHEMA, **ENCODING) as writer:
         for key, run in runs:
-            frame = run.frame()
-            table = pa.Table.from_pandas(frame.assign(run=key[-1]), schema=SCHEMA, preserve_index=False)
-            writer.write_table(table, row_group_size=len(frame))
-            entries.append(_entry(key, run, frame))
+            table = run.table()
+            named = table.append_column("run", pa.array([key[-1]] * len(table), pa.string()))
+            writer.write_table(named.select(SCHEMA.names).cast(SCHEMA), row_group_size=len(table))
+            entries.append(_entry(key, run, table))
         writer.add_key_value_metadata({ABOUT: json.dumps({"version": VERSION, "runs": entries})})
 
 
-def _entry(key: Key, run: Any, frame: pd.DataFrame) -> dict[str, Any]:
+def _entry(key: Key, run: Any, table: pa.Table) -> dict[str, Any]:
     """What a file says of a run: every seed in it is done, and no path of the machine that made it."""
-    config, seeds = run.config(), sorted(int(seed) for seed in frame.seed.unique())
+    config, seeds = run.config(), metrics.seeds(table)
     local = dict.fromkeys(config["env"].keys() & {*paths(config["env"])})
     config = config | {"env": config["env"] | local}
     manifest = run.manifest() | {"status": "done", "error": None, "place": None, "seeds_done": seeds}
-    dtypes = {name: str(frame[name].dtype) for name in ("seed", "step", "value")}
+    dtypes = {
+        name: np.dtype(table.schema.field(name).type.to_pandas_dtype()).name for name in ("seed", "step", "value")
+    }
     names = dict(zip(("env", "algo", "run"), key, strict=True))
     return names | {"config": config, "manifest": manifest, "dtypes": dtypes}
 
@@ -170,7 +212,7 @@ def _described(run: ArchivedRun) -> ArchivedRun:
     """`run` if its file says all that a run has; raises KeyError, TypeError or ValueError."""
     if not all(Path(part).name == part for part in run.key):  # they become folders at import
         raise ValueError(f"{'/'.join(run.key)} is no name of a run")
-    _ = run.config(), run.manifest()["seeds_done"], run.entry["dtypes"]
+    _ = run.entry["config"], run.manifest()["seeds_done"], run.entry["dtypes"]
     return run
 
 

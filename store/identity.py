@@ -35,9 +35,15 @@ def paths(env: dict[str, Any]) -> tuple[str, ...]:
     return ("data_dir", *FILES) if "content_hash" in env else ("data_dir",)
 
 
+def canonical(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with whole numbers as integers: one setting, written 0 or 0.0, reads the same everywhere."""
+    return config | {s: {k: _number(v) for k, v in config[s].items()} for s in SECTIONS if s in config}
+
+
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a composed config that determines its numbers: no seeds, device, tracker, paths or labels."""
-    sections = {s: {k: _number(v) for k, v in config[s].items() if _counts(s, k, v)} for s in SECTIONS}
+    config = canonical(config)
+    sections = {s: {k: v for k, v in config[s].items() if _counts(s, k, v)} for s in SECTIONS}
     for key in paths(config["env"]):
         sections["env"].pop(key, None)
     return sections | {choice: config[choice] for choice in CHOICES}

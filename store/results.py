@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from store.archive import Archive, ArchivedRun
-from store.runs import Run, RunStore, merge
+from store import metrics
+from store.archive import Archive, ArchivedRun, Key
+from store.runs import Run, RunStore
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,36 @@ class UnitedRun:
         return other | mine | {"batches": batches, "seeds_done": sorted(seeds)}
 
     def seeds_done(self) -> list[int]:
-        return sorted({*self.first.seeds_done(), *self.second.seeds_done()})
+        return metrics.seeds(self.table())
 
     def frame(self) -> pd.DataFrame:
+        """`table` for pandas."""
+        return self.table().to_pandas()
+
+    def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value."""
-        mine, other = self.first.frame(), self.second.frame()
-        return merge(mine, other[other.seed.isin(self.newer) | ~other.seed.isin(mine.seed.unique())])
+        mine, other = self.first.table(), self.second.table()
+        added = {*metrics.seeds(other)} - ({*metrics.seeds(mine)} - self.newer)
+        return metrics.merge(mine, metrics.of_seeds(other, added)) if added else mine
+
+
+@dataclass(frozen=True)
+class RunReadOnce(Run):
+    """A run whose config and manifest stay as they were at the first look."""
+
+    def config(self) -> dict[str, Any]:
+        return self._config
+
+    def manifest(self) -> dict[str, Any]:
+        return self._manifest
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return super().config()
+
+    @cached_property
+    def _manifest(self) -> dict[str, Any]:
+        return super().manifest()
 
 
 ReadableRun = Run | ArchivedRun | UnitedRun
@@ -47,7 +75,10 @@ ReadableRun = Run | ArchivedRun | UnitedRun
 
 @dataclass(frozen=True)
 class Results:
-    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`."""
+    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`.
+
+    Both are listed once: a figure that is drawn while runs come in shows one state of them.
+    """
 
     folder: RunStore
     archive: Archive
@@ -55,15 +86,30 @@ class Results:
     def __str__(self) -> str:
         return f"{self.folder.root} or {self.archive.root}"
 
+    @property
+    def root(self) -> Path:
+        return self.folder.root
+
+    def seeds_done_now(self, config: dict[str, Any]) -> set[int]:
+        """The finished seeds of a configuration, also those that a process finished after the first look."""
+        archived = self.archive.find(config)
+        manifests = [self.folder.find(config).manifest(), archived.manifest() if archived else {}]
+        return {seed for manifest in manifests for seed in manifest.get("seeds_done", [])}
+
     def find(self, config: dict[str, Any]) -> ReadableRun:
-        return _behind(self.folder.find(config), self.archive.find(config))
+        run = self.folder.find(config)
+        return self._runs.get(run.path.parts[-3:], run)
 
     def runs(self) -> Iterator[ReadableRun]:
         """Every readable run, in the order of environment, algorithm and id."""
-        folder = {run.path.parts[-3:]: run for run in self.folder.runs()}
+        yield from self._runs.values()
+
+    @cached_property
+    def _runs(self) -> dict[Key, ReadableRun]:
+        folder = {run.path.parts[-3:]: run for run in self.folder.runs(RunReadOnce)}
         archive = {run.key: run for run in self.archive.runs()}
-        for key in sorted({*folder, *archive}):
-            yield _behind(folder[key], archive.get(key)) if key in folder else archive[key]
+        united = {key: UnitedRun(folder[key], archive[key]) for key in folder.keys() & archive.keys()}
+        return dict(sorted((archive | folder | united).items()))
 
 
 def unite_newest(run: Run, archived: ArchivedRun) -> UnitedRun:
@@ -72,10 +118,6 @@ def unite_newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     never = datetime.min.replace(tzinfo=UTC)
     newer = {seed for seed in other if other[seed] > mine.get(seed, never)}
     return UnitedRun(run, archived, frozenset(newer))
-
-
-def _behind(run: Run, archived: ArchivedRun | None) -> ReadableRun:
-    return run if archived is None else UnitedRun(run, archived)
 
 
 def _finished(run: ReadableRun) -> dict[int, datetime]:

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import yaml
 from filelock import FileLock, Timeout
 
+from store import metrics
 from store.failure import describe, locate
-from store.identity import identity, run_id
+from store.identity import canonical, identity, run_id
 
 log = logging.getLogger(__name__)
-COLUMNS = ["seed", "step", "metric", "value"]
-YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # eight times faster, where PyYAML was built with it
+# eight times faster, where PyYAML was built with them
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class OlderVersion(Exception):
@@ -36,20 +39,20 @@ def require_mapping(value: Any) -> dict[str, Any]:
 
 
 def validate_config(config: Any) -> dict[str, Any]:
-    """`config` if its identity can be told; raises OlderVersion if it lacks a key, ValueError if it is none."""
+    """`canonical` of a config; raises OlderVersion if it lacks a key of its identity, ValueError if it is none."""
     try:
         identity(require_mapping(config))
     except KeyError as error:
         raise OlderVersion(f"written by an older version: lacks {error}") from None
     except (TypeError, AttributeError):
         raise ValueError("holds no configuration") from None
-    return config
+    return canonical(config)
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": lambda path: validate_config(yaml.load(path.read_text(), YAML)),
+    "config.yaml": lambda path: validate_config(yaml.load(path.read_text(), LOADER)),
     "manifest.json": lambda path: require_mapping(json.loads(path.read_text())),
-    "metrics.parquet": lambda path: pd.read_parquet(path)[COLUMNS],
+    "metrics.parquet": metrics.read,
 }
 
 
@@ -65,12 +68,6 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def merge(kept: pd.DataFrame, added: pd.DataFrame) -> pd.DataFrame:
-    """The seeds of both frames, those of `added` where both have them, in the order in which runs are stored."""
-    both = pd.concat([kept[~kept.seed.isin(added.seed.unique())], added]) if len(kept) else added
-    return both.sort_values(["seed", "metric", "step"], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -95,12 +92,16 @@ class Run:
         return self._read("manifest.json") or {}
 
     def frame(self) -> pd.DataFrame:
+        """`table` for pandas."""
+        return self.table().to_pandas()
+
+    def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value."""
-        frame = self._read("metrics.parquet")
-        return pd.DataFrame(columns=COLUMNS) if frame is None else frame
+        table = self._read("metrics.parquet")
+        return metrics.NOTHING if table is None else table
 
     def seeds_done(self) -> list[int]:
-        return sorted(int(seed) for seed in self.frame().seed.unique())
+        return metrics.seeds(self.table())
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -133,16 +134,15 @@ class Run:
 
     def save(self, frame: pd.DataFrame, batch: dict[str, Any]) -> None:
         """`add` what was trained, which needs its checkpoints no more."""
-        self.add(frame, [batch])
+        self.add(pa.Table.from_pandas(frame, preserve_index=False), [batch])
         self.drop_checkpoints()
 
-    def add(self, frame: pd.DataFrame, batches: list[dict[str, Any]]) -> None:
-        """Add the finished seeds of `frame`, replacing them where they exist; `batches` say how they were made."""
-        merged = merge(self.frame(), frame)
-        self._write("metrics.parquet", lambda p: merged.to_parquet(p, compression="zstd"))
-        seeds = sorted(int(seed) for seed in merged.seed.unique())
+    def add(self, table: pa.Table, batches: list[dict[str, Any]]) -> None:
+        """Add the finished seeds of `table`, replacing them where they exist; `batches` say how they were made."""
+        merged = metrics.merge(self.table(), table)
+        self._write("metrics.parquet", lambda path: metrics.write(merged, path))
         batches = [*self.manifest().get("batches", []), *batches]
-        self.update(status="done", error=None, seeds_done=seeds, batches=batches)
+        self.update(status="done", error=None, seeds_done=metrics.seeds(merged), batches=batches)
         self.traceback.unlink(missing_ok=True)
 
     def repair_manifest(self) -> None:
@@ -188,7 +188,7 @@ class Run:
         self._write("manifest.json", lambda p: p.write_text(text))
 
     def write_config(self, config: dict[str, Any]) -> None:
-        self._write("config.yaml", lambda p: p.write_text(yaml.safe_dump(config, sort_keys=False)))
+        self._write("config.yaml", lambda p: p.write_text(yaml.dump(config, Dumper=DUMPER, sort_keys=False)))
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         path = self.path / name
@@ -225,9 +225,9 @@ class RunStore:
     def find(self, config: dict[str, Any]) -> Run:
         return Run(self.root / config["env"]["name"] / config["algo"]["name"] / run_id(config))
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self, kind: type[Run] = Run) -> Iterator[Run]:
         """Every readable run, in the order of their paths."""
         for path in sorted(self.root.glob("*/*/*/config.yaml")):
-            run = Run(path.parent)
+            run = kind(path.parent)
             if run.config():
                 yield run

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from store import metrics
 from store.archive import ArchivedRun, ArchiveError, Key, contents, usable, verified, write
 from store.results import unite_newest
 from store.runs import Run, RunBusy, RunStore, atomic_write
@@ -68,8 +69,7 @@ def _take(archived: ArchivedRun, run: Run, force: bool) -> int:
             run.write_config(archived.config())
         seeds = set(archived.manifest()["seeds_done"]) - (set() if force else set(run.seeds_done()))
         if seeds:
-            frame = archived.read()
-            run.add(frame[frame.seed.isin(seeds)], _batches(archived, run, seeds))
+            run.add(metrics.of_seeds(archived.read(), seeds), _batches(archived, run, seeds))
     return len(seeds)
 
 

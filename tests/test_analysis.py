@@ -50,7 +50,7 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
     cli("-m", "algo=tpo", "algo.eta=1,2", "train.steps=3", "seeds=2")
     assert main(["table", "sparse_bandit"]) == 0
     table = pd.read_csv(tmp_path / "figures" / "table_sparse_bandit.csv")
-    assert set(table.label) == {"TPO", "TPO (eta=2.0)"}
+    assert set(table.label) == {"TPO", "TPO (eta=2)"}
     assert table.arrived.tolist() == [0, 0] and np.isinf(table["median"]).all() and (table.common == 2).all()
     assert table.beyond[0] == 0 and table.beyond[1] > 0
     assert "0 of 2" in capsys.readouterr().out

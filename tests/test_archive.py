@@ -16,6 +16,7 @@ from analysis.__main__ import main as analysis
 from analysis.load import sweep_rows
 from store.__main__ import main as store_command
 from store.archive import ABOUT, VERSION, Archive
+from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore
 from tests.helpers import EARLY, experiment, metrics, saved
@@ -231,6 +232,30 @@ def test_a_config_of_an_older_version_is_called_so_and_stays_in_the_archive(fold
     assert export() == 0
     assert "config.yaml (written by an older version: lacks 'env')" in caplog.text and "damaged" not in caplog.text
     assert {entry["algo"] for entry in json.loads(pq.read_metadata(file).metadata[ABOUT])["runs"]} == {"tpo", "dg"}
+
+
+@pytest.mark.parametrize("source", ["archive", "folder"])
+def test_a_number_written_in_two_ways_is_one_setting(folder, source):
+    """An older archive may hold 0 for one method and 0.0 for another: the leaderboard compares them all the same."""
+    for algo, value in ("tpo", 0.25), ("dg", 0.5):
+        frame = metrics(0, 1, value=value)
+        saved(folder, frame.assign(value=frame.value.where(frame.step > 1, 1.0)), f"algo={algo}")
+    assert export() == 0
+    (file,) = (folder / "results").iterdir()
+    about = json.loads(pq.read_metadata(file).metadata[ABOUT])
+    for entry, kind in zip(about["runs"], (int, float), strict=True):
+        for section, key in ("train", "kl_beta"), ("env", "reward_noise"):
+            entry["config"][section][key] = kind(0)
+    edit(file, runs=about["runs"])
+    assert load("--runs-dir", "again") == 0
+    for path, entry in zip(sorted((folder / "again").rglob("config.yaml")), about["runs"], strict=True):
+        path.write_text(yaml.safe_dump(entry["config"]))
+    where = {"archive": ("empty", "results"), "folder": ("again", "empty")}[source]
+    assert analysis(["leaderboard", "--runs-dir", where[0], "--results", where[1]]) == 0
+    board = pd.read_csv(folder / "figures" / "leaderboard.csv").set_index("method")
+    assert board.tasks.to_dict() == {"TPO": 1, "DG": 1}
+    assert board["Sparse bandit"].to_dict() == pytest.approx({"TPO": 1, "DG": 2 / 3})
+    assert all(run_id(run.config()) == run.key[-1] for run in archived(folder).values())
 
 
 def test_nothing_to_export_or_import_names_the_command(folder, capsys):

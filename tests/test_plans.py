@@ -4,16 +4,18 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
 from analysis import cost, status
 from analysis.load import sweep_rows
 from launch import evidence, plans
-from launch.plans import Entry, Task
+from launch.plans import Entry
 from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
+from store.transfer import export, finished_runs
 from tests.processes import finish, start, wait_for_checkpoint
 from tests.test_report import stored
 from training.checkpoint import Schedule
@@ -157,7 +159,7 @@ def test_a_task_that_fails_does_not_stop_the_others(tmp_path):
 def test_what_is_done_and_left_is_counted_without_training(tmp_path, cli, plan):
     code, out = cli(plan, "budget=0", f"runs_dir={tmp_path / 'runs'}")
     assert code == 0 and re.search(r"fig07, table3 .*0 of 3 .*0 of 3 .*0 of 5", out)
-    assert not list((tmp_path / "runs").iterdir())
+    assert not list((tmp_path / "runs").rglob("manifest.json"))
 
 
 def test_twenty_seeds_only_where_the_order_of_methods_is_undecided(tmp_path):
@@ -169,21 +171,19 @@ def test_twenty_seeds_only_where_the_order_of_methods_is_undecided(tmp_path):
         stored(folder.folder, rows[algo], finals.get(algo, wide))
     found = list(plans.tasks([Entry(undecided="table3", seeds=20)], folder))
     assert {task.row.config["algo"]["name"] for task in found} == {"tpo", "dg"}
-    assert all(task.missing == tuple(range(10, 20)) for task in found)
+    assert all(task.missing(folder) == tuple(range(10, 20)) for task in found)
 
 
 def test_seeds_of_an_archive_count_as_done(tmp_path):
-    (first, *_) = plans.tasks([Entry(sweep="fig03", seeds=4)], store(tmp_path))
-
-    class Half:
-        def manifest(self):
-            return {"seeds_done": [0, 2]}
-
-    task = Task(first.within(store(tmp_path)).row, first.seeds)
-    assert task.missing == (0, 1, 2, 3)
-    object.__setattr__(task.row, "run", Half())
-    assert task.missing == (1, 3)
-    (cell,) = status.cells([(task.row, (0, 1)), (task.row, (0, 1, 2, 3))]).values()
+    empty = store(tmp_path / "runs")
+    (task, *_) = plans.tasks([Entry(sweep="fig03", seeds=4)], empty)
+    assert task.missing(empty) == (0, 1, 2, 3)
+    made = RunStore(tmp_path / "elsewhere")
+    stored(made, replace(task.row, run=made.find(task.row.config)), [0.1, 0.2])
+    export(finished_runs(made)["contextual_bandit"], tmp_path / "archive" / "contextual_bandit.parquet")
+    shipped = Results(RunStore(tmp_path / "runs"), Archive(tmp_path / "archive"))
+    assert task.missing(shipped) == (2, 3)
+    (cell,) = status.cells([(task.row, (0, 1)), (task.row, (0, 1, 2, 3))], shipped).values()
     assert cell.left == 2 and cell.sweeps == {"fig03"}
     frame = status.summarise(status.by_figure([cell]), {cost._kind(task.row.config): 1e-3}, workers=2)
     assert frame.hours.tolist() == [pytest.approx(2 * 1000 * 1e-3 / 3600 / 2)] * 2

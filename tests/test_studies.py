@@ -6,8 +6,9 @@ import pytest
 
 from analysis import catalogue, rivals, stats
 from analysis.__main__ import main, make_board
+from analysis.compose import SWEEPS, choice
 from analysis.heat import learning_rate_maps
-from analysis.load import SWEEPS, choice, sweep_rows
+from analysis.load import sweep_rows
 from store.runs import RunStore
 from tests.test_sequence_figures import fill
 

@@ -1,0 +1,110 @@
+"""What a sweep file asks for: the config, the seeds and the command of each of its jobs."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from omegaconf import DictConfig, OmegaConf
+
+from analysis.cache import Cache
+from analysis.labels import ALGOS
+from conf.sweep import jobs
+from store.identity import CHOICES, SECTIONS, canonical
+
+SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
+GROUPS = ("env", "model", "optim")  # whose files a job may choose, beside its algorithm's
+SHARED = tuple(section for section in SECTIONS if section != "algo")
+Files = tuple[tuple[str, str], ...]  # (group, file) pairs
+
+
+@dataclass(frozen=True)
+class Job:
+    """One configuration of a sweep, the seeds that it is to have, and the overrides from which Hydra composes it."""
+
+    config: dict[str, Any]
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
+
+
+def choice(name: str, scale: str) -> list[str]:
+    """What `python run.py` takes to run sweeps/<group>/<name>.yaml at a scale."""
+    return [f"{_path(name).parent.name}={name}"] + [f"scale={scale}"] * (scale != "paper")
+
+
+@cache
+def sweep_jobs(name: str, scale: str, overrides: tuple[str, ...], kept: Cache) -> list[Job]:
+    """The jobs of a sweep file at a scale, as `python run.py` would run them with these overrides."""
+    key = ["sweep", name, scale, overrides]
+    files = kept.get(key, lambda: {"jobs": json.dumps(_jobs(name, scale, overrides)).encode()})
+    return [Job(config, tuple(seeds), tuple(asked)) for config, seeds, asked in json.loads(files["jobs"])]
+
+
+def _jobs(name: str, scale: str, overrides: tuple[str, ...]) -> list[tuple[dict[str, Any], list[int], list[str]]]:
+    """Config, seeds and overrides of each."""
+    sweep = _sweep(name, scale, ())
+    seeds = list(range(sweep.seeds) if isinstance(sweep.seeds, int) else sweep.seeds)
+    asked = jobs(sweep.hydra.sweeper.params, overrides)
+    # composing is slow, so the algorithms of a sweep share what is not theirs
+    shared = {settings: _composed(name, scale, settings) for settings in {_shared(job) for job in asked}}
+    configs = [canonical({"algo": _algo(job)} | shared[_shared(job)]) for job in asked]
+    return [(config, seeds, [*choice(name, scale), *job]) for config, job in zip(configs, asked, strict=True)]
+
+
+def _path(name: str) -> Path:
+    (path,) = SWEEPS.glob(f"*/{name}.yaml")
+    return path
+
+
+@cache
+def _sweep(name: str, scale: str, files: Files) -> DictConfig:
+    """A sweep file over what it and then `files` choose, which is the order in which Hydra applies them."""
+    file = OmegaConf.load(_path(name))
+    chosen = dict(_chosen(entry) for entry in file.pop("defaults")) | dict(files)
+    cfg = OmegaConf.merge(_base(tuple(chosen.items())), file, {"scale": scale})
+    OmegaConf.set_struct(cfg, True)  # a job changes settings that there are
+    return cfg
+
+
+def _chosen(entry: DictConfig) -> tuple[str, str]:
+    """Group and file of an entry of a sweep file's defaults, such as "override /env: mnist"."""
+    ((group, file),) = entry.items()
+    return group.removeprefix("override /"), file
+
+
+@cache
+def _base(files: Files) -> DictConfig:
+    """What Hydra composes of these files, which many sweeps have in common, as far as a run depends on it."""
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = compose("config", [f"{group}={file}" for group, file in files])
+    OmegaConf.set_struct(cfg, False)
+    return OmegaConf.masked_copy(cfg, [*SHARED, *CHOICES, "seeds"])
+
+
+def _composed(name: str, scale: str, settings: Sequence[str]) -> dict[str, Any]:
+    """Sections and choices after the settings of a job."""
+    files = [setting for setting in settings if setting.split("=")[0] in GROUPS]
+    cfg = copy.deepcopy(_sweep(name, scale, tuple(tuple(file.split("=")) for file in files)))
+    cfg.merge_with_dotlist([setting for setting in settings if setting not in files])
+    sections = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SHARED}
+    return sections | {choice: cfg[choice] for choice in CHOICES}
+
+
+def _shared(job: Sequence[str]) -> tuple[str, ...]:
+    """What a job sets beside its algorithm."""
+    return tuple(override for override in job if not override.startswith(("algo=", "algo.")))
+
+
+def _algo(job: list[str]) -> dict[str, Any]:
+    """The algorithm of a job with what the job changes in it."""
+    given = OmegaConf.from_dotlist([override for override in job if override.startswith("algo.")]).get("algo", {})
+    return _algo_file(dict(override.split("=") for override in job)["algo"]) | dict(given)
+
+
+@cache
+def _algo_file(name: str) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(ALGOS / f"{name}.yaml"))
