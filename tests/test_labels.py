@@ -17,7 +17,7 @@ def test_runs_of_one_label_are_told_apart_by_what_differs(tmp_path):
         saved(tmp_path, metrics(0, 1), *overrides)
     saved(tmp_path, metrics(0, 1), "algo=pg", "algo.label=Mine", "algo.color='#000000'")
     labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}
-    assert labels == {"TPO (optim.lr=0.1)", "TPO (optim.lr=0.2)", "TPO (eta=2.0)", "DG", "Mine"}
+    assert labels == {"TPO (optim.lr=0.1)", "TPO (optim.lr=0.2)", "TPO (eta=2)", "DG", "Mine"}
 
 
 def test_runs_of_one_label_in_different_panels_keep_it(tmp_path):

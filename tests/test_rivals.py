@@ -181,7 +181,7 @@ def test_dapo_leaves_groups_without_contrast_out_of_the_mean():
     assert_close(gradient(DAPO(count_flat=True), LOGP, batch)[1:], ratio * gradient(DAPO(), LOGP[1:], kept))
 
 
-@pytest.mark.parametrize("sampled_actions", [2, 5])
+@pytest.mark.parametrize("draws", [2, 5])
 def test_maxrl_is_likelihood_up_to_as_many_terms_as_it_has_other_draws(draws):
     """beta(p) of two arms, in expectation over all outcomes: 1 - (1-p)^(K-1)."""
     p = 0.2

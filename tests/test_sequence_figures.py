@@ -42,7 +42,7 @@ def rows_of(figure: str, store: RunStore, scale: str = "quick") -> list[Row]:
     return catalogue.rows(figure, store, scale)
 
 
-@pytest.mark.parametrize("sweep", sorted(path.stem for path in SWEEPS.glob("*/*.yaml")))
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in SWEEPS.glob("*/*.yaml") if path.parent.name != "plans"))
 def test_a_sweep_asks_for_runs_once_and_its_commands_resolve_to_them(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(images, "load", lambda dataset, data_dir: datasets.load("digits", None))
     store = RunStore(tmp_path / "runs")
@@ -152,7 +152,7 @@ def test_another_figures_runs_are_not_drawn_beside(tmp_path):
     changed = experiment(tmp_path, *rows[0].command.split()[2:], "algo.eta=2").config
     ours = Row(changed, label(changed), store.find(changed))
     fill(store, [ours])
-    assert [row.label for row in beside(rows, store)] == ["TPO (eta=2.0)"]
+    assert [row.label for row in beside(rows, store)] == ["TPO (eta=2)"]
 
 
 @pytest.mark.parametrize("table", ["table1", "table2", "table3", "table5"])

@@ -46,7 +46,7 @@ def test_seeds_that_were_not_asked_for_are_left_out():
 
 def test_labels_tell_settings_apart():
     frame = suite.train("algo=tpo", "algo.eta=1,2", *TINY)
-    assert set(frame.label) == {"TPO", "TPO (eta=2.0)"}
+    assert set(frame.label) == {"TPO", "TPO (eta=2)"}
 
 
 @pytest.mark.parametrize("overrides", WRONG)
