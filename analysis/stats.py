@@ -111,11 +111,16 @@ def predicted(
 def unseen(ours: int, seeds: int) -> float:
     """Largest share of `seeds` new seeds (upper end of the 95 % interval) that does what none of `ours` did.
 
-    Beta-binomial, from Jeffreys' prior Beta(1/2, 1/2) on the probability.
-    """
-    from scipy.stats import betabinom  # slow to import
+    Beta-binomial, from Jeffreys' prior Beta(1/2, 1/2) on the probability; k of n new seeds do it with the chance
 
-    return float(betabinom.ppf((1 + CONFIDENCE) / 2, seeds, 0.5, ours + 0.5)) / seeds
+        C(n, k) B(k + 1/2, n - k + ours + 1/2) / B(1/2, ours + 1/2),    C(n, k) = 1 / ((n + 1) B(n - k + 1, k + 1))
+    """
+    from scipy.special import betaln  # slow to import
+
+    k = np.arange(seeds + 1)
+    logs = betaln(k + 0.5, seeds - k + ours + 0.5) - betaln(0.5, ours + 0.5)
+    logs -= np.log(seeds + 1) + betaln(seeds - k + 1, k + 1)
+    return float(np.searchsorted(np.exp(logs).cumsum(), (1 + CONFIDENCE) / 2)) / seeds
 
 
 def iqm(tasks: list[np.ndarray]) -> np.ndarray:
