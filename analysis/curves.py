@@ -1,5 +1,6 @@
 """Learning curves: mean over seeds with a 95 % band."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from analysis.labels import told_apart
 from analysis.load import Row
 
 POINTS = 200  # more than a column can show
+WIDTH = 36  # characters that a column shows beside each other
+LINES = 8  # of a legend that has its place among the curves
+HEIGHT, LINE = 2.6, 0.17  # inches of a panel, and of each line of a legend below it
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
 
@@ -75,12 +79,18 @@ def seeds_text(rows: list[Row]) -> str:
 
 def error_figure(rows: list[Row], stem: Path) -> Path:
     """One panel of error curves, as a PNG."""
-    figure, (axis,) = style.panels(1)
+    texts = [textwrap.fill(row.label, WIDTH) for row in rows]
+    lines = "\n".join(texts).count("\n") + 1
+    inside = lines <= LINES
+    figure, (axis,) = style.panels(1, height=HEIGHT if inside else HEIGHT + LINE * lines)
     look = looks(rows)
-    for row in rows:
-        draw(axis, row, "error", look[row.label], log_y=True)
-    axis.set_title(f"{rows[0].config['env']['label']}, {seeds_text(rows)}")
-    axis.legend()
+    for row, text in zip(rows, texts, strict=True):
+        draw(axis, row, "error", look[row.label] | {"label": text}, log_y=True)
+    axis.set_title(textwrap.fill(f"{rows[0].config['env']['label']}, {seeds_text(rows)}", WIDTH))
+    if inside:
+        axis.legend()
+    else:
+        figure.legend(loc="outside lower center")
     return style.save(figure, stem, ("png",))[0]
 
 

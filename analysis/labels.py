@@ -41,10 +41,9 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
     `also`: settings to name whether or not they were changed.
     """
     shown = {key: value for key, value in changed(config).items() if key not in hide}
-    texts = [
-        f"{key.removeprefix('algo.')}={value}" if key.startswith("algo.") else value for key, value in shown.items()
-    ]
-    texts += [f"{key.removeprefix('algo.')}={_settings(config).get(key)}" for key in also]
+    texts = [f"{_typed(key)}={value}" if key.startswith("algo.") else value for key, value in shown.items()]
+    settings = _settings(config)
+    texts += [f"{_typed(key)}={settings[key]}" for key in also if key in settings]
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
 
 
@@ -65,15 +64,26 @@ def told_apart(rows: list, hide: tuple[str, ...] = (), panels: list | None = Non
 
 
 def differing(configs: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The settings, as overrides name them, in which configs differ; of two algorithms, their names alone."""
+    """The settings, as overrides name them, in which configs differ; of two algorithms, their names alone.
+
+    Of two models, or optimisers, which do not have the same settings, their names as well.
+    """
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for setting in settings for key in setting)
     found = tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
-    if "algo.name" not in found:
-        return found
-    names = dict.fromkeys(config["algo"]["name"] for config in configs)
-    alike = [differing([config for config in configs if config["algo"]["name"] == name]) for name in names]
-    return "algo.name", *dict.fromkeys(key for keys in alike for key in keys)
+    for section in ("algo", "model", "optim"):
+        if f"{section}.name" not in found:
+            continue
+        names = dict.fromkeys(config[section]["name"] for config in configs)
+        alike = [differing([config for config in configs if config[section]["name"] == name]) for name in names]
+        others = () if section == "algo" else (key for key in found if not key.startswith(f"{section}."))
+        return tuple(dict.fromkeys((f"{section}.name", *others, *(key for keys in alike for key in keys))))
+    return found
+
+
+def _typed(key: str) -> str:
+    """A setting as a label names it: model=mlp chooses one by its name, and what is the algorithm's goes without it."""
+    return key.removesuffix(".name") if key.endswith(".name") else key.removeprefix("algo.")
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -22,10 +22,11 @@ OURS = (
     "training",
 )
 WORDS = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every task in words has
+NEW = "conf.scaffold"  # what writes new files
 MAY_IMPORT = {
-    "algorithms": {"algorithms"},
-    "envs": {"algorithms.base", "envs"},
-    "models": {"algorithms.base", "models", "rollouts"},
+    "algorithms": {"algorithms", NEW},
+    "envs": {"algorithms.base", "envs", NEW},
+    "models": {"algorithms.base", "models", "rollouts", NEW},
     "rollouts": {"rollouts"},
     "training": {
         "algorithms.aggregate",

@@ -5,6 +5,7 @@ Out: READY once that was accepted, then per answer one FRAME of (failed, solved,
 """
 
 import importlib
+import importlib.util
 import os
 import pickle
 import resource
@@ -20,10 +21,9 @@ MEMORY = 2**30  # bytes of address space, beyond what the rule itself takes
 
 
 def serve(name: str) -> None:
-    """Grade with the rule "module:function" until the pipe closes, once it has accepted a right answer."""
+    """Grade with the rule of this name until the pipe closes, once it has accepted a right answer."""
     replies = _keep_replies()
-    module, function = name.split(":")
-    rule = getattr(importlib.import_module(module), function)
+    rule = _rule(name)
     (sample,) = pickle.load(sys.stdin.buffer)
     _accept(rule, sample)  # loads what the rule loads lazily, while files can still be opened
     _limit()
@@ -37,6 +37,22 @@ def serve(name: str) -> None:
         for facts, completion in work:
             _allow_cpu()
             os.write(replies, FRAME.pack(*_graded(rule, facts, completion)))
+
+
+def _rule(name: str):
+    """The suite's "module:function" of (facts, completion), or the user's "FILE.py:function" of (completion, facts)."""
+    file, _, function = name.rpartition(":")
+    if not file.endswith(".py"):
+        return getattr(importlib.import_module(file), function)
+    spec = importlib.util.spec_from_file_location("own_rule", file)
+    module = sys.modules["own_rule"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def rule(facts: dict, completion: str) -> tuple[float, bool]:
+        score = getattr(module, function)(completion, facts)
+        return score, score == 1
+
+    return rule
 
 
 def _accept(rule, sample: tuple[dict, str]) -> None:
