@@ -1,4 +1,4 @@
-"""Token reversal and its variants: write the prompt backwards, or flipped, one token at a time."""
+"""Tasks over strings of tokens: what they share, and token reversal with its variants."""
 
 from dataclasses import dataclass
 
@@ -12,19 +12,18 @@ REWARDS = ("bag_of_tokens", "sequential", "terminal")
 
 
 @dataclass(frozen=True)
-class TokenReversal(Env):
-    """`batch` prompts of `horizon` tokens from a vocabulary of `vocab`; the answer has as many tokens.
+class SequenceEnv(Env):
+    """`batch` prompts of `horizon` tokens, the numbers 0 to `vocab` - 1; an answer has as many tokens.
 
-    target   copy, flip (v -> vocab - 1 - v), reverse_copy, reverse_flip
     reward   bag_of_tokens: 1 per correct token; sequential: 1 while all so far are correct; terminal: 1 on every token
              if all are correct, else 0
     Comparing methods draw `candidates` answers per prompt, or, as sampler=token_group, as many next tokens at each
-    state of one answer. Error: 1 - mean reward of the rollouts. https://arxiv.org/abs/2604.06159 (figures 5 to 8)
+    state of one answer. Error: 1 - mean reward of the rollouts.
+
+    A task derives from this class and says in `answer` what is right. One with several right answers to a prompt also
+    says in `correct` and `score_tokens` which tokens are right, and in `chance_error` how well random answers do.
     """
 
-    name = "token_reversal"
-
-    target: str = "reverse_copy"
     reward: str = "terminal"
     horizon: int = 8
     vocab: int = 2
@@ -32,12 +31,28 @@ class TokenReversal(Env):
     candidates: int = 8
 
     def __post_init__(self):
-        require(self.target in TARGETS, "target", self.target, f"one of {', '.join(TARGETS)}")
         require(self.reward in REWARDS, "reward", self.reward, f"one of {', '.join(REWARDS)}")
         require(self.horizon >= 1, "horizon", self.horizon, ">= 1")
         require(self.vocab >= 2, "vocab", self.vocab, ">= 2")
         require(self.batch >= 1, "batch", self.batch, ">= 1")
         require(self.candidates >= 1, "candidates", self.candidates, ">= 1")
+
+    def answer(self, prompts: Tensor) -> Tensor:
+        """A right answer (S,B,H) to each of the prompts (S,B,H)."""
+        raise NotImplementedError
+
+    def correct(self, prompts: Tensor, answers: Tensor) -> Tensor:
+        """1 for each token of answers (S,B,K,H) to prompts (S,B,H) that is right after those before it, else 0."""
+        return (answers == self.answer(prompts).unsqueeze(2)).float()
+
+    @property
+    def chance_error(self) -> float:
+        """The error of random answers, where each prompt has one right answer."""
+        if self.reward == "terminal":
+            return 1 - self.vocab**-self.horizon
+        if self.reward == "sequential":
+            return 1 - sum(self.vocab**-t for t in range(1, self.horizon + 1)) / self.horizon
+        return 1 - 1 / self.vocab
 
     @property
     def spec(self) -> Spec:
@@ -45,9 +60,6 @@ class TokenReversal(Env):
         samplers |= {"group": "group_rollouts", "set": "group_rollouts"}
         # a terminal reward is known only for whole answers, never for one token of them
         token_samplers = {} if self.reward == "terminal" else {"group": "token_group", "set": "token_group"}
-        correct = self.vocab**-self.horizon if self.reward == "terminal" else 1 / self.vocab
-        if self.reward == "sequential":
-            correct = sum(self.vocab**-t for t in range(1, self.horizon + 1)) / self.horizon
         answers = {
             "single_rollout": 1,
             "single_rollout_with_greedy_baseline": 1,
@@ -61,7 +73,7 @@ class TokenReversal(Env):
             samplers=samplers,
             token_samplers=token_samplers,
             group_size_settings={"group": "candidates", "set": "candidates"},
-            chance_error=1 - correct,
+            chance_error=self.chance_error,
             tokens_per_rollout={
                 layout: self.batch * (self.horizon + k * (self.horizon - 1)) for layout, k in answers.items()
             },
@@ -71,13 +83,8 @@ class TokenReversal(Env):
         uniform = noise.uniform("context", self.batch * self.horizon).view(-1, self.batch, self.horizon)
         return (uniform * self.vocab).long()
 
-    def answer(self, prompts: Tensor) -> Tensor:
-        """The right tokens (S,B,H) for prompts (S,B,H)."""
-        answer = prompts.flip(-1) if self.target.startswith("reverse") else prompts
-        return self.vocab - 1 - answer if self.target.endswith("flip") else answer
-
     def score(self, contexts, candidates, noise=None) -> Tensor:
-        correct = (candidates == self.answer(contexts).unsqueeze(2)).float()
+        correct = self.correct(contexts, candidates)
         if self.reward == "bag_of_tokens":
             return correct
         if self.reward == "sequential":
@@ -86,10 +93,29 @@ class TokenReversal(Env):
 
     def score_tokens(self, prompts: Tensor, tokens: Tensor) -> Tensor:
         """Rewards (S,B,H,K) of next tokens (S,B,H,K) after each prefix of the answer that the first of them make."""
-        answer = self.answer(prompts)
-        correct = (tokens == answer.unsqueeze(-1)).float()
+        correct = (tokens == self.answer(prompts).unsqueeze(-1)).float()
         if self.reward == "bag_of_tokens":
             return correct
         so_far = correct[..., 0].cumprod(-1).roll(1, -1)
         so_far[..., 0] = 1
         return correct * so_far.unsqueeze(-1)
+
+
+@dataclass(frozen=True)
+class TokenReversal(SequenceEnv):
+    """Write the prompt backwards, or flipped. https://arxiv.org/abs/2604.06159 (figures 5 to 8)
+
+    target   copy, flip (v -> vocab - 1 - v), reverse_copy, reverse_flip
+    """
+
+    name = "token_reversal"
+
+    target: str = "reverse_copy"
+
+    def __post_init__(self):
+        require(self.target in TARGETS, "target", self.target, f"one of {', '.join(TARGETS)}")
+        super().__post_init__()
+
+    def answer(self, prompts: Tensor) -> Tensor:
+        answer = prompts.flip(-1) if self.target.startswith("reverse") else prompts
+        return self.vocab - 1 - answer if self.target.endswith("flip") else answer
