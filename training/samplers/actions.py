@@ -9,6 +9,7 @@ from algorithms.base import Batch
 from envs.base import Env
 from models.base import Policy
 from training.rollout import Rollout
+from training.samplers.answers import batch_mean
 
 
 def sampled_actions(env: Env, policy: Policy, noise) -> Rollout:
@@ -72,6 +73,33 @@ def exact_expectation_with_greedy_baseline(env: Env, policy: Policy, noise) -> R
     return replace(rollout, batch=replace(rollout.batch, baseline=reward.gather(2, greedy)))
 
 
+def single_actions(env: Env, policy: Policy, noise) -> Rollout:
+    """One action in each drawn context; the baseline is the mean reward of the batch."""
+    return _action_groups(env, policy, noise, 1)
+
+
+def single_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
+    """One action in each drawn context; the baseline is the reward of the likeliest action there."""
+    rollout, contexts = single_actions(env, policy, noise), env.contexts(noise)
+    greedy = policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
+    return replace(rollout, batch=replace(rollout.batch, baseline=env.score(contexts, greedy, noise)))
+
+
+def action_groups(env: Env, policy: Policy, noise) -> Rollout:
+    """A group of `env.candidates` actions in each drawn context."""
+    return _action_groups(env, policy, noise, env.candidates)
+
+
+def _action_groups(env: Env, policy: Policy, noise, k: int) -> Rollout:
+    contexts = env.contexts(noise)
+    uniforms = noise.uniform("action", contexts.shape[1] * k).view(-1, contexts.shape[1], k)
+    actions = policy.sample(contexts, uniforms)
+    reward, one = env.score(contexts, actions, noise), torch.ones((), device=actions.device)
+    score, logp_old = reward.squeeze(-1), policy.logp(contexts, actions).detach()
+    batch = Batch(logp_old, reward, batch_mean(reward), one, score, (one / k).expand(score.shape))
+    return Rollout(batch, lambda policy: policy.logp(contexts, actions))
+
+
 def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple[Tensor | None, Tensor, Tensor]:
     """Contexts, drawn actions (S,C,n) and their rewards (S,C,n,1).
 
@@ -94,6 +122,9 @@ def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
 
 
 SAMPLERS = {
+    "single_actions": single_actions,
+    "single_actions_with_greedy_baseline": single_actions_with_greedy_baseline,
+    "action_groups": action_groups,
     "sampled_actions": sampled_actions,
     "sampled_actions_with_greedy_baseline": sampled_actions_with_greedy_baseline,
     "enumerated_actions": enumerated_actions,

@@ -40,7 +40,7 @@ def _sample_answers(env: Env, policy: Policy, noise, k: int) -> Rollout:
 def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
     """Whole answers (S,B,K,H) and their rewards; the baseline of a token is the batch mean at its position."""
     score, one = reward.mean(-1), torch.ones((), device=reward.device)
-    batch = Batch(logp_old, reward, _batch_mean(reward), one, score, one.expand(score.shape))
+    batch = Batch(logp_old, reward, batch_mean(reward), one, score, one.expand(score.shape))
     identical = (answers == answers[:, :, :1]).flatten(2).all(-1)
 
     def logp(policy: Policy, rows: Tensor | None = None) -> Tensor:
@@ -49,7 +49,7 @@ def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: T
     return Rollout(batch, logp, {"error": 1 - score.mean((1, 2))}, identical, score == 1)
 
 
-def _batch_mean(reward: Tensor) -> Tensor:
+def batch_mean(reward: Tensor) -> Tensor:
     """Mean (S,1,1,T) over a batch (S,B,K,T). Where all are equal it is exact, since rounding would be an advantage."""
     low, high = reward.amin((1, 2), keepdim=True), reward.amax((1, 2), keepdim=True)
     return torch.where(low == high, low, reward.mean((1, 2), keepdim=True))
