@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from analysis.summary import conclude
 from conf.discover import register
 from conf.messages import ConfigError, expand_shorthands, explain
-from launch import evidence
+from launch import evidence, requests
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
 
@@ -28,7 +28,7 @@ def main() -> int:
     sys.argv[1:] = expand_shorthands(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
-        if evidence.is_asked(sys.argv[1:]):
+        if requests.is_asked(sys.argv[1:]):
             return evidence.run(sys.argv[1:], console)
         register(sys.argv[1:])
         job()

@@ -29,11 +29,14 @@ class Cell:
         return len(self.wanted - self.done)
 
 
-def cells(wanted: Iterable[tuple[Row, tuple[int, ...]]], store: Results) -> dict[str, Cell]:
-    """{run id: cell} as the store is now; where a configuration is wanted more than once, all its seeds count."""
+def cells(wanted: Iterable[tuple[Row, tuple[int, ...], str]], store: Results) -> dict[str, Cell]:
+    """{run id: cell} as the store is now, of rows with the seeds that are wanted and the sweep that wants them.
+
+    Where a configuration is wanted more than once, all its seeds count.
+    """
     found: dict[str, Cell] = {}
-    for row, seeds in wanted:
-        key, sweep = run_id(row.config), row.overrides[0].partition("=")[2]
+    for row, seeds, sweep in wanted:
+        key = run_id(row.config)
         if key not in found:
             done = frozenset(store.seeds_done_now(row.config))
             found[key] = Cell(row, frozenset(), frozenset(), done, done)

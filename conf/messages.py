@@ -45,7 +45,7 @@ def expand_shorthands(argv: list[str]) -> list[str]:
         of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
         paths = ",".join(f"'{path}'" for path in value.split(","))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [arg]
-    parallel = any(arg.startswith(("plan=", "launch.workers=")) for arg in found)
+    parallel = any(arg.startswith(("plan=", "suite=", "launch.workers=")) for arg in found)
     chosen = any(arg.startswith("launch=") for arg in found)
     return [*found, "launch=joblib"] if parallel and not chosen else found
 

@@ -103,6 +103,7 @@ def resolve(cfg: DictConfig) -> Experiment:
         typed = dataclasses.asdict(getattr(experiment, "objective" if section == "algo" else section))
         config[section] = OmegaConf.to_container(cfg[section], resolve=True) | typed
     config |= {"sampler": sampler, "match": match, "compares": objective.sampler}
+    config["gradient_epochs"] = experiment.train.epochs or env.spec.epochs or objective.epochs
     if match == "interactions" and objective.sampler == "single":
         experiment = match_interactions(experiment)
     return dataclasses.replace(experiment, config=config)

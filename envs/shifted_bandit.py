@@ -16,8 +16,8 @@ class ShiftedBandit(Env):
         reward = scale_c 1[a = c mod arms] + shift_c,    scale_c = scale^x_c,    shift_c = shift (-1)^c
 
     x_c runs from -1 to 1 over the contexts c. `batch` contexts are drawn in a step. Comparing methods draw `candidates`
-    actions in each, the others one. The baseline is the mean reward of the batch. The error is the mean over contexts of
-    1 - pi(right arm) of the policy that drew the batch. Raises ValueError for a count too small or a scale below 1.
+    actions in each, the others one. The baseline is the mean reward of the batch. The error is the mean over contexts
+    of 1 - pi(right arm) of the policy that drew the batch. Raises ValueError for a count too small or a scale below 1.
     """
 
     name = "shifted_bandit"

@@ -1,4 +1,4 @@
-"""Plans: which sweeps to train, with which seeds, in order of value."""
+"""Plans: which sweeps and suites to train, with which seeds, in order of value."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from analysis import catalogue
+from analysis import catalogue, suites
 from analysis.compare import compare
 from analysis.compose import SWEEPS
 from analysis.load import Row, Store, sweep_rows
@@ -19,20 +19,26 @@ from store.identity import run_id
 from store.results import Results
 
 PLANS = SWEEPS / "plans"
-KINDS = ("sweep", "undecided", "plan")
+KINDS = ("sweep", "suite", "undecided", "plan")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One step of a plan: a sweep, or those cells of a table of the paper whose order of methods is undecided.
+    """One step of a plan: a sweep, a track of a suite, or those cells of a table of the paper whose order of methods is
+    undecided.
 
     set    overrides that replace axes of the sweep, separated by spaces
     seeds  number of seeds 0 .. seeds - 1; null: those of the sweep file
     scale  paper or quick
+    algo   of a suite: an algorithm, several with commas between, or glob(*)
+    track  of a suite: default or tuned
     """
 
     sweep: str | None = None
+    suite: str | None = None
     undecided: str | None = None
+    algo: str = "glob(*)"
+    track: str = "default"
     set: str = ""
     seeds: int | None = None
     scale: str = "paper"
@@ -40,10 +46,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Task:
-    """One configuration and the seeds of it that a plan wants."""
+    """One configuration, the seeds of it that a plan wants, and the sweep or track for which it wants them."""
 
     row: Row
     seeds: tuple[int, ...]
+    source: str
 
     @property
     def name(self) -> str:
@@ -54,10 +61,14 @@ class Task:
         done = store.seeds_done_now(self.row.config)
         return tuple(seed for seed in self.seeds if seed not in done)
 
+    def is_busy(self, store: Results) -> bool:
+        """Whether a process trains it now."""
+        run = store.folder.find(self.row.config)
+        return bool(self.missing(store)) and run.path.exists() and run.is_busy()
+
     def is_free(self, store: Results) -> bool:
         """Whether seeds are missing that no process trains now."""
-        run = store.folder.find(self.row.config)
-        return bool(self.missing(store)) and not (run.path.exists() and run.is_busy())
+        return bool(self.missing(store)) and not self.is_busy(store)
 
     def without_run(self) -> "Task":
         """The task as another process can take it."""
@@ -90,12 +101,32 @@ def read(name: str, within: tuple[str, ...] = ()) -> list[Entry]:
     return found
 
 
-def tasks(entries: list[Entry], store: Store) -> Iterator[Task]:
-    """What to train, in the order of the plan."""
+def tasks(entries: list[Entry], store: Store, algo_path: str | None = None) -> Iterator[Task]:
+    """What to train, in the order of the plan.
+
+    algo_path  a folder of one's own algorithms, for suites
+    """
     for entry in entries:
+        if entry.suite:
+            yield from _track(entry, store, algo_path)
+            continue
         rows = _undecided(entry, store) if entry.undecided else sweep_rows(entry.sweep, store, entry.scale, _set(entry))
         for row in rows:
-            yield Task(row, row.only if entry.seeds is None else tuple(range(entry.seeds)))
+            seeds = row.only if entry.seeds is None else tuple(range(entry.seeds))
+            yield Task(row, seeds, row.overrides[0].partition("=")[2])
+
+
+def may_grow(entries: tuple[Entry, ...]) -> bool:
+    """Whether what was trained decides what else is to be trained."""
+    return any(entry.undecided or entry.track == "tuned" for entry in entries)
+
+
+def _track(entry: Entry, store: Store, algo_path: str | None) -> Iterator[Task]:
+    suite = suites.read(entry.suite)
+    rows = suites.default_rows if entry.track == "default" else suites.tuned_rows
+    for algo in suites.methods(suite, entry.algo, algo_path):
+        for row in rows(suite, algo, store, algo_path):
+            yield Task(row, row.only, f"{suite.name}, {entry.track} track")
 
 
 def _undecided(entry: Entry, store: Store) -> list[Row]:
@@ -124,12 +155,15 @@ def _entry(line: Any) -> Entry:
             raise ValueError(unknown(str(key), fields))
     entry = Entry(**line)
     sweeps = [path.stem for path in SWEEPS.glob("*/*.yaml") if path.parent != PLANS]
-    for key, allowed in (("sweep", sweeps), ("undecided", TABLES), ("scale", ("paper", "quick"))):
+    choices = {"sweep": sweeps, "suite": suites.names(), "undecided": TABLES}
+    for key, allowed in (choices | {"scale": ("paper", "quick"), "track": suites.TRACKS}).items():
         value = getattr(entry, key)
         if key in line and value not in allowed:
             raise ValueError(unknown(f"{key}={value}", sorted(allowed), "not found"))
     if entry.seeds is not None and not (type(entry.seeds) is int and entry.seeds >= 1):
         raise ValueError(f"seeds={entry.seeds}: must be a number >= 1")
+    if not isinstance(entry.algo, str):
+        raise ValueError(f"algo={entry.algo}: must be a name, names with commas between, or glob(*)")
     if not isinstance(entry.set, str) or not all("=" in override for override in entry.set.split()):
         raise ValueError(f"set={entry.set}: must be overrides such as 'algo=tpo,dg env.horizon=8'")
     return entry

@@ -10,7 +10,7 @@ import pytest
 
 from analysis import cost, status
 from analysis.load import sweep_rows
-from launch import evidence, plans
+from launch import plans, requests
 from launch.plans import Entry
 from store.archive import Archive
 from store.results import Results
@@ -143,7 +143,7 @@ def wait_until_free(folder) -> None:
 def test_two_calls_share_a_plan(tmp_path, plan):
     calls = [start(tmp_path / "runs", name, (plan, "launch.workers=1")) for name in ("one", "two")]
     said = [finish(*call) for call in calls]
-    trained = [re.findall(r"steps done \(done", text) for text in said]
+    trained = [re.findall(r"steps left \(done", text) for text in said]
     assert sum(map(len, trained)) == 3 and "Traceback" not in "".join(said)
     batches = [run.manifest()["batches"] for run in RunStore(tmp_path / "runs").runs()]
     assert [len(batch) for batch in batches] == [1, 1, 1]
@@ -183,7 +183,7 @@ def test_seeds_of_an_archive_count_as_done(tmp_path):
     export(finished_runs(made)["contextual_bandit"], tmp_path / "archive" / "contextual_bandit.parquet")
     shipped = Results(RunStore(tmp_path / "runs"), Archive(tmp_path / "archive"))
     assert task.missing(shipped) == (2, 3)
-    (cell,) = status.cells([(task.row, (0, 1)), (task.row, (0, 1, 2, 3))], shipped).values()
+    (cell,) = status.cells([(task.row, (0, 1), "fig03"), (task.row, (0, 1, 2, 3), "fig03")], shipped).values()
     assert cell.left == 2 and cell.sweeps == {"fig03"}
     frame = status.summarise(status.by_figure([cell]), {cost._kind(task.row.config): 1e-3}, workers=2)
     assert frame.hours.tolist() == [pytest.approx(2 * 1000 * 1e-3 / 3600 / 2)] * 2
@@ -210,4 +210,4 @@ def test_stop_is_due_at_its_deadline_and_when_the_parent_is_gone():
 
 
 def test_budgets():
-    assert [evidence.parse_budget(text) for text in ("2h", "90m", "600s", "0", "1.5h")] == [7200, 5400, 600, 0, 5400]
+    assert [requests.parse_budget(text) for text in ("2h", "90m", "600s", "0", "1.5h")] == [7200, 5400, 600, 0, 5400]

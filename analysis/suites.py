@@ -1,0 +1,256 @@
+"""Suites: declared tasks, their protocol, and which configurations fill the cells of a method.
+
+A method has one cell per task and track. Track "default": the task's own learning rate, the method's own epochs. Track
+"tuned": the learning rate and epochs of the lowest late error on seeds that are used for nothing else.
+"""
+
+import dataclasses
+import fnmatch
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from analysis.compose import SWEEPS
+from analysis.labels import ALGOS, label
+from analysis.load import Row, Store, cache_of
+from conf.messages import ConfigError, unknown
+from store.identity import CHOICES, SECTIONS, canonical
+
+SUITES = SWEEPS / "suites"
+TRACKS = ("default", "tuned")
+KEYS = ("protocol", "leave_out", "tasks", "include")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What every method gets.
+
+    seeds          number of reported seeds, 0 to seeds - 1
+    tuning_seeds   seeds on which the tuned track chooses; none of them is reported
+    learning_rates  factors of the task's learning rate among which it chooses
+    epochs         gradient steps per rollout among which it chooses
+    """
+
+    seeds: int = 10
+    tuning_seeds: tuple[int, ...] = (100, 101, 102)
+    learning_rates: tuple[float, ...] = (0.1, 0.316, 1, 3.16, 10)
+    epochs: tuple[int, ...] = (1, 4)
+
+    @property
+    def reported(self) -> tuple[int, ...]:
+        return tuple(range(self.seeds))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a suite.
+
+        score = (chance - error) / (chance - best)
+
+    set      overrides that make it: python run.py SET algo=NAME
+    metric   what counts as its error
+    chance   error of random answers, which scores 0
+    best     lowest late error known, which scores 1
+    """
+
+    name: str
+    family: str
+    set: str
+    chance: float
+    best: float
+    metric: str = "error"
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return tuple(self.set.split())
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks with a protocol; `leave_out` maps algorithms of the suite that are not ranked to the reason."""
+
+    name: str
+    protocol: Protocol
+    leave_out: dict[str, str]
+    tasks: tuple[Task, ...]
+
+    @property
+    def families(self) -> list[str]:
+        return list(dict.fromkeys(task.family for task in self.tasks))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A learning rate, as a factor of the task's own, and gradient steps per rollout; null: the method's own."""
+
+    factor: float = 1
+    epochs: int | None = None
+
+    @property
+    def distance(self) -> tuple[float, int]:
+        """By which equally good settings are ordered: the nearest to the default, then the cheapest."""
+        return max(self.factor, 1 / self.factor), self.epochs or 0
+
+
+DEFAULT = Setting()
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+@cache
+def read(name: str) -> Suite:
+    """The suite of sweeps/suites/NAME.yaml, or of a file of one's own; raises ConfigError."""
+    path = Path(name) if name.endswith(".yaml") else SUITES / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(unknown(f"suite={name}", [*names(), "a file such as mine.yaml"], "not found"))
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    try:
+        return _suite(path.stem, content)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _suite(name: str, content: Any) -> Suite:
+    if not isinstance(content, dict) or not isinstance(content.get("tasks"), list):
+        raise ValueError("must have a list `tasks` of entries such as {name: ..., family: ..., set: env=digits, ...}")
+    for key in content:
+        if key not in KEYS:
+            raise ValueError(unknown(str(key), KEYS))
+    base = read(content["include"]) if "include" in content else None
+    own = tuple(_record(Task, entry, f"task {i}") for i, entry in enumerate(content["tasks"], 1))
+    tasks = (*(base.tasks if base else ()), *own)
+    twice = sorted({task.name for task in tasks if [t.name for t in tasks].count(task.name) > 1})
+    if twice:
+        raise ValueError(f"name={twice[0]}: two tasks have it; rename one")
+    protocol = _record(Protocol, content["protocol"], "protocol") if "protocol" in content else None
+    protocol = protocol or (base.protocol if base else Protocol())
+    if set(protocol.reported) & set(protocol.tuning_seeds):
+        raise ValueError(f"protocol.tuning_seeds={protocol.tuning_seeds}: must not be among the reported seeds")
+    return Suite(name, protocol, content.get("leave_out", base.leave_out if base else {}), tasks)
+
+
+def _record(kind: type, entry: Any, what: str) -> Any:
+    """A dataclass of an entry of the file; raises ValueError."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    if not isinstance(entry, dict):
+        raise ValueError(f"{what}: must have the keys {', '.join(fields)}")
+    for key in entry:
+        if key not in fields:
+            raise ValueError(f"{what}: {unknown(str(key), fields)}")
+    missing = [key for key, f in fields.items() if key not in entry and f.default is dataclasses.MISSING]
+    if missing:
+        raise ValueError(f"{what}: lacks {', '.join(missing)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+
+
+def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
+    """The algorithms that `algo=PATTERN` names: a name, names with commas between, or glob(*); raises ConfigError.
+
+    folder  of one's own algorithms
+    """
+    known = sorted(path.stem for path in ALGOS.glob("*.yaml"))
+    known += sorted(path.stem for path in Path(folder).expanduser().glob("*.yaml")) if folder else []
+    if pattern.startswith("glob(") and pattern.endswith(")"):
+        found = [name for name in fnmatch.filter(known, pattern[5:-1]) if name not in suite.leave_out]
+    else:
+        found = pattern.split(",")
+    for name in found or [pattern]:
+        if name not in known:
+            raise ConfigError(unknown(f"algo={name}", known, "not found"))
+    return found
+
+
+def default_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
+    """What the default track of a method trains."""
+    for task in suite.tasks:
+        yield _row(suite, task, algo, DEFAULT, suite.protocol.reported, store, folder)
+
+
+def tuned_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
+    """What the tuned track of a method trains: all settings on the tuning seeds, then the best on the reported ones."""
+    protocol = suite.protocol
+    for task in suite.tasks:
+        grid = {s: _row(suite, task, algo, s, protocol.tuning_seeds, store, folder) for s in settings(protocol)}
+        yield from grid.values()
+        best = choose(grid, task, protocol)
+        if best is not None:
+            yield _row(suite, task, algo, best, protocol.reported, store, folder)
+
+
+def settings(protocol: Protocol) -> list[Setting]:
+    """The grid of the tuned track."""
+    return [Setting(factor, epochs) for factor in protocol.learning_rates for epochs in protocol.epochs]
+
+
+def choose(grid: dict[Setting, Row], task: Task, protocol: Protocol) -> Setting | None:
+    """The setting of the lowest mean late error on the tuning seeds; None while any of them is missing."""
+    found = {}
+    for setting in settings(protocol):
+        late = grid[setting].late(task.metric) if setting in grid else {}
+        if not set(protocol.tuning_seeds) <= late.keys():
+            return None
+        found[setting] = sum(late[seed] for seed in protocol.tuning_seeds) / len(protocol.tuning_seeds)
+    return min(found, key=lambda setting: (found[setting], *setting.distance))
+
+
+def is_edge(setting: Setting, protocol: Protocol) -> bool:
+    """Whether a choice lies on the edge of the grid of learning rates, so that a better one may lie beyond."""
+    return setting.factor in (min(protocol.learning_rates), max(protocol.learning_rates))
+
+
+def _row(
+    suite: Suite, task: Task, algo: str, setting: Setting, seeds: tuple[int, ...], store: Store, folder: str | None
+) -> Row:
+    base = task_config(task.overrides, store)
+    overrides = [*task.overrides, f"algo={algo}", *_overrides(setting, base["optim"]["lr"])]
+    optim = base["optim"] | {"lr": learning_rate(base["optim"]["lr"], setting.factor)}
+    config = base | {"algo": _algo(algo, folder), "optim": optim}
+    if setting.epochs is not None:
+        config |= {"train": base["train"] | {"epochs": setting.epochs}}
+    config = canonical(config)
+    return Row(config, label(config), store.find(config), seeds, tuple(overrides))
+
+
+def _overrides(setting: Setting, base: float) -> list[str]:
+    found = [] if setting.factor == 1 else [f"optim.lr={learning_rate(base, setting.factor)}"]
+    return found + ([] if setting.epochs is None else [f"train.epochs={setting.epochs}"])
+
+
+def learning_rate(base: float, factor: float) -> float:
+    """A learning rate of the grid, with three digits."""
+    return base if factor == 1 else float(f"{base * factor:.3g}")
+
+
+def _algo(name: str, folder: str | None) -> dict[str, Any]:
+    path = ALGOS / f"{name}.yaml"
+    return _yaml(path if path.exists() or folder is None else Path(folder).expanduser() / path.name)
+
+
+@cache
+def _yaml(path: Path) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.load(path))
+
+
+def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
+    """The config of a task without an algorithm."""
+    files = cache_of(store).get(["task", overrides], lambda: {"config": json.dumps(_composed(overrides)).encode()})
+    return json.loads(files["config"])
+
+
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = compose("config", list(overrides))
+    found = {s: OmegaConf.to_container(cfg[s], resolve=True) for s in SECTIONS if s != "algo"}
+    return canonical(found | {choice: cfg[choice] for choice in CHOICES})

@@ -1,0 +1,119 @@
+"""What `python run.py plan=NAME` and `python run.py suite=NAME` ask for, from the words of the command line."""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+
+from analysis import suites
+from conf.discover import register
+from conf.messages import ConfigError, unknown
+from conf.resolve import parse_section, resolve
+from launch import plans
+from launch.kinds import LAUNCHES, Joblib, Serial, cores
+from store.archive import Archive
+from store.results import Results
+from store.runs import RunStore
+
+SHARED = ("budget", "launch", "launch.workers", "launch.nice", "device", "runs_dir", "env.data_dir")
+KEYS = {"plan": ("plan", *SHARED), "suite": ("suite", "algo", "track", "algo_path", *SHARED)}
+COMPOSED = ("launch", "launch.workers", "launch.nice", "device", "runs_dir", "algo_path")
+UNITS = {"s": 1, "m": 60, "h": 3600}
+ARCHIVE = Path("results")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained, and how.
+
+    title      how progress lines name it
+    entries    what to train, in order of value
+    budget     seconds; infinite where none was given
+    overrides  for every task
+    algo_path  a folder of the user's own algorithms
+    suite      the suite whose table is printed at the end, and the algorithms that it is about
+    """
+
+    title: str
+    entries: tuple[plans.Entry, ...]
+    budget: float
+    workers: int
+    nice: int
+    runs_dir: Path
+    overrides: tuple[str, ...]
+    data_dir: str | None
+    algo_path: str | None = None
+    suite: str | None = None
+    algos: tuple[str, ...] = ()
+
+    @property
+    def store(self) -> Results:
+        return Results(RunStore(self.runs_dir), Archive(ARCHIVE))
+
+    def tasks(self) -> list[plans.Task]:
+        """What is to be trained, as the store says now."""
+        return list(plans.tasks(list(self.entries), self.store, self.algo_path))
+
+
+def is_asked(argv: list[str]) -> bool:
+    """Whether a command line names a plan, a suite or a budget."""
+    return any(arg.startswith(("plan=", "suite=", "budget=")) for arg in argv)
+
+
+def parse(argv: list[str]) -> Request:
+    """The request of a command line; raises ConfigError that names the key, the value and what is allowed."""
+    kind = "suite" if any(arg.startswith("suite=") for arg in argv) else "plan"
+    given = {}
+    for arg in argv:
+        key, equals, value = arg.partition("=")
+        if not equals or key not in KEYS[kind]:
+            reason = f"a {kind} says what is trained, and takes no such"
+            raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
+        given[key] = value
+    if not given.get(kind):
+        raise ConfigError(f"budget={given.get('budget')}: only a plan or a suite has one; plan=paper for example")
+    budget = parse_budget(given["budget"]) if "budget" in given else math.inf
+    register([f"algo_path={given['algo_path']}"] if "algo_path" in given else [])
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = compose("config", [f"{key}={given[key]}" for key in COMPOSED if key in given])
+    experiment, launch = resolve(cfg), parse_section(cfg, "launch", LAUNCHES)
+    if type(launch) not in (Serial, Joblib):
+        raise ConfigError(
+            f"launch={launch.name}: a {kind} trains on this machine; start its command in each of your jobs"
+        )
+    data_dir = given.get("env.data_dir")
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise ConfigError(f"env.data_dir={data_dir}: no such folder")
+    name, algo = given[kind], given.get("algo", "glob(*)")
+    suite = suites.read(name) if kind == "suite" else None
+    return Request(
+        title=f"{kind} {name}",
+        entries=tuple(plans.read(name)) if suite is None else _tracks(name, algo, given.get("track")),
+        budget=budget,
+        workers=getattr(launch, "workers", 1) or (1 if experiment.device.type == "cuda" else cores()),
+        nice=launch.nice,
+        runs_dir=experiment.runs_dir,
+        overrides=tuple(f"{key}={given[key]}" for key in ("device", "runs_dir", "algo_path") if key in given),
+        data_dir=data_dir,
+        algo_path=given.get("algo_path"),
+        suite=None if suite is None else name,
+        algos=() if suite is None else tuple(suites.methods(suite, algo, given.get("algo_path"))),
+    )
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of a text such as 2h, 90m or 600s; raises ConfigError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])|0", text)
+    if not match:
+        raise ConfigError(f"budget={text}: must be a time such as 2h, 90m or 600s, or 0 to see what is left")
+    return float(match[1]) * UNITS[match[2]] if match[1] else 0.0
+
+
+def _tracks(suite: str, algo: str, track: str | None) -> tuple[plans.Entry, ...]:
+    """The entries of a track, or of both."""
+    if track is not None and track not in suites.TRACKS:
+        raise ConfigError(unknown(f"track={track}", suites.TRACKS, "unknown choice"))
+    chosen = suites.TRACKS if track is None else (track,)
+    return tuple(plans.Entry(suite=suite, algo=algo, track=name) for name in chosen)
