@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from analysis import stats, style, tables
+from analysis import aggregate, stats, style, tables
 from analysis.labels import label, matchings
 from analysis.load import Row
 from store.identity import NEUTRAL, identity
@@ -118,8 +118,8 @@ def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
 def _line(method: str, found: list[Entry]) -> dict[str, Any]:
     ours = [entry for entry in found if entry.method == method]
     scores = [entry.scores for entry in ours]
-    low, high = stats.iqm_interval(scores)
-    line = {"method": method, "tasks": len(ours), "seeds": sum(map(len, scores)), "iqm": float(stats.iqm(scores))}
+    low, high = aggregate.iqm_interval(scores)
+    line = {"method": method, "tasks": len(ours), "seeds": sum(map(len, scores)), "iqm": float(aggregate.iqm(scores))}
     line |= {"low": low, "high": high, "rank": np.mean([entry.rank for entry in ours])}
     line |= {f"wins_{rival}": _wins(ours, rival, found) for rival in RIVALS}
     return line | {mean: np.mean([getattr(entry, mean) for entry in ours]) for mean in ("rollouts", "seconds")}
@@ -127,7 +127,7 @@ def _line(method: str, found: list[Entry]) -> dict[str, Any]:
 
 def _wins(ours: list[Entry], rival: str, found: list[Entry]) -> float:
     theirs = {entry.task: entry.errors for entry in found if entry.method == rival}
-    common = [stats.improvement(e.errors, theirs[e.task]) for e in ours if e.task in theirs and e.method != rival]
+    common = [aggregate.improvement(e.errors, theirs[e.task]) for e in ours if e.task in theirs and e.method != rival]
     return float(np.mean(common)) if common else np.nan
 
 

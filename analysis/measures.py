@@ -40,11 +40,17 @@ class Mean:
         return float(found.mean()) if len(found) else np.nan
 
     def interval(self, steps: np.ndarray, values: np.ndarray) -> Interval:
-        low, high = stats.interval(self._per_seed(steps, values))
+        low, high = stats.interval(self._per_seed(steps, values), self._bounds)
         return float(low), float(high)
 
     def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int, ours: int | None = None) -> Interval:
-        return stats.predicted(lambda means: means, self._per_seed(steps, values), seeds, ours)
+        low, high = stats.predicted(self._per_seed(steps, values), seeds, ours, self._bounds)
+        return float(low), float(high)
+
+    @property
+    def _bounds(self) -> Interval:
+        low, high = stats.ERRORS if self.metric == "error" else stats.REALS
+        return self.scale * low, self.scale * high
 
     def rounded(self, value: float) -> float:
         return value if self.decimals is None else round(value, self.decimals)
@@ -78,11 +84,7 @@ class Arrival:
         return stats.arrival(steps, values, self.threshold)[1:]
 
     def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int, ours: int | None = None) -> Interval:
-        def arrivals(means: np.ndarray) -> np.ndarray:  # (resamples, steps)
-            below = means < self.threshold
-            return np.where(below.any(axis=-1), steps[below.argmax(axis=-1)], np.inf)
-
-        return stats.predicted(arrivals, values.T, seeds, ours)
+        return stats.arrivals(steps, stats.predicted(values, seeds, ours, stats.ERRORS), self.threshold)
 
     def rounded(self, value: float) -> float:
         return value

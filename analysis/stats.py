@@ -1,61 +1,78 @@
 """The statistics that every figure and table uses."""
 
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 
 CONFIDENCE = 0.95
-RESAMPLES = 999
+FEWEST = 5  # seeds that have an interval: where one in four fails, fewer miss the mean in over a quarter of all cases
+REALS = (-np.inf, np.inf)
+ERRORS = (0.0, 1.0)  # bounds of an error
 TAIL = 0.1  # share of the training, at its end, over which an error is averaged: one step alone is noisy
 
 
-def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % BCa bootstrap interval of the mean over the last axis (seeds), in the unit of the values.
+def interval(values: np.ndarray, within: tuple[float, float] = REALS) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of the mean over the last axis (seeds), in the unit of the values and `within` their bounds.
 
-    With m_b the means of resamples, m that of the values x_i, Phi the normal distribution and z its quantile at p:
-
-        bounds = quantiles of m_b at Phi(z0 + (z0 + z) / (1 - a (z0 + z))),   p = 2.5 %, 97.5 %
-        z0 = Phi^-1(share of m_b < m, and half of m_b = m),   a = sum (x_i - m)^3 / (6 (sum (x_i - m)^2)^1.5)
-
-    Seeded, so the same data give the same interval. NaN for fewer than two values; the mean itself where all are
-    equal. https://doi.org/10.1080/01621459.1987.10478410
+    `predicted` for infinitely many seeds, but on the side of the shorter tail no further than the outermost value: a
+    mean is hardly ever beyond all values there, and that of positive values stays positive. NaN for under FEWEST seeds.
     """
-    from scipy.special import ndtr, ndtri  # slow to import
-
     values = np.asarray(values, dtype=float)
-    if values.shape[-1] < 2:
-        nan = np.full(values.shape[:-1], np.nan)
-        return nan, nan
-    mean = values.mean(-1, keepdims=True)
-    means, deviation = np.sort(values @ _weights(values.shape[-1]), axis=-1), values - mean
-    rounding = 1e-12 * np.abs(values).max(-1, keepdims=True)  # of the same values, added in another order
-    below = ((means < mean - rounding).mean(-1) + (means <= mean + rounding).mean(-1)) / 2
-    with np.errstate(all="ignore"):  # degenerate data are handled below
-        z0, a = ndtri(below), (deviation**3).sum(-1) / (6 * (deviation**2).sum(-1) ** 1.5)
-        shifted = [z0 + ndtri(p) for p in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)]
-        bounds = [_quantiles(means, ndtr(z0 + z / (1 - a * z))) for z in shifted]
-    constant = values.min(-1) == values.max(-1)
-    low, high = (np.where(constant, mean[..., 0], bound) for bound in bounds)
-    return low, high
+    if values.shape[-1] < FEWEST:
+        return _none(values)
+    mean, below, above = _reach(values, np.inf, values.shape[-1])
+    low, high = mean - below, mean + above
+    low = np.where(below < above, np.maximum(low, values.min(-1)), low)
+    high = np.where(above < below, np.minimum(high, values.max(-1)), high)
+    return low.clip(*within), high.clip(*within)
 
 
-@cache
-def _weights(count: int) -> np.ndarray:
-    """What each of `count` values weighs in the mean of each resample (count, resamples)."""
-    chosen = np.random.RandomState(0).randint(count, size=(RESAMPLES, count))
-    found = np.zeros((count, RESAMPLES))
-    np.add.at(found, (chosen, np.arange(RESAMPLES)[:, None]), 1 / count)
-    return found
+def predicted(
+    values: np.ndarray, seeds: float, ours: int | None = None, within: tuple[float, float] = REALS
+) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval in which the mean of k = `seeds` new seeds should fall, given values (..., n) of n seeds.
+
+    Student's, with its end on the side of the longer tail further out. With mean m, standard deviation s, skewness g
+    and Student's quantile t at 97.5 % of n - 1 degrees of freedom,
+
+        m - t r  to  m + t r + e  for g > 0,    m - t r - e  to  m + t r  for g < 0,    r = s sqrt(1 / n + 1 / k)
+        e = (1 + 20 / n) |g| s (1 / (2 n) + (t^2 - 1) (1 / k + 2 / n) / 6)
+
+    e without its first factor is how far skewness moves the quantiles of (new mean - m) / r to first order
+    (Cornish-Fisher); for infinite k it is |g| s (1 + 2 t^2) / (6 n), https://doi.org/10.1080/01621459.1978.10480051.
+    The first factor is chosen: the skewness of few values falls short of the true one, and with it the interval keeps
+    92 % at ten seeds, lognormal ones too.
+
+    ours    the same for that n, with the spread of these values
+    within  bounds of the values, which no mean passes
+
+    NaN for under FEWEST seeds; the mean itself where all are equal. What no seed did it cannot know: `unseen` can.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.shape[-1] < FEWEST:
+        return _none(values)
+    mean, below, above = _reach(values, seeds, ours or values.shape[-1])
+    return (mean - below).clip(*within), (mean + above).clip(*within)
 
 
-def _quantiles(ordered: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The quantile of each line of ordered values (..., n) at its own share (...), linear between two values."""
-    place = at * (ordered.shape[-1] - 1)
-    below = np.nan_to_num(np.floor(place)).astype(int)[..., None]
-    above = np.minimum(below + 1, ordered.shape[-1] - 1)
-    left, right = (np.take_along_axis(ordered, index, -1)[..., 0] for index in (below, above))
-    return left + (place - below[..., 0]) * (right - left)
+def _none(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    nan = np.full(values.shape[:-1], np.nan)
+    return nan, nan
+
+
+def _reach(values: np.ndarray, seeds: float, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean of values, and how far below and above it the interval of `predicted` reaches."""
+    from scipy.special import stdtrit  # slow to import
+
+    count, mean = values.shape[-1], values.mean(-1)
+    constant = (values.min(-1) == values.max(-1))[..., None]
+    mean = np.where(constant[..., 0], values[..., 0], mean)  # which rounding may miss
+    deviation = values - mean[..., None]
+    spread = deviation.std(-1)
+    skewness = ((deviation / np.where(spread > 0, spread, 1)[..., None]) ** 3).mean(-1)
+    spread = spread * np.sqrt(count / (count - 1))
+    t = stdtrit(n - 1, (1 + CONFIDENCE) / 2)
+    half = t * spread * np.sqrt(1 / n + 1 / seeds)
+    tail = (1 + 20 / n) * skewness * spread * (1 / (2 * n) + (t**2 - 1) * (1 / seeds + 2 / n) / 6)
+    return mean, half - np.minimum(tail, 0), half + np.maximum(tail, 0)
 
 
 def late(errors: np.ndarray) -> np.ndarray:
@@ -70,42 +87,27 @@ def steps_to(steps: np.ndarray, mean_error: np.ndarray, threshold: float) -> int
 
 
 def arrival(steps: np.ndarray, errors: np.ndarray, threshold: float) -> tuple[float, float, float]:
-    """`steps_to` of the seed-mean of errors (steps, seeds), and its 95 % percentile bootstrap interval over seeds.
+    """`steps_to` of the seed-mean of errors (steps, seeds), and those of the two ends of its 95 % interval.
 
-    Infinite: not within the recorded steps, so an interval may end there. Seeded; NaN interval for under two seeds.
+    A mean error that falls is below the threshold by a step just if it is there, so the interval covers the arrival as
+    often as the mean. Infinite: not within the recorded steps. NaN interval for under FEWEST seeds.
     """
-    count = errors.shape[1]
-    arrived = steps_to(steps, errors.mean(axis=1), threshold) if count else None
-    value = np.inf if arrived is None else float(arrived)
-    if count < 2:
-        return value, np.nan, np.nan
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=RESAMPLES) / count
-    below = errors @ weights.T < threshold
-    times = np.where(below.any(axis=0), steps[below.argmax(axis=0)], np.inf)
-    # without interpolation, which has no value between a number and infinity
-    low, high = np.quantile(times, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
-    return value, float(low), float(high)
+    value = _first(steps, errors.mean(axis=1), threshold) if errors.shape[1] else np.inf
+    return value, *arrivals(steps, interval(errors, ERRORS), threshold)
 
 
-def predicted(
-    statistic: Callable[[np.ndarray], np.ndarray], values: np.ndarray, seeds: int, ours: int | None = None
-) -> tuple[float, float]:
-    """95 % interval in which the statistic of `seeds` new seeds should fall, given values (n, ...) of n seeds.
+def arrivals(steps: np.ndarray, bounds: tuple[np.ndarray, np.ndarray], threshold: float) -> tuple[float, float]:
+    """First steps at which the lower and the upper bound (steps,) of a mean error are below `threshold`.
 
-    A mean of `seeds` new ones differs from that of n by a variance of s^2 (1 / n + 1 / seeds), which is that of a mean
-    of k = (n - 1) / n / (1 / n + 1 / seeds) draws from them: percentiles over resamples of k seeds. `ours`: the same
-    for that many seeds of ours with the spread of these n. `statistic` maps means (resamples, ...) to (resamples,).
-    Seeded; NaN for under two seeds. What no seed of ours did, it cannot predict: `unseen` can.
+    Infinite: not within the recorded steps. NaN where there are no bounds.
     """
-    n = len(values)
-    if n < 2:
-        return np.nan, np.nan
-    k = max(1, round((n - 1) / n / (1 / (ours or n) + 1 / seeds)))
-    weights = np.random.default_rng(0).multinomial(k, np.full(n, 1 / n), size=RESAMPLES) / k
-    found = statistic(weights @ values)
-    # without interpolation, which has no value between a number and infinity
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="inverted_cdf")
-    return float(low), float(high)
+    low, high = (np.nan if np.isnan(bound).all() else _first(steps, bound, threshold) for bound in bounds)
+    return low, high
+
+
+def _first(steps: np.ndarray, errors: np.ndarray, threshold: float) -> float:
+    found = steps_to(steps, errors, threshold)
+    return np.inf if found is None else float(found)
 
 
 def unseen(ours: int, seeds: int) -> float:
@@ -123,29 +125,6 @@ def unseen(ours: int, seeds: int) -> float:
     return float(np.searchsorted(np.exp(logs).cumsum(), (1 + CONFIDENCE) / 2)) / seeds
 
 
-def iqm(tasks: list[np.ndarray]) -> np.ndarray:
-    """Interquartile mean over the seeds of tasks (..., seeds): the mean of what is left without the best quarter and
-    the worst. Tasks weigh the same, however many seeds each has.
-    """
-    values = np.concatenate(tasks, axis=-1)
-    weights = np.concatenate([np.full(task.shape[-1], 1 / task.shape[-1] / len(tasks)) for task in tasks])
-    order = values.argsort(axis=-1)
-    weights = weights[order]
-    ends = weights.cumsum(axis=-1)
-    inside = (np.minimum(ends, 0.75) - np.maximum(ends - weights, 0.25)).clip(0)
-    return (inside * np.take_along_axis(values, order, axis=-1)).sum(axis=-1) / inside.sum(axis=-1)
-
-
-def iqm_interval(tasks: list[np.ndarray]) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the interquartile mean, over the seeds of each task; NaN for one in all."""
-    if sum(len(task) for task in tasks) < 2:
-        return np.nan, np.nan
-    rng = np.random.default_rng(0)
-    drawn = [task[rng.integers(len(task), size=(RESAMPLES, len(task)))] for task in tasks]
-    low, high = np.quantile(iqm(drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
 def steps_per_seed(steps: np.ndarray, errors: np.ndarray, threshold: float) -> np.ndarray:
     """First recorded step (seeds,) at which the error of each seed is below `threshold`; infinite for never.
 
@@ -155,14 +134,8 @@ def steps_per_seed(steps: np.ndarray, errors: np.ndarray, threshold: float) -> n
     return np.where(below.any(axis=0), steps[below.argmax(axis=0)], np.inf)
 
 
-def improvement(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Probability that a seed of ours has a lower error than one of theirs: mean of 1[a < b] + 1[a = b] / 2."""
-    difference = theirs[:, None] - ours[None, :]
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
-
-
 def paired(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, float, float, int]:
-    """Mean of ours - theirs over the seeds that both have, its 95 % BCa interval, and their number."""
+    """Mean of ours - theirs over the seeds that both have, its `interval`, and their number."""
     common = sorted(ours.keys() & theirs.keys())
     difference = np.array([ours[seed] - theirs[seed] for seed in common])
     if not len(difference):
