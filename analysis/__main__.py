@@ -9,7 +9,7 @@ from rich.console import Console
 
 from analysis import catalogue
 from analysis.paper import TABLES
-from conf.messages import unknown
+from conf.messages import ConfigError, unknown
 from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
@@ -122,38 +122,16 @@ def make_report(store: Results, out: Path) -> int:
     return 0
 
 
-def make_leaderboard(store: Results, out: Path, of: str | None = None, scale: str = "paper") -> int:
-    """The boards of one figure's sweeps, or one of every run in the store."""
-    from analysis.load import stored_rows
+def make_leaderboard(store: Results, out: Path, of: str | None, scale: str, suite: str) -> int:
+    """The board of a suite, of one figure's sweeps, or of every run in the store."""
+    from analysis import boards
 
     if of is None:
-        return make_board("leaderboard", stored_rows(store), store, out)
+        return boards.of_suite(suite, store, out, console)
+    if of == boards.ALL_RUNS:
+        return boards.of_runs(store, out, console)
     rows = [row for row in requested_rows(of, store, scale) if row.seeds]
-    boards = getattr(catalogue.module(of), "BOARDS", {"": list})
-    stems = {name: "_".join(filter(None, ("leaderboard", _stem(of, scale), name))) for name in boards}
-    return max(make_board(stems[name], chosen(rows), store, out) for name, chosen in boards.items())
-
-
-def make_board(stem: str, rows: list, store: Results, out: Path) -> int:
-    """Print and draw every method of the rows over all of its tasks, and write the same as CSV and markdown."""
-    from analysis import leaderboard, style
-    from analysis.load import cache_of
-
-    found = leaderboard.entries(rows)
-    if not found:
-        console.print(f"{stem}: no task in {store} was run by two methods; run: python run.py paper=fig02")
-        return 1
-    board, tasks = leaderboard.leaderboard(found), leaderboard.by_task(found)
-    content = ["leaderboard", [row.content for row in rows]]
-    files = cache_of(store).get(content, lambda: style.encoded(leaderboard.draw(found, board)))
-    paths = style.write(files, out / stem)
-    csv, text = (out / f"{stem}.{suffix}" for suffix in ("csv", "md"))
-    board.merge(tasks, on="method").to_csv(csv, index=False)
-    text.write_text(leaderboard.markdown(board, tasks))
-    for table in leaderboard.render(board, tasks):
-        console.print(table)
-    console.print(f"{stem}: {', '.join(map(str, [*paths, csv, text]))}")
-    return 0
+    return boards.of_study(of, rows, store, out, scale, console)
 
 
 def show_samples(name: str, store: RunStore) -> int:
@@ -185,12 +163,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs-dir", type=Path, help="the runs to read (default: runs)")
     parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
     parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
-    parser.add_argument("--of", help="leaderboard: only the runs of this figure, such as rivals")
+    parser.add_argument("--of", help="leaderboard: the runs of this figure, such as rivals, or all runs with --of runs")
+    parser.add_argument("--suite", help="leaderboard: a suite, or a file of one's own (default: core)")
     args = parser.parse_args(argv)
     if args.of is not None and args.what != ["leaderboard"]:
         parser.error(f"--of {args.of}: only the leaderboard takes it")
-    if args.of is not None and args.of not in catalogue.figures():
-        parser.error(unknown(f"--of {args.of}", catalogue.figures(), "no such figure"))
+    if args.of is not None and args.of not in (*catalogue.figures(), "runs"):
+        parser.error(unknown(f"--of {args.of}", [*catalogue.figures(), "runs"], "no such figure"))
+    if args.suite is not None and (args.of is not None or args.what != ["leaderboard"]):
+        parser.error(f"--suite {args.suite}: only the leaderboard takes it, without --of")
     if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
         parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
     scale, out = args.scale or "paper", args.out or Path("figures")
@@ -223,7 +204,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == ["report"]:
         return make_report(store, out)
     if args.what == ["leaderboard"]:
-        return make_leaderboard(store, out, args.of, scale)
+        try:
+            return make_leaderboard(store, out, args.of, scale, args.suite or "core")
+        except ConfigError as error:
+            parser.error(str(error))
     for name in args.what:
         if name in COMMANDS:
             parser.error(f"{' '.join(args.what)}: {name} stands alone")

@@ -1,7 +1,7 @@
 """One number for a method over many tasks: scores of which higher is better, every task with the same weight.
 
-A task is an array of one score per seed. A seed that turned non-finite scores 0. A task without seeds is a missing cell:
-the method has no number, so every function here gives NaN. https://arxiv.org/abs/2108.13264 has the definitions.
+A task is an array of one score per seed. A seed that turned non-finite scores 0. A task without seeds is a missing
+cell: the method has no number, so every function here gives NaN. https://arxiv.org/abs/2108.13264 has the definitions.
 """
 
 import numpy as np

@@ -1,56 +1,101 @@
-"""Which runs of ours fill the cells of a table of the paper."""
+"""The cells of a suite: what the store holds of each method, on each task, in each track."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from analysis.labels import matchings
-from analysis.load import Row
-from analysis.measured import Measured
-from analysis.measures import Arrival, Measure
-from analysis.paper import PaperTable
+from analysis import stats, suites
+from analysis.labels import label
+from analysis.load import Row, Store
+from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
+from store.identity import SECTIONS, identity
 
-Filled = dict[tuple, Measured | None]  # by cell that a sweep asks for; None: not run
-
-
-def fill(table: PaperTable, rows: Sequence[Row], shorter: Sequence[Row], seeds: dict[tuple, int]) -> Filled:
-    """What our runs say of each cell, named by its keys. `seeds`: the paper's, of the cells that it has."""
-    filled: Filled = {}
-    for row in rows:
-        if row.seeds:
-            filled |= _measured(table, row, seeds)
-        else:
-            filled |= {key: filled.get(key) for key, _ in _cells(table, row.config)}
-    for row in shorter:
-        for key, one in _measured(table, row, seeds).items():
-            if isinstance(one.measure, Arrival) and filled[key] is None and np.isfinite(one.value):
-                filled[key] = one
-    return _two_valued(filled)
+HIDDEN = ("match", "train.epochs")  # the protocol and the track decide them
 
 
-def _measured(table: PaperTable, row: Row, seeds: dict[tuple, int]) -> dict[tuple, Measured]:
-    """What a row that was run says of each cell that it fills."""
-    cells = [(key, measure) for key, measure in _cells(table, row.config) if row.has(measure.metric)]
-    metrics = {measure.metric for _, measure in cells}
-    records = {metric: row.errors() if metric == "error" else row.metric(metric) for metric in metrics}
-    where = {"env": row.config["env"]["name"], "run": row.run.path.name}
-    return {
-        key: Measured(measure, *records[measure.metric], seeds.get(key, row.seeds), **where) for key, measure in cells
-    }
+@dataclass(frozen=True)
+class Cell:
+    """A method on a task in a track, with its reported seeds; `setting` is what the track trained it with."""
+
+    method: str
+    track: str
+    task: Task
+    row: Row
+    setting: Setting
+
+    def late(self) -> np.ndarray:
+        """Scores (seeds,) of the mean error over the last tenth of training."""
+        return self._scores(stats.late)
+
+    def area(self) -> np.ndarray:
+        """Scores (seeds,) of the mean error over all of training, which is speed."""
+        return self._scores(lambda errors: errors.mean(axis=0))
+
+    def _scores(self, mean) -> np.ndarray:
+        """(chance - error) / (chance - best); 0 for a seed that turned non-finite."""
+        _, errors = self.row.metric(self.task.metric)
+        scores = (self.task.chance - mean(errors)) / (self.task.chance - self.task.best)
+        return np.where(np.isfinite(errors).all(axis=0), scores, 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Time to train one seed."""
+        batches = self.row.run.manifest().get("batches", [])
+        return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
+
+    @property
+    def gradient_steps(self) -> int:
+        """Gradient steps of one seed."""
+        config = self.row.config
+        return config["train"]["steps"] * config.get("gradient_epochs", 1)
 
 
-def _two_valued(filled: Filled) -> Filled:
-    """The same, told what all runs of an environment show: whether seeds either learn or do not."""
-    envs = {one.env for one in filled.values() if one and one.outcomes and one.outcomes.are_two_valued}
-    return {key: one and replace(one, two_valued=one.env in envs) for key, one in filled.items()}
+def cells(suite: Suite, store: Store) -> list[Cell]:
+    """All cells of which the store has a reported seed."""
+    found = []
+    for method, tasks in _grids(suite, store).items():
+        for task in suite.tasks:
+            grid = tasks.get(task.name, {})
+            chosen = {"default": DEFAULT, "tuned": suites.choose(grid, task, suite.protocol)}
+            for track, setting in chosen.items():
+                if setting in grid:
+                    row = replace(grid[setting], only=suite.protocol.reported)
+                    found += [Cell(method, track, task, row, setting)] if row.has(task.metric) else []
+    return found
 
 
-def _cells(table: PaperTable, config: dict[str, Any]) -> Iterator[tuple[tuple, Measure]]:
-    """The cells that a run fills: two where it is the same run under both matchings, one per measure."""
-    for match in matchings(config) if "match" in table.keys else (config["match"],):
-        for name, measure in table.measures.items():
-            named = config["algo"] | config["env"] | {"algo": config["algo"]["name"], "match": match, "measure": name}
-            named["epochs"] = config["train"]["epochs"] or "own"
-            yield tuple(named[key] for key in table.keys), measure
+def _grids(suite: Suite, store: Store) -> dict[str, dict[str, dict[Setting, Row]]]:
+    """{method: {task: {setting: its stored run with all of its seeds}}}."""
+    configs = {task: suites.task_config(task.overrides, store) for task in suite.tasks}
+    tasks = {_task_key(config): task for task, config in configs.items()}
+    envs = {config["env"]["name"] for config in configs.values()}
+    found: dict[str, dict[str, dict[Setting, Row]]] = {}
+    for run in store.runs():
+        config = run.config()
+        if config["env"]["name"] not in envs or config["algo"]["name"] in suite.leave_out:
+            continue
+        task = tasks.get(_task_key(config))
+        setting = task and _setting(config, configs[task]["optim"]["lr"], suite.protocol)
+        if setting:
+            method = label(config, hide=HIDDEN)
+            found.setdefault(method, {}).setdefault(task.name, {})[setting] = Row(config, method, run)
+    return found
+
+
+def _setting(config: dict[str, Any], base: float, protocol: Protocol) -> Setting | None:
+    """The setting of the grid, or the default, that a run was trained with."""
+    wanted: Iterable[Setting] = [DEFAULT, *suites.settings(protocol)]
+    rate, epochs = config["optim"]["lr"], config["train"]["epochs"]
+    return next((s for s in wanted if suites.learning_rate(base, s.factor) == rate and s.epochs == epochs), None)
+
+
+def _task_key(config: dict[str, Any]) -> str:
+    """What the runs of a task share: all but the algorithm, the learning rate and the epochs."""
+    settings = identity({"algo": {}} | config)
+    chosen = {section: settings[section] for section in SECTIONS if section not in ("algo", "optim", "train")}
+    chosen["optim"] = {key: value for key, value in settings["optim"].items() if key != "lr"}
+    chosen["train"] = {key: value for key, value in settings["train"].items() if key != "epochs"}
+    return json.dumps(chosen | {key: settings[key] for key in ("sampler", "match")}, sort_keys=True)

@@ -198,7 +198,8 @@ def choose(grid: dict[Setting, Row], task: Task, protocol: Protocol) -> Setting 
     """The setting of the lowest mean late error on the tuning seeds; None while any of them is missing."""
     found = {}
     for setting in settings(protocol):
-        late = grid[setting].late(task.metric) if setting in grid else {}
+        row = grid.get(setting)
+        late = row.late(task.metric) if row is not None and row.has(task.metric) else {}
         if not set(protocol.tuning_seeds) <= late.keys():
             return None
         found[setting] = sum(late[seed] for seed in protocol.tuning_seeds) / len(protocol.tuning_seeds)

@@ -20,13 +20,14 @@ class ManyAnswers(SequenceEnv):
         right: (y_1 + ... + y_H - x_1) mod V = 0
 
     So V^(H-1) of the V^H answers are right. The reward is terminal. `evaluate` adds the metrics of `diversity`, exact
-    over all answers to 2 V prompts. Raises ValueError for more than MOST_ANSWERS answers or another reward.
+    over all answers to 2 V prompts. With H = 2, random answers and a policy that knows one right answer per prompt have
+    the same `right_distance`, 1 - 1 / V. Raises ValueError for more than MOST_ANSWERS answers or another reward.
     """
 
     name = "many_answers"
 
-    horizon: int = 3
-    vocab: int = 8
+    horizon: int = 2
+    vocab: int = 10
 
     def __post_init__(self):
         super().__post_init__()

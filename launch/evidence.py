@@ -17,7 +17,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from analysis import cost, status
+from analysis import cost, leaderboard, status, suites
+from analysis.cells import cells
+from analysis.load import Row
 from conf.discover import register
 from conf.messages import ConfigError, duration
 from conf.resolve import MisfitError, resolve
@@ -40,8 +42,7 @@ def run(argv: list[str], console: Console) -> int:
     """Train the plan or suite that `argv` names and return the exit code; raises ConfigError before any work."""
     request = parse(argv)
     store, tasks = request.store, request.tasks()
-    wanted = [(task.row, task.seeds, task.source) for task in tasks]
-    before = status.cells(wanted, store)
+    before = status.cells(_wanted(request), store)
     if request.budget == 0:
         _show(request, before, console)
         return 0
@@ -50,13 +51,21 @@ def run(argv: list[str], console: Console) -> int:
     stop = Stop(time.time() + request.budget)
     with stop.listening():
         code = (_work_alone if request.workers == 1 else _work_together)(request, tasks, stop)
-    now = status.cells(wanted, store)
+    now = status.cells(_wanted(request), store)
+    before |= {key: replace(cell, done=frozenset()) for key, cell in now.items() if key not in before}
     _show(request, {key: replace(cell, before=before[key].done) for key, cell in now.items()}, console)
     runs = [store.folder.find(cell.row.config) for cell in now.values()]
     unfinished = sum(run.manifest().get("status") == "interrupted" for run in runs)
     new = sum(len(cell.done - before[key].done) for key, cell in now.items())
     console.print(f"{new} seeds new; {unfinished} runs wait at a checkpoint, from which the same command goes on")
+    if request.suite and not stop.signal:
+        _show_board(request, console)
     return 128 + stop.signal if stop.signal else code
+
+
+def _wanted(request: Request) -> list[tuple[Row, tuple[int, ...], str]]:
+    """Rows, seeds and sources of all tasks that are known now."""
+    return [(task.row, task.seeds, task.source) for task in request.tasks()]
 
 
 def _work_alone(request: Request, tasks: list[plans.Task], stop: Stop) -> int:
@@ -171,6 +180,16 @@ def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console
         return Outcome(task.row.label, "refused", message=str(error))
     console.print(f"{task.name}: {len(missing)} of {len(task.seeds)} seeds to train", soft_wrap=True, highlight=False)
     return execute(replace(experiment, seeds=missing), console, stop)
+
+
+def _show_board(request: Request, console: Console) -> None:
+    """Print the lines of the algorithms that were asked for, beside TPO, GRPO and the best."""
+    suite = suites.read(request.suite)
+    found = cells(suite, request.store)
+    asked = [cell.method for cell in found if cell.row.config["algo"]["name"] in request.algos]
+    lines = leaderboard.board(found, suite)
+    for table in leaderboard.render(leaderboard.neighbours(lines, asked), suite) if len(lines) else ():
+        console.print(table)
 
 
 def _show(request: Request, now: dict[str, status.Cell], console: Console) -> None:

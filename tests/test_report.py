@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import catalogue, cost, leaderboard, tables
+from analysis import catalogue, cost, study_board, tables
 from analysis.__main__ import main
 from analysis.claims import CLAIMS, OPEN, claims
 from analysis.compare import compare
@@ -163,9 +163,9 @@ def test_leaderboard_scores_chance_0_and_the_best_1(store):
     rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig03", store)}
     found = [stored(store, rows[a], v) for a, v in {"tpo": [0.1, 0.1], "grpo": [0.1, 0.3], "pg": [1.0, 1.0]}.items()]
     alone = stored(store, sweep_rows("fig02", store)[0], [0.5, 0.5])
-    listed = leaderboard.entries([*found, alone])
+    listed = study_board.entries([*found, alone])
     assert {entry.task for entry in listed} == {"Contextual bandit"}  # what one method alone has run compares nothing
-    board = leaderboard.leaderboard(listed).set_index("method")
+    board = study_board.board(listed).set_index("method")
     assert board.iqm.to_dict() == pytest.approx({"TPO": 1.0, "GRPO": 1 - 0.1 / 0.9, "PG": 0.0})
     assert board["rank"].to_dict() == {"TPO": 1, "GRPO": 2, "PG": 3}
     assert board.wins_TPO["GRPO"] == 0.25 and board.wins_GRPO["TPO"] == 0.75 and np.isnan(board.wins_TPO["TPO"])
@@ -179,7 +179,7 @@ def test_groups_stand_under_both_matchings_and_what_is_drawn_is_counted(store):
         for row in sweep_rows(sweep, store)
         if row.config["algo"]["name"] in ("tpo", "ppo") and row.config["env"]["horizon"] == 7
     ]
-    listed = leaderboard.entries([stored(store, row, [0.1, 0.2]) for row in rows])
+    listed = study_board.entries([stored(store, row, [0.1, 0.2]) for row in rows])
     drawn = {(entry.method, entry.task.split("match ")[-1]): entry.rollouts for entry in listed}
     once = 2000 * 100
     assert drawn == {("TPO", "prompts)"): 8 * once, ("PPO", "prompts)"): once} | {
