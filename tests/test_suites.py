@@ -1,0 +1,229 @@
+"""Suites: the declared tasks, the tuned track's choice, what is reported, and the board on made-up results."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_module
+
+from analysis import leaderboard, suites
+from analysis.__main__ import main as analysis
+from analysis.cells import cells
+from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
+from conf.messages import ConfigError
+from conf.resolve import resolve
+from store.runs import RunStore
+
+ARMS = Task("arms", "bandits", "env=sparse_bandit env.arms=5 train.steps=20", chance=0.8, best=0.0)
+MORE = Task("more arms", "bandits", "env=sparse_bandit env.arms=9 train.steps=20", chance=0.8, best=0.3)
+PROTOCOL = Protocol(seeds=4, tuning_seeds=(100, 101), learning_rates=(0.1, 1, 10), epochs=(1, 4))
+SUITE = Suite("made_up", PROTOCOL, {}, (ARMS, MORE))
+FILE = """
+protocol: {seeds: 2, tuning_seeds: [100], learning_rates: [1, 3.16], epochs: [1]}
+tasks:
+  - {name: arms, family: bandits, set: env=sparse_bandit env.arms=5 train.steps=10, chance: 0.8, best: 0.0}
+"""
+BROKEN = {
+    "tasks: 3": "must have a list `tasks`",
+    "tasks: []\ntask: 3": "task: unknown key (did you mean tasks?)",
+    "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1}": "task 1: lacks best",
+    "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1, best: 0, beste: 1}": "did you mean best?",
+    "protocol: {seeds: 101}\ntasks: []": "must not be among the reported seeds",
+    "include: cor\ntasks: []": "suite=cor: not found (did you mean core?)",
+    FILE + FILE.split("tasks:")[1].strip("\n"): "two tasks have it",
+    "tasks: [": "cannot be read as yaml",
+}
+
+
+@pytest.fixture
+def store(tmp_path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def record(store, row, errors: dict[int, float | list[float]]) -> None:
+    """Store seeds whose errors stay at a number, or go through a list of three."""
+    lines = [
+        {"seed": seed, "step": step, "metric": "error", "value": value}
+        for seed, values in errors.items()
+        for step, value in zip((1, 10, 20), values if isinstance(values, list) else [values] * 3, strict=True)
+    ]
+    config = row.config | {"compares": "set", "gradient_epochs": row.config["train"]["epochs"] or 4}
+    store.open(config).save(pd.DataFrame(lines), {"seconds": 2.0 * len(errors), "seeds": list(errors), "device": "cpu"})
+
+
+def rows(store, algo: str, setting: Setting = DEFAULT) -> dict[str, object]:
+    """{task: row} of a setting."""
+    return {task.name: suites._row(SUITE, task, algo, setting, (), store, None) for task in SUITE.tasks}
+
+
+def fill(store, algo: str, value: float, setting: Setting = DEFAULT, seeds=range(4)) -> None:
+    for row in rows(store, algo, setting).values():
+        record(store, row, dict.fromkeys(seeds, value))
+
+
+def board(store) -> pd.DataFrame:
+    return leaderboard.board(cells(SUITE, store), SUITE).set_index(["track", "method"])
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_every_task_composes_and_states_its_chance(name):
+    for task in suites.read(name).tasks:
+        for algo in ("tpo", "grpo", "ppo", "remax"):  # one of each kind of sampler
+            with initialize_config_module("conf", version_base="1.3"):
+                env = resolve(compose("config", [*task.overrides, f"algo={algo}"])).env
+        assert env.spec.chance_error == pytest.approx(task.chance, abs=1e-5), task.name
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_no_tuning_seed_is_a_reported_seed(name):
+    protocol = suites.read(name).protocol
+    assert not set(protocol.reported) & set(protocol.tuning_seeds)
+
+
+def test_scores_late_and_area(store):
+    record(store, rows(store, "tpo")["arms"], {seed: [0.8, 0.4, 0.2] for seed in range(4)})
+    record(store, rows(store, "tpo")["more arms"], {seed: [0.8, 0.55, 0.3] for seed in range(4)})
+    found = {cell.task.name: cell for cell in cells(SUITE, store)}
+    assert found["arms"].late() == pytest.approx([0.75] * 4)  # the mean over the last tenth is the last record
+    assert found["more arms"].late() == pytest.approx([1.0] * 4)
+    assert found["more arms"].area() == pytest.approx([0.5] * 4)
+    line = board(store).loc["default", "TPO"]
+    assert line.complete and line["rank"] == 1
+    assert line.late == pytest.approx(0.875) and line.family_bandits == pytest.approx(0.875)
+    assert line.seconds == pytest.approx(4) and line.gradient_steps == 2 * 20 * 4
+
+
+def test_a_seed_that_turned_non_finite_scores_0(store):
+    record(store, rows(store, "tpo")["arms"], {0: [0.2, 0.1, np.nan], 1: 0.4})
+    (cell,) = cells(SUITE, store)
+    assert cell.late().tolist() == pytest.approx([0.0, 0.5]) and cell.area().tolist() == pytest.approx([0.0, 0.5])
+
+
+def test_incomplete_methods_stand_below_without_a_rank(store):
+    fill(store, "tpo", 0.4)
+    fill(store, "grpo", 0.5)
+    record(store, rows(store, "dg")["arms"], dict.fromkeys(range(4), 0.0))
+    fill(store, "ppo", 0.0, seeds=range(3))  # one seed short
+    found = board(store).loc["default"]
+    assert found["rank"].dropna().to_dict() == {"TPO": 1, "GRPO": 2}
+    assert found.tasks.to_dict() == {"TPO": 2, "GRPO": 2, "DG": 1, "PPO": 0}
+    assert found.loc[["DG", "PPO"], ["late", "area", "mean_rank", "wins_TPO"]].isna().all(axis=None)
+    assert found.wins_TPO["GRPO"] == 0 and found.wins_GRPO["TPO"] == 1
+    assert np.isnan(found.wins_TPO["TPO"])
+
+
+def test_ties_count_half(store):
+    fill(store, "tpo", 0.4)
+    fill(store, "grpo", 0.4)
+    found = board(store).loc["default"]
+    assert found.wins_TPO["GRPO"] == 0.5 and found.mean_rank.tolist() == [1.5, 1.5]
+
+
+def tune(store, algo: str, errors: dict[Setting, float]) -> None:
+    for setting in suites.settings(PROTOCOL):
+        fill(store, algo, errors.get(setting, 0.7), setting, PROTOCOL.tuning_seeds)
+
+
+def test_tuning_seeds_reach_no_reported_number(store):
+    """The setting that is best on tuning seeds is reported by its other seeds, however good the tuning seeds are."""
+    best, other = Setting(0.1, 4), Setting(1, 1)
+    tune(store, "tpo", {best: 0.0})
+    assert not cells(SUITE, store)
+    fill(store, "tpo", 0.6, best)
+    fill(store, "tpo", 0.1, other)  # better on the reported seeds, which must not decide
+    found = cells(SUITE, store)
+    assert {cell.setting for cell in found} == {best} and {cell.track for cell in found} == {"tuned"}
+    for cell in found:
+        assert set(cell.row.late("error")) == set(PROTOCOL.reported)
+        assert cell.late() == pytest.approx([(cell.task.chance - 0.6) / (cell.task.chance - cell.task.best)] * 4)
+    changed = dict.fromkeys(PROTOCOL.tuning_seeds, 0.05)  # other numbers on tuning seeds, the same choice
+    before = board(store)
+    for row in rows(store, "tpo", best).values():
+        record(store, row, changed)
+    pd.testing.assert_frame_equal(board(store).drop(columns="seconds"), before.drop(columns="seconds"))
+
+
+def test_the_choice_waits_for_the_whole_grid_and_prefers_the_default_among_equals(store):
+    def grid():
+        return {s: replace(rows(store, "tpo", s)["arms"], only=None) for s in suites.settings(PROTOCOL)}
+
+    assert suites.choose(grid(), ARMS, PROTOCOL) is None
+    tune(store, "tpo", {})
+    assert suites.choose(grid(), ARMS, PROTOCOL) == Setting(1, 1)
+    partly = {setting: row for setting, row in grid().items() if setting != Setting(10, 4)}
+    assert suites.choose(partly, ARMS, PROTOCOL) is None
+
+
+def test_a_choice_on_the_edge_of_the_grid_is_marked(store):
+    tune(store, "tpo", {Setting(10, 1): 0.0})
+    fill(store, "tpo", 0.1, Setting(10, 1))
+    assert board(store).loc["tuned", "TPO"].edge == 2
+    assert leaderboard.choices(cells(SUITE, store), SUITE).edge.tolist() == [True, True]
+    assert not suites.is_edge(Setting(1, 4), PROTOCOL)
+
+
+def test_what_a_method_trains_grows_with_the_choice(store):
+    suite = replace(SUITE, tasks=(ARMS,))
+    assert [row.only for row in suites.default_rows(suite, "tpo", store)] == [(0, 1, 2, 3)]
+    assert [row.only for row in suites.tuned_rows(suite, "tpo", store)] == [(100, 101)] * 6
+    tune(store, "tpo", {Setting(10, 4): 0.0})
+    *_, last = suites.tuned_rows(suite, "tpo", store)
+    assert last.only == (0, 1, 2, 3)
+    assert last.overrides[-3:] == ("algo=tpo", "optim.lr=1.0", "train.epochs=4")
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_suite_names_what_is_wrong(tmp_path, text):
+    path = tmp_path / "suite.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        suites.read(str(path))
+    assert BROKEN[text] in str(error.value)
+
+
+BAD = {
+    "suite=cor": "did you mean core?",
+    "suite=core algo=tpoo": "did you mean tpo?",
+    "suite=core track=tune": "did you mean tuned?",
+    "suite=core algo=tpo budget=soon": "2h, 90m or 600s",
+    "suite=core seeds=3": "seeds: a suite says what is trained",
+    "suite=core algo_path=nowhere": "algo_path=nowhere: no such folder",
+}
+
+
+@pytest.mark.parametrize("args", BAD)
+def test_a_wrong_command_is_one_line(cli, args):
+    code, out = cli(*args.split())
+    assert code == 2 and BAD[args] in " ".join(out.split()) and len(out.splitlines()) <= 3
+
+
+def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
+    """Both tracks of an own objective and of TPO on an own suite; a second call has nothing to do."""
+    from algorithms import new
+
+    (tmp_path / "small.yaml").write_text(FILE)
+    assert new.main(["mine", "--dir", str(tmp_path / "own")]) == 0
+    command = ("suite=small.yaml", "algo_path=own", "launch.workers=1")
+    code, out = cli(*command, "algo=mine", "budget=0")
+    assert code == 0 and "0 of 1" in out and not list((tmp_path / "runs").rglob("metrics.parquet"))
+    code, out = cli(*command, "algo=mine,tpo")
+    assert code == 0 and "default track, 2 seeds" in out and "tuned track, 2 seeds" in out
+    assert "Mine" in out and "TPO" in out and "12 seeds new" in out
+    code, out = cli(*command, "algo=mine")
+    assert code == 0 and "0 seeds new" in out and "Mine" in out and "TPO" in out
+    assert analysis(["leaderboard", "--suite", "small.yaml"]) == 0
+    assert "Mine" in capsys.readouterr().out
+    lines = pd.read_csv(tmp_path / "figures" / "leaderboard_small.csv")
+    assert lines.complete.all() and set(lines.track) == {"default", "tuned"}
+    page = (tmp_path / "figures" / "leaderboard_small.html").read_text()
+    assert page.count("<tr>") == 2 + len(lines)  # a head and the methods of each track
+    for name in ("tasks", "profiles", "speed"):
+        for track in suites.TRACKS:
+            assert (tmp_path / "figures" / f"leaderboard_small_{track}_{name}.png").stat().st_size > 1000
+
+
+def test_an_empty_store_names_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert analysis(["leaderboard"]) == 1
+    assert "python run.py suite=core algo=tpo" in capsys.readouterr().out
