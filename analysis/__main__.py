@@ -122,12 +122,12 @@ def make_report(store: Results, out: Path) -> int:
     return 0
 
 
-def make_leaderboard(store: Results, out: Path, of: str | None, scale: str, suite: str) -> int:
+def make_leaderboard(store: Results, out: Path, of: str | None, scale: str, suite: str | None) -> int:
     """The board of a suite, of one figure's sweeps, or of every run in the store."""
     from analysis import boards
 
     if of is None:
-        return boards.of_suite(suite, store, out, console)
+        return boards.of_suite(suite or boards.DEFAULT, store, out, console)
     if of == boards.ALL_RUNS:
         return boards.of_runs(store, out, console)
     rows = [row for row in requested_rows(of, store, scale) if row.seeds]
@@ -205,7 +205,7 @@ def main(argv: list[str] | None = None) -> int:
         return make_report(store, out)
     if args.what == ["leaderboard"]:
         try:
-            return make_leaderboard(store, out, args.of, scale, args.suite or "core")
+            return make_leaderboard(store, out, args.of, scale, args.suite)
         except ConfigError as error:
             parser.error(str(error))
     for name in args.what:

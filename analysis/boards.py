@@ -9,6 +9,7 @@ from analysis.cells import cells
 from analysis.load import Row, cache_of, stored_rows
 from store.results import Results
 
+DEFAULT = "core"  # suite
 ALL_RUNS = "runs"  # --of runs: every run in the store
 
 
@@ -20,7 +21,7 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     if lines.empty:
         console.print(f"suite {name}: no runs in {store}; run: python run.py suite={name} algo=tpo")
         return 1
-    stem = f"leaderboard_{suite.name}"
+    stem = "leaderboard" if name == DEFAULT else f"leaderboard_{suite.name}"
     content = ["board", suite.name, [cell.row.content for cell in found], lines.to_csv()]
     files = cache_of(store).get(content, lambda: _pictures(found, lines, suite))
     for file, data in files.items():
@@ -30,8 +31,9 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     csv, text, page = (out / f"{stem}.{suffix}" for suffix in ("csv", "md", "html"))
     lines.to_csv(csv, index=False)
     leaderboard.choices(found, suite).to_csv(out / f"{stem}_choices.csv", index=False)
-    text.write_text(leaderboard.markdown(lines, suite))
     images = [f"{stem}_{file}" for file in files if file.endswith(".png")]
+    command = "python -m analysis leaderboard" + ("" if name == DEFAULT else f" --suite {name}")
+    text.write_text(leaderboard.markdown(lines, suite, images, command))
     page.write_text(board_page.page(lines, suite, images))
     console.print(f"{stem}: {', '.join(map(str, [csv, text, page, *(out / image for image in images)]))}")
     return 0

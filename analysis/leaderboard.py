@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from analysis import aggregate, suites, tables
+from analysis.board_findings import LIMITS, findings
 from analysis.cells import Cell
 from analysis.suites import Suite
 
@@ -149,9 +150,22 @@ def neighbours(lines: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     return lines[lines.method.isin(wanted) | (lines["rank"] == 1)].reset_index(drop=True)
 
 
-def markdown(lines: pd.DataFrame, suite: Suite) -> str:
-    """A heading and a table for each track."""
-    parts = []
+def markdown(lines: pd.DataFrame, suite: Suite, images: Iterable[str], command: str) -> str:
+    """A document: what the board shows and what it cannot, a table and the `images` of each track, the tasks."""
+    protocol = suite.protocol
+    parts = [f"# Leaderboard of the suite {suite.name}", f"Made by `{command}`.", "## What it shows"]
+    parts.append("\n".join(f"- {text}" for text in findings(lines, suite)) or "No method has run every task yet.")
+    parts += ["## What it cannot show", "\n".join(f"- {text}" for text in LIMITS)]
     for track, group in lines.groupby("track"):
         parts += [f"## {track.capitalize()} track", tables.markdown(texts(group.reset_index(drop=True), suite))]
+        parts += [f"![{name}]({name})" for name in images if f"_{track}_" in name]
+    about = [[t.name, t.family, f"`{t.set}`", t.metric, f"{t.chance:g}", f"{t.best:g}"] for t in suite.tasks]
+    columns = ["task", "family", "overrides", "error", "chance", "best"]
+    parts += ["## Tasks", tables.markdown(pd.DataFrame(about, columns=columns))]
+    parts.append(
+        f"Seeds 0 to {protocol.seeds - 1} are reported. A score is (chance - error) / (chance - best). The tuned track "
+        f"chooses among {len(protocol.learning_rates)} learning rates and {' or '.join(map(str, protocol.epochs))} "
+        f"gradient steps per rollout, by the mean late error on seeds {', '.join(map(str, protocol.tuning_seeds))}. "
+        f"*At edge* counts the tasks whose chosen learning rate is the smallest or the largest of the grid."
+    )
     return "\n\n".join(parts) + "\n"

@@ -66,12 +66,18 @@ def board(store) -> pd.DataFrame:
     return leaderboard.board(cells(SUITE, store), SUITE).set_index(["track", "method"])
 
 
+def without_download(task) -> list[str]:
+    """MNIST's code runs on images that need no download."""
+    return ["env.dataset=digits"] if "env=mnist" in task.overrides else []
+
+
 @pytest.mark.parametrize("name", suites.names())
 def test_every_task_composes_and_states_its_chance(name):
-    for task in suites.read(name).tasks:
+    core = suites.read("core").tasks if name != "core" else ()
+    for task in (task for task in suites.read(name).tasks if task not in core):
         for algo in ("tpo", "grpo", "ppo", "remax"):  # one of each kind of sampler
             with initialize_config_module("conf", version_base="1.3"):
-                env = resolve(compose("config", [*task.overrides, f"algo={algo}"])).env
+                env = resolve(compose("config", [*task.overrides, *without_download(task), f"algo={algo}"])).env
         assert env.spec.chance_error == pytest.approx(task.chance, abs=1e-5), task.name
 
 

@@ -1,0 +1,64 @@
+"""What a board shows, in sentences made from its numbers, and what it cannot show."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.suites import Suite
+
+TPO, GRPO = "TPO", "GRPO"
+LIMITS = (
+    "It cannot show how methods compare on language models: every policy here is a table, a small network or a "
+    "transformer of about thirty thousand parameters.",
+    "The lengths of its tasks were chosen by watching four of the methods (TPO, GRPO, PPO, DG) on the tuning seeds.",
+    "Every method draws as many answers, so methods with more gradient steps per answer are not charged for them; the "
+    "columns of seconds and steps say what they cost.",
+    "The tuned track searches learning rates and epochs only, and no hyperparameter of a method's own.",
+)
+
+
+def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
+    """Sentences about a board of `leaderboard.board`; none where no method is complete."""
+    found = []
+    complete = lines[lines.complete]
+    for track, group in complete.groupby("track"):
+        found.append(_leader(track, group.set_index("method")))
+    found += _against_grpo(complete)
+    for track, group in complete.groupby("track"):
+        found += _families(track, group.set_index("method"), suite)
+    return found
+
+
+def _leader(track: str, group: pd.DataFrame) -> str:
+    best = group.iloc[0]
+    text = f"In the {track} track {group.index[0]} leads {len(group)} methods with a late score of {_interval(best)}."
+    if TPO in group.index and group.index[0] != TPO:
+        text += f" TPO is number {group.loc[TPO, 'rank']:.0f} with {_interval(group.loc[TPO])}."
+    return text
+
+
+def _interval(line: pd.Series) -> str:
+    return f"{line.late:.2f}" + ("" if np.isnan(line.low) else f" [{line.low:.2f}, {line.high:.2f}]")
+
+
+def _against_grpo(complete: pd.DataFrame) -> list[str]:
+    """How often TPO beats GRPO, before tuning and after."""
+    pairs = complete[complete.method == TPO].set_index("track")
+    wins = pairs[f"wins_{GRPO}"].dropna()
+    if wins.empty:
+        return []
+    texts = [
+        f"{wins[track]:.2f} [{pairs.loc[track, f'wins_{GRPO}_low']:.2f}, {pairs.loc[track, f'wins_{GRPO}_high']:.2f}] "
+        f"in the {track} track"
+        for track in wins.index
+    ]
+    return [f"A seed of TPO scores higher than one of GRPO on the same task with a probability of {', '.join(texts)}."]
+
+
+def _families(track: str, group: pd.DataFrame, suite: Suite) -> list[str]:
+    """Who leads in each family."""
+    if len(group) < 2:
+        return []
+    leaders = {name: group[f"family_{name}"].idxmax() for name in suite.families}
+    texts = [f"{name}: {leader} ({group.loc[leader, f'family_{name}']:.2f})" for name, leader in leaders.items()]
+    ours = [f"{name} {group.loc[TPO, f'family_{name}']:.2f}" for name in suite.families] if TPO in group.index else []
+    return [f"Best by family in the {track} track: {'; '.join(texts)}." + (f" TPO: {', '.join(ours)}." if ours else "")]
