@@ -1,7 +1,7 @@
 """One number for a method over many tasks: scores of which higher is better, every task with the same weight.
 
 A task is an array of one score per seed. A seed that turned non-finite scores 0. A task without seeds is a missing
-cell: the method has no number, so every function here gives NaN. https://arxiv.org/abs/2108.13264 has the definitions.
+cell: its method has no number, so every function here gives NaN. Definitions: https://arxiv.org/abs/2108.13264
 """
 
 import numpy as np
@@ -47,9 +47,7 @@ def improvement_over_tasks(ours: list[np.ndarray], theirs: list[np.ndarray]) -> 
     by the bootstrap over the seeds of each task. Raises ValueError for lists of different length.
     """
     if len(ours) != len(theirs):
-        raise ValueError(
-            f"ours has {len(ours)} tasks and theirs {len(theirs)}: they must be the same tasks in one order"
-        )
+        raise ValueError(f"ours has {len(ours)} tasks and theirs {len(theirs)}, but they must be the same tasks")
     if _is_incomplete(ours) or _is_incomplete(theirs):
         return np.nan, np.nan, np.nan
     wins = [_wins(_scores(a), _scores(b)) for a, b in zip(ours, theirs, strict=True)]

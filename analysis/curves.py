@@ -19,7 +19,7 @@ def curve_data(row: Row, metric: str) -> pd.DataFrame:
     steps, values = row.finite(metric)
     keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), POINTS)).round().astype(int))
     steps, values = steps[keep], values[keep]
-    low, high = stats.interval(values)
+    low, high = stats.interval(values, stats.ERRORS if metric == "error" else stats.REALS)
     mean = values.mean(-1) if values.shape[-1] else np.full(len(steps), np.nan)
     columns = {"step": steps, "mean": mean, "low": low, "high": high, "n": values.shape[-1]}
     return pd.DataFrame({"label": row.label, "metric": metric, **columns})

@@ -57,7 +57,9 @@ class Measured:
         """value [95 % interval] n=seeds, and where `verdicts.READING` says so, how many learnt and the last tenth."""
         measure, (low, high) = self.measure, self.interval
         text = measure.text(self.value)
-        if np.isfinite(low):
+        if np.isnan(low):
+            text += " [-]"
+        elif np.isfinite(low):
             end = f">{self.steps[-1]}" if np.isinf(high) else measure.text(high)
             text += f" [{measure.text(low)}, {end}]"
         text += f" n={self.n}"

@@ -20,7 +20,7 @@ def summary(rows: list[Row]) -> pd.DataFrame:
 def _summarise(row: Row) -> dict:
     steps, errors = row.errors()
     mean = errors.mean(axis=1)
-    low, high = stats.interval(errors[-1])
+    low, high = stats.interval(errors[-1], stats.ERRORS)
     values = {"label": row.label, "seeds": errors.shape[1], "error": mean[-1], "low": float(low), "high": float(high)}
     for threshold in THRESHOLDS:
         values[f"steps_to_{threshold:g}"] = stats.steps_to(steps, mean, threshold)
@@ -67,19 +67,21 @@ def render_seeds(frame: pd.DataFrame) -> Table:
 def _excess_text(row) -> str:
     if not row.common:
         return "-"
-    return f"{row.beyond:.3g}" + ("" if np.isnan(row.beyond_low) else f" [{row.beyond_low:.3g}, {row.beyond_high:.3g}]")
+    return f"{row.beyond:.3g} {bracket(row.beyond_low, row.beyond_high)}"
 
 
 def render(frame: pd.DataFrame, title: str) -> Table:
     """A terminal table of `summary`."""
     shown = pd.DataFrame({"algorithm": frame.label, "seeds": frame.seeds.astype(str)})
-    shown["final error [95 %]"] = [
-        f"{row.error:.3g}" + ("" if np.isnan(row.low) else f" [{row.low:.3g}, {row.high:.3g}]")
-        for row in frame.itertuples()
-    ]
+    shown["final error [95 %]"] = [f"{row.error:.3g} {bracket(row.low, row.high)}" for row in frame.itertuples()]
     for threshold in THRESHOLDS:
         shown[f"steps to {100 * threshold:g} %"] = numbers(frame[f"steps_to_{threshold:g}"], "{:.0f}")
     return terminal(title, shown.assign(seconds=numbers(frame.seconds, "{:.1f}")))
+
+
+def bracket(low: float, high: float) -> str:
+    """An interval as text, "[-]" for none."""
+    return "[-]" if np.isnan(low) else f"[{low:.3g}, {high:.3g}]"
 
 
 def numbers(values: pd.Series, form: str) -> list[str]:

@@ -11,8 +11,8 @@ from analysis.paper import TABLES
 def undecided_cells(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     """The lines of `compare` whose 95 % interval overlaps that of another method, all other keys being the same.
 
-    Where a group of cells has none, the order of its methods is decided. Cells that were not run are left out; one of a
-    single seed has no interval, so it overlaps. Two cells for which the paper would print "-" are equal: more seeds
+    Where a group of cells has none, the order of its methods is decided. Cells that were not run are left out; one of
+    too few seeds has no interval, so it overlaps. Two cells for which the paper would print "-" are equal: more seeds
     change nothing.
     """
     table, run = TABLES[name], frame[frame.n > 0]
@@ -27,6 +27,8 @@ def undecided_cells(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _overlap(one: pd.Series, other: pd.Series, hopeless: float) -> bool:
+    if np.isnan([one.low, other.low]).any():
+        return True
     low = min(one.low, other.low)
     if low > hopeless or np.isinf(low):
         return False

@@ -47,7 +47,7 @@ def draw(rows):
 
 def _cell(row, reading):
     errors = stats.late(row.metric("error")[1])
-    low, high = stats.interval(errors)
+    low, high = stats.interval(errors, stats.ERRORS)
     env = row.config["env"]
     task = f"{env['label']}, H {env['horizon']}" if "horizon" in env else env["label"]
     name = label(row.config, hide=("train.epochs",))
