@@ -31,7 +31,7 @@ FAMILIES = {
 
 
 def coverage(family: Family, seeds: int, trials: int = TRIALS) -> dict[str, float]:
-    """Shares of trials in which the mean, or that of NEW seeds, lies within; widths are medians, in those of Student."""
+    """Shares of trials whose interval has the mean, or that of NEW seeds; median widths, in those of Student."""
     rng = np.random.default_rng(0)
     values = family.draw(rng, (trials, seeds))
     news = family.draw(rng, (trials, NEW)).mean(-1)
