@@ -18,12 +18,8 @@ def iqm(tasks: list[np.ndarray]) -> np.ndarray:
     if _is_incomplete(tasks):
         return np.full(tasks[0].shape[:-1] if tasks else (), np.nan)
     values = np.concatenate([_scores(task) for task in tasks], axis=-1)
-    weights = np.concatenate([np.full(task.shape[-1], 1 / task.shape[-1] / len(tasks)) for task in tasks])
-    order = values.argsort(axis=-1)
-    weights = weights[order]
-    ends = weights.cumsum(axis=-1)
-    inside = (np.minimum(ends, 0.75) - np.maximum(ends - weights, 0.25)).clip(0)
-    return (inside * np.take_along_axis(values, order, axis=-1)).sum(axis=-1) / inside.sum(axis=-1)
+    weights = np.concatenate([np.full(task.shape[-1], 1 / task.shape[-1]) for task in tasks])
+    return _interquartile_mean(values, np.broadcast_to(weights, values.shape))
 
 
 def iqm_interval(tasks: list[np.ndarray]) -> tuple[float, float]:
@@ -31,7 +27,9 @@ def iqm_interval(tasks: list[np.ndarray]) -> tuple[float, float]:
     if not _has_interval(tasks):
         return np.nan, np.nan
     rng = np.random.default_rng(0)
-    low, high = _bounds(iqm([task[_drawn(rng, task)] for task in tasks]))
+    weights = np.concatenate([_weights(rng, len(task)) for task in tasks], axis=-1)
+    values = np.broadcast_to(np.concatenate([_scores(task) for task in tasks]), weights.shape)
+    low, high = _bounds(_interquartile_mean(values, weights))
     return float(low), float(high)
 
 
@@ -55,7 +53,7 @@ def improvement_over_tasks(ours: list[np.ndarray], theirs: list[np.ndarray]) -> 
     if not (_has_interval(ours) and _has_interval(theirs)):
         return value, np.nan, np.nan
     rng = np.random.default_rng(0)
-    drawn = [won[_drawn(rng, won)[:, :, None], _drawn(rng, won.T)[:, None, :]].mean(axis=(1, 2)) for won in wins]
+    drawn = [(_weights(rng, len(won)) @ won * _weights(rng, len(won.T))).sum(axis=-1) for won in wins]
     low, high = _bounds(np.mean(drawn, axis=0))
     return value, float(low), float(high)
 
@@ -73,8 +71,18 @@ def performance_profile(tasks: list[np.ndarray], thresholds: np.ndarray) -> tupl
     if not _has_interval(tasks):
         return share, nan, nan
     rng = np.random.default_rng(0)
-    low, high = _bounds(np.mean([task[_drawn(rng, task)].mean(axis=1) for task in reached], axis=0))
+    low, high = _bounds(np.mean([_weights(rng, len(task)) @ task for task in reached], axis=0))
     return share, low, high
+
+
+def _interquartile_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of values (..., n) between the quartiles of the distribution that weights (..., n) make of them."""
+    order = values.argsort(axis=-1)
+    values, weights = (np.take_along_axis(array, order, axis=-1) for array in (values, weights))
+    weights = weights / weights.sum(axis=-1, keepdims=True)
+    ends = weights.cumsum(axis=-1)
+    inside = (np.minimum(ends, 0.75) - np.maximum(ends - weights, 0.25)).clip(0)
+    return (inside * values).sum(axis=-1) / inside.sum(axis=-1)
 
 
 def _scores(task: np.ndarray) -> np.ndarray:
@@ -95,12 +103,14 @@ def _has_interval(tasks: list[np.ndarray]) -> bool:
     return bool(tasks) and all(len(task) >= FEWEST for task in tasks)
 
 
-def _drawn(rng: np.random.Generator, seeds: np.ndarray) -> np.ndarray:
-    """Places (resamples, n - 1) of the seeds in resamples of n seeds.
+def _weights(rng: np.random.Generator, seeds: int) -> np.ndarray:
+    """What each of n seeds weighs in each resample of n - 1 of them (resamples, n).
 
     A mean of n - 1 draws from n values has the variance s^2 / n, which one of n draws has too small by (n - 1) / n.
     """
-    return rng.integers(len(seeds), size=(RESAMPLES, len(seeds) - 1))
+    drawn = rng.integers(seeds, size=(RESAMPLES, seeds - 1)) + seeds * np.arange(RESAMPLES)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * seeds)
+    return counts.reshape(RESAMPLES, seeds) / (seeds - 1)
 
 
 def _bounds(resamples: np.ndarray) -> np.ndarray:

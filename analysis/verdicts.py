@@ -38,9 +38,9 @@ LEGEND = {
     NOT_RUN: "no run at the paper's settings in the store; an arrival may come from a shorter one",
 }
 READING = (
-    f"Ours is a mean with its {_percent(CONFIDENCE)} interval and the number of seeds n. The interval, like the one "
-    "that our seeds predict, is Student's with the end on the side of the longer tail moved outwards by their skewness. "
-    f"Fewer than {FEWEST} seeds have none: [-].",
+    f"Ours is a mean with its {_percent(CONFIDENCE)} interval and the number of seeds n. The interval, and the one "
+    "that our seeds predict, is Student's with the end on the side of the longer tail moved outwards by their "
+    f"skewness. Fewer than {FEWEST} seeds have none: [-].",
     f"A final error is one draw of each seed, so the mean over the last {_percent(TAIL)} of the training stands beside "
     'it as "last tenth".',
     f"Where some seeds end below {_percent(NEAR)} of chance and others above {_percent(1 - NEAR)} of it, seeds either "
