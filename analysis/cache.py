@@ -35,13 +35,14 @@ class Cache:
     def get(self, key: Any, make: Callable[[], Files]) -> Files:
         """What `make` returned for this `key` (all that its result depends on but code, as JSON), now or earlier."""
         path = self._path(key)
-        try:
+        with suppress(OSError, Damaged):
             files = _unpacked(path.read_bytes())
-            os.utime(path)
-        except (OSError, Damaged):
-            files = make()
-            with suppress(OSError):  # a folder that cannot be written costs time, and nothing else
-                self._add(path, _packed(files))
+            with suppress(OSError):  # a cache that may only be read
+                os.utime(path)
+            return files
+        files = make()
+        with suppress(OSError):  # a folder that cannot be written costs time, and nothing else
+            self._add(path, _packed(files))
         return files
 
     def has(self, key: Any) -> bool:
