@@ -36,23 +36,18 @@ def requested_rows(name: str, store: Results, scale: str) -> list:
     return found
 
 
-def make_figure(name: str, asked: list, store: Results, out: Path, scale: str) -> int:
-    """Draw one figure from what the store has."""
+def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) -> list[int]:
+    """Draw figures {name: rows} from what the store has; an exit code for each."""
     from analysis import style
     from analysis.load import beside, cache_of
+    from analysis.pictures import Picture, drawn
 
-    rows = [row for row in asked if row.seeds] + beside(asked, store)
-    if not rows:
-        return 1
-
-    def draw() -> dict[str, bytes]:
-        figure, drawn = catalogue.module(name).draw(rows)
-        return style.encoded(figure) | {"csv": drawn.to_csv(index=False).encode()}
-
-    files = cache_of(store).get(["figure", name, [row.content for row in rows]], draw)
-    paths = style.write(files, out / _stem(name, scale))
-    console.print(f"{name}: {', '.join(map(str, paths))}")
-    return 0
+    shown = {name: [row for row in rows if row.seeds] + beside(rows, store) for name, rows in asked.items()}
+    pictures = [Picture(name, rows) for name, rows in shown.items() if rows]
+    for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
+        paths = style.write(files, out / _stem(picture.figure, scale))
+        console.print(f"{picture.figure}: {', '.join(map(str, paths))}")
+    return [0 if rows else 1 for rows in shown.values()]
 
 
 def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: str) -> int:
@@ -73,7 +68,7 @@ def make(name: str, store: Results, out: Path, scale: str) -> int:
     """One figure or table of the paper; a table without runs still shows the paper's numbers."""
     if name in TABLES:
         return make_paper_table(name, requested_rows(TABLES[name].figure, store, scale), store, out, scale)
-    return make_figure(name, requested_rows(name, store, scale), store, out, scale)
+    return max(make_figures({name: requested_rows(name, store, scale)}, store, out, scale))
 
 
 def make_all(store: Results, out: Path, scale: str) -> int:
@@ -84,7 +79,7 @@ def make_all(store: Results, out: Path, scale: str) -> int:
     asked = {name: requested_rows(name, store, scale) for name in catalogue.figures()}
     drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
     tables = [name for name, table in TABLES.items() if table.figure in drawn]
-    codes = [make_figure(name, asked[name], store, out, scale) for name in drawn]
+    codes = make_figures({name: asked[name] for name in drawn}, store, out, scale)
     codes += [make_paper_table(name, asked[TABLES[name].figure], store, out, scale) for name in tables]
     missing = [name for name in (*asked, *TABLES) if name not in (*drawn, *tables)]
     console.print(f"all: {len(codes)} drawn; without runs: {', '.join(missing) or 'none'}")

@@ -34,15 +34,23 @@ class Cache:
 
     def get(self, key: Any, make: Callable[[], Files]) -> Files:
         """What `make` returned for this `key` (all that its result depends on but code, as JSON), now or earlier."""
-        path = self.folder / hashlib.sha256(json.dumps([code(), key], sort_keys=True).encode()).hexdigest()
-        try:
+        path = self._path(key)
+        with suppress(OSError, Damaged):
             files = _unpacked(path.read_bytes())
-            os.utime(path)
-        except (OSError, Damaged):
-            files = make()
-            with suppress(OSError):  # a folder that cannot be written costs time, and nothing else
-                self._add(path, _packed(files))
+            with suppress(OSError):  # a cache that may only be read
+                os.utime(path)
+            return files
+        files = make()
+        with suppress(OSError):  # a folder that cannot be written costs time, and nothing else
+            self._add(path, _packed(files))
         return files
+
+    def has(self, key: Any) -> bool:
+        """Whether there is an entry, be it damaged."""
+        return self._path(key).exists()
+
+    def _path(self, key: Any) -> Path:
+        return self.folder / hashlib.sha256(json.dumps([code(), key], sort_keys=True).encode()).hexdigest()
 
     def _add(self, path: Path, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

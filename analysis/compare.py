@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from analysis import cells, tables
+from analysis import paper_cells, tables
 from analysis.labels import ALGOS, MATCHINGS
 from analysis.load import Row
 from analysis.measured import Measured, stated_text
@@ -26,7 +26,7 @@ def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataF
     runs of fewer steps, of which only an arrival counts, and only where nothing else was run.
     """
     table, (paper, seeds, source) = TABLES[name], paper_values(name)
-    filled = cells.fill(table, rows, shorter, seeds)
+    filled = paper_cells.fill(table, rows, shorter, seeds)
     keys = sorted(dict.fromkeys([*filled, *paper]), key=_matching)
     numbers = {key: _number(table, key, filled.get(key), paper.get(key, np.nan)) for key in keys}
     lines = [

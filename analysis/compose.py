@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
 GROUPS = ("env", "model", "optim")  # whose files a job may choose, beside its algorithm's
 SHARED = tuple(section for section in SECTIONS if section != "algo")
 Files = tuple[tuple[str, str], ...]  # (group, file) pairs
+Settings = tuple[str, ...]  # overrides of a job
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _jobs(name: str, scale: str, overrides: tuple[str, ...]) -> list[tuple[dict[
     seeds = list(range(sweep.seeds) if isinstance(sweep.seeds, int) else sweep.seeds)
     asked = jobs(sweep.hydra.sweeper.params, overrides)
     # composing is slow, so the algorithms of a sweep share what is not theirs
-    shared = {settings: _composed(name, scale, settings) for settings in {_shared(job) for job in asked}}
+    shared = _composed(name, scale, dict.fromkeys(_shared(job) for job in asked))
     configs = [canonical({"algo": _algo(job)} | shared[_shared(job)]) for job in asked]
     return [(config, seeds, [*choice(name, scale), *job]) for config, job in zip(configs, asked, strict=True)]
 
@@ -85,16 +86,22 @@ def _base(files: Files) -> DictConfig:
     return OmegaConf.masked_copy(cfg, [*SHARED, *CHOICES, "seeds"])
 
 
-def _composed(name: str, scale: str, settings: Sequence[str]) -> dict[str, Any]:
-    """Sections and choices after the settings of a job."""
-    files = [setting for setting in settings if setting.split("=")[0] in GROUPS]
-    cfg = copy.deepcopy(_sweep(name, scale, tuple(tuple(file.split("=")) for file in files)))
-    cfg.merge_with_dotlist([setting for setting in settings if setting not in files])
-    sections = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SHARED}
-    return sections | {choice: cfg[choice] for choice in CHOICES}
+def _composed(name: str, scale: str, jobs: Iterable[Settings]) -> dict[Settings, dict[str, Any]]:
+    """Sections and choices after the settings of each job; all jobs of a grid change the same settings."""
+    copies: dict[Files, DictConfig] = {}
+    found = {}
+    for settings in jobs:
+        files = tuple(tuple(setting.split("=")) for setting in settings if setting.split("=")[0] in GROUPS)
+        if files not in copies:
+            copies[files] = copy.deepcopy(_sweep(name, scale, files))  # slow, so the next job changes the same copy
+        cfg = copies[files]
+        cfg.merge_with_dotlist([setting for setting in settings if setting.split("=")[0] not in GROUPS])
+        sections = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SHARED}
+        found[settings] = sections | {choice: cfg[choice] for choice in CHOICES}
+    return found
 
 
-def _shared(job: Sequence[str]) -> tuple[str, ...]:
+def _shared(job: Sequence[str]) -> Settings:
     """What a job sets beside its algorithm."""
     return tuple(override for override in job if not override.startswith(("algo=", "algo.")))
 

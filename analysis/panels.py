@@ -95,6 +95,7 @@ def _final_panel(axis, data: pd.DataFrame, setting: Setting, styles: dict[str, d
     ticks = sorted(data.setting.unique())
     # zero has no place on a logarithmic axis, so the stretch up to the next value is linear
     scale = {"value": "symlog", "linthresh": ticks[1], "linscale": 0.3} if 0 in ticks[:-1] else {"value": "log"}
+    scale = {"value": "linear"} if ticks == [0] else scale
     axis.set_xscale(**scale)
     axis.set(title=setting.title, xlabel=setting.xlabel, ylabel="final error, %")
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)

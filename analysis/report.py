@@ -8,11 +8,12 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from analysis import catalogue, cost, curves, style
+from analysis import catalogue, cost, curves
 from analysis.claims import Claim, claims
 from analysis.compare import compare, grid
 from analysis.load import Row, Store, cache_of, shorter
 from analysis.paper import TABLES, notes
+from analysis.pictures import Picture, drawn
 from analysis.verdicts import LEGEND, READING
 from conf.messages import duration
 
@@ -42,7 +43,13 @@ class Section:
 def sections(store: Store) -> list[Section]:
     """One per figure of the paper, at the paper's scale where it has any run, else at the quick one."""
     speeds = cost.speeds(store)
-    return [_section(figure, store, speeds) for figure in catalogue.figures() if catalogue.is_paper_figure(figure)]
+    figures = [figure for figure in catalogue.figures() if catalogue.is_paper_figure(figure)]
+    asked = {figure: catalogue.rows(figure, store, "paper") for figure in figures}
+    shown = {figure: _shown(figure, rows, store) for figure, rows in asked.items()}
+    images = _images({figure: rows for figure, (_, rows) in shown.items()}, store)
+    return [
+        _section(figure, asked[figure], *shown[figure], images.get(figure, ""), speeds, store) for figure in figures
+    ]
 
 
 def write(store: Store, folder: Path) -> list[Path]:
@@ -59,26 +66,38 @@ def write(store: Store, folder: Path) -> list[Path]:
     return list(paths.values())
 
 
-def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
-    scale = "paper"
-    rows = catalogue.rows(figure, store, scale)
-    predicted = cost.seconds(rows, speeds)
-    names = [name for name, table in TABLES.items() if table.figure == figure]
-    less = shorter(rows, store) if any(TABLES[name].arrives for name in names) else []
-    tables = {name: compare(name, rows, less) for name in names}
-    judged = tables
+def _shown(figure: str, rows: list[Row], store: Store) -> tuple[str, list[Row]]:
+    """The scale at which a figure is shown, and its rows, given those at the paper's."""
     if not any(row.seeds for row in rows):
         quick = catalogue.rows(figure, store, "quick")
         if any(row.seeds for row in quick):
-            scale, rows = "quick", quick
-            judged = {name: compare(name, rows) for name in tables}
-    run = [row for row in rows if row.seeds]
+            return "quick", quick
+    return "paper", rows
+
+
+def _images(shown: dict[str, list[Row]], store: Store) -> dict[str, str]:
+    """A PNG in base64 for each figure that has runs."""
+    run = {figure: [row for row in rows if row.seeds] for figure, rows in shown.items()}
+    pictures = [Picture(figure, rows, ("png",), dpi=150) for figure, rows in run.items() if rows]
+    found = zip(pictures, drawn(pictures, cache_of(store)), strict=True)
+    return {picture.figure: base64.b64encode(files["png"]).decode() for picture, files in found}
+
+
+def _section(
+    figure: str, asked: list[Row], scale: str, shown: list[Row], image: str, speeds: cost.Speeds, store: Store
+) -> Section:
+    predicted = cost.seconds(asked, speeds)
+    names = [name for name, table in TABLES.items() if table.figure == figure]
+    less = shorter(asked, store) if any(TABLES[name].arrives for name in names) else []
+    tables = {name: compare(name, asked, less) for name in names}
+    judged = tables if scale == "paper" else {name: compare(name, shown) for name in tables}
+    run = [row for row in shown if row.seeds]
     return Section(
         name=figure,
         title=catalogue.title(figure),
         scale=scale,
         seeds=curves.seeds_text(run) if run else "",
-        image=_image(figure, run, store) if run else "",
+        image=image,
         tables=tables,
         claims=claims(figure, judged),
         sources=[_source(row) for row in run],
@@ -87,14 +106,6 @@ def _section(figure: str, store: Store, speeds: cost.Speeds) -> Section:
         if predicted is None
         else f"about {duration(predicted)} of one core",
     )
-
-
-def _image(figure: str, rows: list[Row], store: Store) -> str:
-    def draw() -> dict[str, bytes]:
-        return style.encoded(catalogue.module(figure).draw(rows)[0], ("png",), dpi=150)
-
-    files = cache_of(store).get(["report", figure, [row.content for row in rows]], draw)
-    return base64.b64encode(files["png"]).decode()
 
 
 def _source(row: Row) -> str:

@@ -46,6 +46,10 @@ class File:
 
     path: Path
 
+    def __reduce__(self) -> tuple[type["File"], tuple[Path]]:
+        """For another process, which opens it anew."""
+        return File, (self.path,)
+
     @cached_property
     def _opened(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.path, page_checksum_verification=True)
