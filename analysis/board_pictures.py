@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import aggregate, style
-from analysis.cells import Cell
 from analysis.leaderboard import RIVALS, by_task
+from analysis.suite_cells import Cell
 from analysis.suites import Suite
 
 NAMED = 5  # methods that a picture tells apart, beside the rivals

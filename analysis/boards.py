@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis import board_page, board_pictures, catalogue, leaderboard, study_board, style, suites
-from analysis.cells import cells
 from analysis.load import Row, cache_of, stored_rows
+from analysis.suite_cells import cells
 from store.results import Results
 
 DEFAULT = "core"  # suite

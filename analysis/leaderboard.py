@@ -10,7 +10,7 @@ from rich.table import Table
 
 from analysis import aggregate, suites, tables
 from analysis.board_findings import LIMITS, findings
-from analysis.cells import Cell
+from analysis.suite_cells import Cell
 from analysis.suites import Suite
 
 RIVALS = ("TPO", "GRPO")

@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from analysis import cost, leaderboard, status, suites
-from analysis.cells import cells
 from analysis.load import Row
+from analysis.suite_cells import cells
 from conf.discover import register
 from conf.messages import ConfigError, duration
 from conf.resolve import MisfitError, resolve

@@ -251,8 +251,8 @@ def test_a_number_written_in_two_ways_is_one_setting(folder, source):
     for path, entry in zip(sorted((folder / "again").rglob("config.yaml")), about["runs"], strict=True):
         path.write_text(yaml.safe_dump(entry["config"]))
     where = {"archive": ("empty", "results"), "folder": ("again", "empty")}[source]
-    assert analysis(["leaderboard", "--runs-dir", where[0], "--results", where[1]]) == 0
-    board = pd.read_csv(folder / "figures" / "leaderboard.csv").set_index("method")
+    assert analysis(["leaderboard", "--of", "runs", "--runs-dir", where[0], "--results", where[1]]) == 0
+    board = pd.read_csv(folder / "figures" / "leaderboard_runs.csv").set_index("method")
     assert board.tasks.to_dict() == {"TPO": 1, "DG": 1}
     assert board["Sparse bandit"].to_dict() == pytest.approx({"TPO": 1, "DG": 2 / 3})
     assert all(run_id(run.config()) == run.key[-1] for run in archived(folder).values())

@@ -73,7 +73,7 @@ def test_a_folder_elsewhere_trains_and_is_drawn_and_ranked_without_it(cli, own, 
     for path in own.iterdir():
         if path.is_file():
             path.unlink()
-    assert analysis(["leaderboard"]) == 0 and analysis(["table", "sparse_bandit"]) == 0
+    assert analysis(["leaderboard", "--of", "runs"]) == 0 and analysis(["table", "sparse_bandit"]) == 0
     assert "Mine" in capsys.readouterr().out
     code, out = cli("algo=mine")
     assert code == 2 and "algo=mine: not found" in out

@@ -193,15 +193,15 @@ def test_leaderboard_shows_what_is_missing(store, tmp_path, monkeypatch, capsys)
         for row in sweep_rows(sweep, store):
             if (sweep, row.config["algo"]["name"]) != ("fig02", "dg"):
                 stored(store, row, [0.1, 0.2])
-    assert main(["leaderboard"]) == 0
+    assert main(["leaderboard", "--of", "runs"]) == 0
     out = capsys.readouterr().out
-    table = pd.read_csv(tmp_path / "figures" / "leaderboard.csv").set_index("method")
+    table = pd.read_csv(tmp_path / "figures" / "leaderboard_runs.csv").set_index("method")
     assert table.tasks["TPO"] == 2 and table.tasks["DG"] == 1
-    assert "Sparse bandit" in out and "figures/leaderboard.md" in out
-    text = (tmp_path / "figures" / "leaderboard.md").read_text()
+    assert "Sparse bandit" in out and "figures/leaderboard_runs.md" in out
+    text = (tmp_path / "figures" / "leaderboard_runs.md").read_text()
     assert re.search(r"\| DG \| 1\.00 \| - \|", text)
     for suffix in ("png", "pdf", "md"):
-        assert (tmp_path / "figures" / f"leaderboard.{suffix}").stat().st_size > 100
+        assert (tmp_path / "figures" / f"leaderboard_runs.{suffix}").stat().st_size > 100
 
 
 def test_leaderboard_of_an_empty_store_names_a_command(tmp_path, monkeypatch, capsys):

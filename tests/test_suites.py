@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_module
 
 from analysis import leaderboard, suites
 from analysis.__main__ import main as analysis
-from analysis.cells import cells
+from analysis.suite_cells import cells
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
 from conf.messages import ConfigError
 from conf.resolve import resolve
