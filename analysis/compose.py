@@ -17,6 +17,7 @@ from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, canonical
 
 SWEEPS = Path(__file__).resolve().parent.parent / "sweeps"
+GRIDS = ("paper", "studies")  # folders of sweeps/
 GROUPS = ("env", "model", "optim")  # whose files a job may choose, beside its algorithm's
 SHARED = tuple(section for section in SECTIONS if section != "algo")
 Files = tuple[tuple[str, str], ...]  # (group, file) pairs
@@ -56,8 +57,13 @@ def _jobs(name: str, scale: str, overrides: tuple[str, ...]) -> list[tuple[dict[
     return [(config, seeds, [*choice(name, scale), *job]) for config, job in zip(configs, asked, strict=True)]
 
 
+def sweep_names() -> list[str]:
+    """The files of sweeps/ that are grids; the others are plans and suites."""
+    return sorted(path.stem for folder in GRIDS for path in (SWEEPS / folder).glob("*.yaml"))
+
+
 def _path(name: str) -> Path:
-    (path,) = SWEEPS.glob(f"*/{name}.yaml")
+    (path,) = (path for folder in GRIDS if (path := SWEEPS / folder / f"{name}.yaml").exists())
     return path
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from analysis import catalogue, suites
 from analysis.compare import compare
-from analysis.compose import SWEEPS
+from analysis.compose import SWEEPS, sweep_names
 from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
@@ -154,8 +154,7 @@ def _entry(line: Any) -> Entry:
         if key not in fields:
             raise ValueError(unknown(str(key), fields))
     entry = Entry(**line)
-    sweeps = [path.stem for path in SWEEPS.glob("*/*.yaml") if path.parent != PLANS]
-    choices = {"sweep": sweeps, "suite": suites.names(), "undecided": TABLES}
+    choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": TABLES}
     for key, allowed in (choices | {"scale": ("paper", "quick"), "track": suites.TRACKS}).items():
         value = getattr(entry, key)
         if key in line and value not in allowed:

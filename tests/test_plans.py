@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis import cost, status
+from analysis import cost, status, suites
 from analysis.load import sweep_rows
 from launch import plans, requests
 from launch.plans import Entry
@@ -88,13 +88,18 @@ def test_a_broken_plan_names_its_entry(cli, tmp_path, text):
     assert code == 2 and BROKEN[text] in " ".join(out.split())
 
 
-@pytest.mark.parametrize("name", plans.names())
-def test_every_plan_asks_for_ten_seeds_of_a_cell_before_twenty(tmp_path, name):
-    entries = [entry for entry in plans.read(name) if entry.sweep]
+def test_the_papers_plan_asks_for_ten_seeds_of_a_cell_before_twenty(tmp_path):
+    entries = [entry for entry in plans.read("paper") if entry.sweep]
     seeds = [len(task.seeds) for task in plans.tasks(entries, store(tmp_path))]
     many = [n for n in seeds if n not in (20, 100)]  # MNIST and the bandits take minutes with all of their seeds
-    assert many == sorted(many) or name != "paper"
-    assert min(seeds) >= 10
+    assert many == sorted(many) and min(seeds) >= 10
+
+
+def test_the_plan_of_the_suite_trains_every_default_track_before_a_tuned_one(tmp_path):
+    tracks = [entry.track for entry in plans.read("core")]
+    assert tracks == sorted(tracks)
+    found = {task.row.config["algo"]["name"] for task in plans.tasks(plans.read("core")[:2], store(tmp_path))}
+    assert found == set(suites.methods(suites.read("core"), "glob(*)"))
 
 
 def test_a_plan_may_include_another(tmp_path):

@@ -9,8 +9,9 @@ import pytest
 from analysis import catalogue, stats, style
 from analysis.__main__ import main
 from analysis.compare import compare, markdown
+from analysis.compose import sweep_names
 from analysis.labels import label
-from analysis.load import SWEEPS, Row, beside, sweep_rows
+from analysis.load import Row, beside, sweep_rows
 from analysis.paper import TABLES
 from envs import datasets, images
 from store.runs import RunStore
@@ -42,7 +43,7 @@ def rows_of(figure: str, store: RunStore, scale: str = "quick") -> list[Row]:
     return catalogue.rows(figure, store, scale)
 
 
-@pytest.mark.parametrize("sweep", sorted(path.stem for path in SWEEPS.glob("*/*.yaml") if path.parent.name != "plans"))
+@pytest.mark.parametrize("sweep", sweep_names())
 def test_a_sweep_asks_for_runs_once_and_its_commands_resolve_to_them(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(images, "load", lambda dataset, data_dir: datasets.load("digits", None))
     store = RunStore(tmp_path / "runs")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import catalogue, rivals, stats
-from analysis.__main__ import main, make_board
+from analysis import boards, catalogue, rivals, stats
+from analysis.__main__ import console, main
 from analysis.compose import SWEEPS, choice
 from analysis.heat import learning_rate_maps
 from analysis.load import sweep_rows
@@ -129,9 +129,10 @@ def test_every_rival_at_its_default_and_at_its_best_rate(tmp_path):
     assert len(drawn) == 8 and set(drawn.method) == {"TPO", "REBEL"}
     assert drawn.groupby("reading")["mean"].max().to_dict() == pytest.approx({"defaults": 0.4, "tuned": 0.1})
     picture.canvas.draw()
-    for name, chosen in catalogue.module("rivals").BOARDS.items():
-        assert make_board(name, chosen(rows), store, tmp_path / "out") == 0
-        board = pd.read_csv(tmp_path / "out" / f"{name}.csv")
+    (tmp_path / "out").mkdir()
+    assert boards.of_study("rivals", rows, store, tmp_path / "out", "paper", console) == 0
+    for name in catalogue.module("rivals").BOARDS:
+        board = pd.read_csv(tmp_path / "out" / f"leaderboard_rivals_{name}.csv")
         assert set(board.method) == {"TPO", "REBEL"} and (board.tasks == 1).all()
 
 
