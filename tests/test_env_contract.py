@@ -69,7 +69,7 @@ def task(request, tmp_path, data):
 
 def test_rollouts_have_the_shapes_of_the_axes_and_finite_rewards(task):
     exp = task.experiment()
-    noise = Noise((3, 7, 11) if exp.model.stacked else (7,)).at(1)
+    noise = Noise((3, 7, 11) if exp.model.stacked else (7,)).at_step(1)
     policy, spec = exp.model.build(exp.env.spec, noise), exp.env.spec
     assert "single" in spec.samplers or "group" in spec.samplers
     for layout in sorted({*spec.samplers.values(), *spec.token_samplers.values()}):
@@ -86,7 +86,7 @@ def test_rollouts_have_the_shapes_of_the_axes_and_finite_rewards(task):
 
 def test_tensors_are_on_the_device_of_the_noise(task):
     """Shown on torch's device without data, where the values of a tensor cannot be asked for."""
-    env, noise = task.experiment().env, Noise((3, 7), "meta").at(1)
+    env, noise = task.experiment().env, Noise((3, 7), "meta").at_step(1)
     spec, found = env.spec, {"contexts": env.contexts(noise)}
     contexts = found["contexts"]
     if spec.context_type in ("indices", "features"):
@@ -121,9 +121,9 @@ def test_trains_on_a_gpu(task):
 def test_a_seed_meets_the_same_contexts_alone_and_among_others(task):
     env = task.experiment().env
     for step in (1, 2, 50):
-        many, alone = (env.contexts(Noise(seeds).at(step)) for seeds in ((3, 7, 11), (7,)))
+        many, alone = (env.contexts(Noise(seeds).at_step(step)) for seeds in ((3, 7, 11), (7,)))
         assert many is None or torch.equal(many[1:2], alone)
-    before = env.contexts(Noise((7,)).at(49))
+    before = env.contexts(Noise((7,)).at_step(49))
     assert before is None or env.spec.contexts == 1 or not torch.equal(before, alone)
 
 
@@ -132,9 +132,9 @@ def test_random_answers_have_the_declared_chance_error(task):
     if env.spec.context_type == "text":
         errors = torch.tensor([1 - grade.score for grade in env.grade(*random_completions(env, 64))])
     elif env.spec.context_type == "tokens":
-        errors = torch.cat([random_strings(env, noise.at(step)) for step in range(20_000 // (20 * env.batch) + 1)])
+        errors = torch.cat([random_strings(env, noise.at_step(step)) for step in range(20_000 // (20 * env.batch) + 1)])
     else:
-        errors = torch.stack([env.evaluate(Uniform(env), noise.at(step))["error"] for step in range(5)]).flatten()
+        errors = torch.stack([env.evaluate(Uniform(env), noise.at_step(step))["error"] for step in range(5)]).flatten()
     # the error of a share of n answers, or of a mean of n numbers between 0 and 1, which varies less
     chance, n = env.spec.chance_error, len(errors)
     assert abs(errors.double().mean() - chance) <= 4 * ((chance * (1 - chance) + 1 / n) / n) ** 0.5
@@ -192,7 +192,7 @@ class Perfect(Uniform):
 
 
 def test_a_right_answer_has_reward_1_and_error_0(task):
-    env, noise = task.experiment().env, Noise(MANY).at(1)
+    env, noise = task.experiment().env, Noise(MANY).at_step(1)
     if env.spec.context_type == "text":
         for split in ("train", "validation", "test"):
             problems = [env.problems(split)[i] for i in range(min(4, len(env.problems(split))))]
@@ -217,7 +217,7 @@ def test_next_tokens_are_scored_as_the_answers_that_they_belong_to(task):
     if not (env.spec.token_samplers and isinstance(env, SequenceEnv)):
         assert not env.spec.token_samplers or hasattr(env, "score_tokens")
         return
-    prompts = env.contexts(Noise((0, 1)).at(1))
+    prompts = env.contexts(Noise((0, 1)).at_step(1))
     tokens = torch.randint(env.vocab, (*prompts.shape, 5), generator=rng)
     tokens[..., 0] = torch.where(torch.rand(prompts.shape, generator=rng) < 0.7, env.answer(prompts), tokens[..., 0])
     for t in range(env.horizon):

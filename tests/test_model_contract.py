@@ -59,14 +59,14 @@ def test_parameters_lead_with_the_seeds_and_are_those_of_a_seed_alone(model):
 
 
 def test_probabilities_of_all_answers_sum_to_one(model):
-    noise = Noise((3, 7, 11)).at(1)
+    noise = Noise((3, 7, 11)).at_step(1)
     logp = policy_of(model, *noise.seeds).logp(*candidates_of(model, noise))
     assert logp.dim() == 4 and len(logp) == 3
     assert_close(logp.sum(-1).exp().sum(-1), torch.ones(logp.shape[:2]))
 
 
 def test_a_seed_has_a_gradient_from_its_own_log_probs_alone(model):
-    noise = Noise((3, 7, 11)).at(1)
+    noise = Noise((3, 7, 11)).at_step(1)
     policy = policy_of(model, *noise.seeds)
     policy.logp(*candidates_of(model, noise))[1, :, 0].sum().backward()
     grads = [parameter.grad for parameter in policy.parameters()]
@@ -75,7 +75,7 @@ def test_a_seed_has_a_gradient_from_its_own_log_probs_alone(model):
 
 
 def test_samples_follow_their_uniforms_and_have_the_log_probs_of_the_policy(model):
-    noise = Noise((3, 7)).at(1)
+    noise = Noise((3, 7)).at_step(1)
     policy, contexts = policy_of(model, *noise.seeds), model.env.contexts(noise)
     count = model.env.spec.contexts if contexts is None else contexts.shape[1]
     if model.env.spec.context_type != "tokens":
@@ -96,7 +96,7 @@ def test_samples_follow_their_uniforms_and_have_the_log_probs_of_the_policy(mode
 
 
 def test_a_reference_stays_as_the_policy_was(model):
-    noise = Noise((3,)).at(1)
+    noise = Noise((3,)).at_step(1)
     policy, asked = policy_of(model, 3), candidates_of(model, noise)
     reference, before = policy.frozen_copy(), policy.logp(*asked).detach()
     with torch.no_grad():

@@ -68,13 +68,23 @@ ANY_BUT_THE_PROMPT = """
         return (answers != prompts.unsqueeze(2)).float()
 """
 FAULTS = [  # a template, what it says, what it says instead, and the test that finds it
-    ("bandit", "chance=1 - 1 / self.arms", "chance=0.5", "random_answers_have_the_declared_chance_error"),
+    (
+        "bandit",
+        "chance_error=1 - 1 / self.arms",
+        "chance_error=0.5",
+        "random_answers_have_the_declared_chance_error",
+    ),
     ("bandit", 'noise.uniform("context", self.batch)', "torch.rand(len(noise.seeds), self.batch)", "a_seed_meets"),
     ("bandit", "(2, candidates)", "(2, candidates).log()", "rollouts_have_the_shapes_of_the_axes_and_finite_rewards"),
     ("bandit", "(2, candidates)", "(2, candidates)[:1]", "rollouts_have_the_shapes_of_the_axes_and_finite_rewards"),
     ("bandit", "self.arms).float()\n", "self.arms).float() / 2\n", "a_right_answer_has_reward_1_and_error_0"),
     ("bandit", "one_hot(contexts %", "one_hot(contexts.cpu() %", "tensors_are_on_the_device_of_the_noise"),
-    ("bandit", "samplers=DRAWN", 'samplers=DRAWN | {"group": "none"}', "what_does_not_fit_is_refused_before_any_work"),
+    (
+        "bandit",
+        "samplers=ACTION_SAMPLERS",
+        'samplers=ACTION_SAMPLERS | {"group": "none"}',
+        "what_does_not_fit_is_refused_before_any_work",
+    ),
     ("tokens", "self.shift)", "prompts.new_empty(()).random_(2))", "a_run_goes_on_from_its_checkpoint"),
     ("tokens", "% self.vocab\n", "% self.vocab" + ANY_BUT_THE_PROMPT, "next_tokens_are_scored_as_the_answers"),
 ]

@@ -30,9 +30,14 @@ class TemplateName(Env):
     @property
     def spec(self) -> Spec:
         """The facts that samplers and policies need; envs/base.py says what each means."""
-        sizes = {"contexts": self.num_contexts, "actions": self.arms}
-        facts = {"chance_error": 1 - 1 / self.arms, "epochs": 1}
-        return Spec(**sizes, **facts, samplers=ACTION_SAMPLERS, group_size_settings={"group": "batch"})
+        return Spec(
+            contexts=self.num_contexts,
+            actions=self.arms,
+            samplers=ACTION_SAMPLERS,
+            group_size_settings={"group": "batch"},
+            chance_error=1 - 1 / self.arms,
+            epochs=1,
+        )
 
     def contexts(self, noise):
         """Numbers (S,B) of the contexts of a step: S seeds, each with noise of its own."""
