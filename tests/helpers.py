@@ -156,7 +156,7 @@ def algorithm_kinds() -> list[str]:
 
 def has_rewards_for(env: str, algo: str) -> bool:
     """Whether a task knows the true rewards that an oracle needs."""
-    return algo != "ce" or env not in SEQUENCES
+    return algo != "ce" or env not in SEQUENCES | {"shifted_bandit"}
 
 
 def change(batch: Batch, **fields) -> Batch:

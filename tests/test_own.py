@@ -1,7 +1,6 @@
 """Methods, tasks and models of the user's own: from a folder elsewhere, and files that do not work."""
 
 import re
-import shutil
 import subprocess
 import sys
 
@@ -10,10 +9,8 @@ import pytest
 import algorithms.new
 import envs.new
 import models.new
-from analysis.__main__ import main as analysis
 from store.runs import RunStore
 from tests.helpers import ROOT, command
-from tests.processes import finish, start, wait_for_checkpoint
 
 NEW = {"algo": algorithms.new.SCAFFOLD, "env": envs.new.SCAFFOLD, "model": models.new.SCAFFOLD}
 HERE = {  # by the group of what is one's own, a run that uses it
@@ -40,51 +37,6 @@ def own(tmp_path, group):
 def run(cli, own, group):
     """`python run.py` with what is one's own, and more: (exit code, output)."""
     return lambda *args: cli(*HERE[group], f"{group}_path={own}", *args)
-
-
-def test_a_folder_of_all_kinds_is_swept_by_workers_drawn_and_ranked_without_it(tmp_path, monkeypatch, capsys):
-    """In workers, which are processes of their own; the tables need nothing but the runs."""
-    folder, runs = tmp_path / "own", tmp_path / "runs"
-    algorithms.new.SCAFFOLD.create("my_method", folder)
-    envs.new.SCAFFOLD.create("my_bandit", folder)
-    envs.new.SCAFFOLD.create("my_strings", folder, "tokens")
-    grid = ("-m", "algo=my_method,tpo", "env=my_bandit,my_strings", f"algo_path={folder}", f"env_path={folder}")
-    small = ("env.batch=8", "seeds=2", "train.steps=4", "launch=joblib", "launch.workers=2", f"runs_dir={runs}")
-    done = subprocess.run(
-        [sys.executable, ROOT / "run.py", *grid, *small], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "sweep 4/4: 4 done" in done.stdout and "My method" in done.stdout
-    found = {(run.config()["env"]["label"], run.config()["algo"]["label"]): run for run in RunStore(runs).runs()}
-    assert found.keys() == {(env, algo) for env in ("My bandit", "My strings") for algo in ("My method", "TPO")}
-    assert all(run.seeds_done() == [0, 1] and run.curve.exists() for run in found.values())
-    assert (runs / "my_bandit" / "curves.png").exists() and (runs / "my_strings" / "curves.png").exists()
-    shutil.rmtree(folder)
-    monkeypatch.chdir(tmp_path)
-    assert analysis(["table", "my_strings"]) == 0 and "My method" in capsys.readouterr().out
-    assert analysis(["leaderboard"]) == 0
-    said = capsys.readouterr().out
-    assert all(text in said for text in ("My method", "My bandit", "My strings"))
-    assert "My strings" in (tmp_path / "figures" / "leaderboard.md").read_text()
-    assert (tmp_path / "figures" / "leaderboard.png").stat().st_size > 1000
-
-
-def test_a_killed_run_of_own_method_task_and_model_goes_on_with_the_same_numbers(tmp_path):
-    folder = tmp_path / "own"
-    for new in NEW.values():
-        new.create(f"my_{new.group}", folder)
-    args = (*(f"{group}=my_{group}" for group in NEW), *(f"{group}_path={folder}" for group in NEW))
-    args += ("seeds=2", "train.steps=300", "train.checkpoint_every=10", "train.seed_block=1")
-    quiet = start(tmp_path / "quiet", "whole", args)
-    killed, _ = start(tmp_path / "killed", "first", args)
-    wait_for_checkpoint(tmp_path / "killed")
-    killed.kill()
-    killed.join()
-    assert "resumed at step" in finish(*start(tmp_path / "killed", "second", args))
-    finish(*quiet)
-    (a,), (b,) = RunStore(tmp_path / "quiet").runs(), RunStore(tmp_path / "killed").runs()
-    assert a.frame().equals(b.frame()) and len(a.frame()) == 600
-    assert [a.config()[group]["name"] for group in NEW] == ["my_algo", "my_env", "my_model"]
 
 
 def test_a_folder_elsewhere_trains_and_one_without_it_is_told_how(run, cli, group, tmp_path):

@@ -1,6 +1,5 @@
 """What the README says is there."""
 
-import importlib
 import re
 
 from tests.helpers import ROOT
@@ -36,25 +35,14 @@ def test_the_code_on_the_page_of_extensions_is_that_of_the_templates():
     page = (ROOT / "docs" / "extend.md").read_text()
     templates = [
         unindented(path.read_text())
-        for group in ("envs", "models")
+        for group in ("algorithms", "envs", "models")
         for path in (ROOT / group / "templates").glob("*.py")
     ]
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for code in blocks:
         assert any(unindented(code) in template for template in templates), code
 
 
 def unindented(text: str) -> str:
     return "\n".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def test_the_commands_on_the_page_of_extensions_take_what_they_are_given(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "extend.md").read_text()
-    commands = re.findall(r"^python -m (\w+)\.new (.*? --dir mine)$", page, re.MULTILINE)
-    assert len(commands) == 4
-    for package, arguments in commands:
-        assert importlib.import_module(f"{package}.new").SCAFFOLD.main(arguments.split()) == 0
-    for name in set(re.findall(r"(?:algo|env|model)=(my_\w+)", page.partition("## Add a task")[0])):
-        assert (tmp_path / "mine" / f"{name}.yaml").exists()
