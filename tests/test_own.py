@@ -9,6 +9,7 @@ import pytest
 import algorithms.new
 import envs.new
 import models.new
+from analysis import suites
 from store.runs import RunStore
 from tests.helpers import ROOT, command
 
@@ -61,6 +62,13 @@ def test_one_folder_holds_files_of_all_groups_and_each_group_lists_its_own(cli, 
     code, out = cli("-m", "algo=glob(my_*)", "env=my_env", "model=my_model,tabular", *paths, "debug=smoke")
     assert code == 0 and out.startswith("2 jobs")
     assert "My algo (model=my_model): data" in out and "My algo (model=tabular): data" in out
+
+
+def test_a_suite_ranks_the_methods_of_a_folder_and_nothing_else_of_it(tmp_path):
+    for new in NEW.values():
+        new.create(f"my_{new.group}", tmp_path / "own")
+    suite = suites.Suite("any", suites.Protocol(), leave_out={}, tasks=())
+    assert suites.methods(suite, "glob(my_*)", str(tmp_path / "own")) == ["my_algo"]
 
 
 def test_a_model_of_ones_own_is_no_folder_of_weights(cli, tmp_path):

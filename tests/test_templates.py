@@ -85,7 +85,7 @@ FAULTS = [  # a template, what it says, what it says instead, and the test that 
         'samplers=ACTION_SAMPLERS | {"group": "none"}',
         "what_does_not_fit_is_refused_before_any_work",
     ),
-    ("tokens", "self.shift)", "prompts.new_empty(()).random_(2))", "a_run_goes_on_from_its_checkpoint"),
+    ("tokens", "self.shift)", "prompts.clone().random_(2))", "a_run_goes_on_from_its_checkpoint"),
     ("tokens", "% self.vocab\n", "% self.vocab" + ANY_BUT_THE_PROMPT, "next_tokens_are_scored_as_the_answers"),
 ]
 
