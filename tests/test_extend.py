@@ -69,7 +69,7 @@ def test_what_the_page_makes_is_trained_swept_drawn_and_ranked(mine, tmp_path, m
     assert "My method" in (figures / "fig02.csv").read_text() and (figures / "fig02.png").stat().st_size > 1000
     assert "My method" in shown[1]
     assert all(text in shown[2] for text in ("My method", "My bandit", "My strings"))
-    assert (figures / "leaderboard.png").stat().st_size > 1000
+    assert (figures / "leaderboard_runs.png").stat().st_size > 1000
 
 
 @pytest.fixture
