@@ -25,12 +25,12 @@ def job(cfg) -> Outcome:
 def main() -> int:
     console = screen()
     logging.basicConfig(format="%(message)s")
-    sys.argv[1:] = expand_shorthands(sys.argv[1:])
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
+        register(sys.argv[1:])
+        sys.argv[1:] = expand_shorthands(sys.argv[1:])
         if requests.is_asked(sys.argv[1:]):
             return evidence.run(sys.argv[1:], console)
-        register(sys.argv[1:])
         job()
     except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
         console.print(explain(error, sys.argv[1:]), style="red", soft_wrap=True, markup=False, highlight=False)

@@ -23,12 +23,11 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-import algorithms
 from algorithms.base import Batch, Objective
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, beside, stored_rows
-from conf.discover import register, together
+from conf.discover import find_classes, register
 from conf.messages import GRID, ConfigError, expand_shorthands, explain, unknown
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
@@ -56,7 +55,7 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     """
     console = Console(file=sys.stdout, quiet=not verbose)
     asked = [override for override in overrides if override not in GRID]  # a grid needs no -m here
-    experiments = [resolve(cfg) for cfg in _configs(expand_shorthands(asked))]
+    experiments = [resolve(cfg) for cfg in _configs(asked)]
     rows = []
     for experiment in experiments:
         outcome = execute(experiment, console)
@@ -108,7 +107,7 @@ def objective(name: str, algo_path: str | None = None, **settings: object) -> Ob
     """
     folder = [f"algo_path={algo_path}"] if algo_path is not None else []
     (cfg,) = _configs([f"algo={name}", *folder, *(f"algo.{key}={value}" for key, value in settings.items())])
-    return parse_section(cfg, "algo", together(algorithms, algo_path), "objective", hidden=tuple(APPEARANCE))
+    return parse_section(cfg, "algo", find_classes("algo", algo_path), "objective", hidden=tuple(APPEARANCE))
 
 
 def batch(
@@ -138,6 +137,7 @@ def _configs(overrides: list[str]) -> list[DictConfig]:
     logging.getLogger("hydra").setLevel(logging.ERROR)
     try:
         register(overrides)
+        overrides = expand_shorthands(overrides)
         with initialize_config_module("conf", version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             single = [override for override in overrides if not _is_axis(override)]

@@ -1,5 +1,6 @@
 """Learning curves: mean over seeds with a 95 % band."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from analysis.labels import with_unique_labels
 from analysis.load import Row
 
 POINTS = 200  # more than a column can show
+LABEL_WIDTH = 36  # characters of a label on one line
+LEGEND_LINES = 8  # the most lines of a legend among the curves
+HEIGHT, LINE_HEIGHT = 2.6, 0.17  # inches of a panel, and of each line of a legend below it
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
 
@@ -78,12 +82,18 @@ def seeds_text(rows: list[Row]) -> str:
 
 def save_error_figure(rows: list[Row], stem: Path) -> Path:
     """One panel of error curves, as a PNG."""
-    figure, (axis,) = style.panels(1)
+    texts = [textwrap.fill(row.label, LABEL_WIDTH) for row in rows]
+    lines = "\n".join(texts).count("\n") + 1
+    inside = lines <= LEGEND_LINES
+    figure, (axis,) = style.panels(1, height=HEIGHT if inside else HEIGHT + LINE_HEIGHT * lines)
     styles = line_styles(rows)
-    for row in rows:
-        draw_curve(axis, row, "error", styles[row.label], log_y=True)
-    axis.set_title(f"{rows[0].config['env']['label']}, {seeds_text(rows)}")
-    axis.legend()
+    for row, text in zip(rows, texts, strict=True):
+        draw_curve(axis, row, "error", styles[row.label] | {"label": text}, log_y=True)
+    axis.set_title(textwrap.fill(f"{rows[0].config['env']['label']}, {seeds_text(rows)}", LABEL_WIDTH))
+    if inside:
+        axis.legend()
+    else:
+        figure.legend(loc="outside lower center")
     return style.save(figure, stem, ("png",))[0]
 
 

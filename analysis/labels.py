@@ -42,10 +42,9 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
     also  settings to name even if they were not changed
     """
     shown = {key: value for key, value in changed_settings(config).items() if key not in hide}
-    texts = [
-        f"{key.removeprefix('algo.')}={value}" if key.startswith("algo.") else value for key, value in shown.items()
-    ]
-    texts += [f"{key.removeprefix('algo.')}={_settings(config).get(key)}" for key in also]
+    texts = [f"{_shown_key(key)}={value}" if key.startswith("algo.") else value for key, value in shown.items()]
+    settings = _settings(config)
+    texts += [f"{_shown_key(key)}={settings[key]}" for key in also if key in settings]
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
 
 
@@ -68,16 +67,25 @@ def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | No
 def differing_settings(configs: list[dict[str, Any]]) -> tuple[str, ...]:
     """The settings in which configs differ, as overrides name them.
 
-    Different algorithms count as a difference in name; their other settings are compared within each algorithm.
+    Different algorithms count as a difference in name; their other settings are compared within each algorithm. The
+    same holds for different models and different optimisers.
     """
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for setting in settings for key in setting)
     found = tuple(key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings))
-    if "algo.name" not in found:
-        return found
-    names = dict.fromkeys(config["algo"]["name"] for config in configs)
-    alike = [differing_settings([config for config in configs if config["algo"]["name"] == name]) for name in names]
-    return "algo.name", *dict.fromkeys(key for keys in alike for key in keys)
+    for section in ("algo", "model", "optim"):
+        if f"{section}.name" not in found:
+            continue
+        names = dict.fromkeys(config[section]["name"] for config in configs)
+        alike = [differing_settings([c for c in configs if c[section]["name"] == name]) for name in names]
+        others = () if section == "algo" else (key for key in found if not key.startswith(f"{section}."))
+        return tuple(dict.fromkeys((f"{section}.name", *others, *(key for keys in alike for key in keys))))
+    return found
+
+
+def _shown_key(key: str) -> str:
+    """A setting's key in a label: "model" for model.name, and "eta" for algo.eta."""
+    return key.removesuffix(".name") if key.endswith(".name") else key.removeprefix("algo.")
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -161,7 +161,9 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
     folder  of one's own algorithms
     """
     known = sorted(path.stem for path in ALGOS.glob("*.yaml"))
-    known += sorted(path.stem for path in Path(folder).expanduser().glob("*.yaml")) if folder else []
+    if folder:  # which may also hold tasks and models
+        files = Path(folder).expanduser().glob("*.yaml")
+        known += sorted(path.stem for path in files if "objective" in _yaml(path))
     if pattern.startswith("glob(") and pattern.endswith(")"):
         found = [name for name in fnmatch.filter(known, pattern[5:-1]) if name not in suite.leave_out]
     else:

@@ -1,6 +1,5 @@
-"""Which classes there are: those of our packages, and those of a folder of the user's own."""
+"""Which classes and yaml files there are: those of the suite, and those of folders of the user's own."""
 
-import dataclasses
 import functools
 import importlib
 import importlib.util
@@ -11,18 +10,42 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+import algorithms
+import envs
+import models
+from algorithms.base import Objective
 from conf.messages import ConfigError
+from envs.base import Env
+from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-OURS = Path(__file__).resolve().parent / "algo"
+CONF = Path(__file__).resolve().parent
 left_out: dict[str, str] = {}  # {file that cannot be imported: where and why}
+
+
+class Group(NamedTuple):
+    """A config group that a folder of the user's own may extend: `<group>_path=FOLDER`."""
+
+    package: ModuleType  # where the suite's own classes are
+    base: type  # what every class of the group derives from
+    config_package: str | None = None  # where in the config its files belong; None: in the part of the group's name
+
+
+GROUPS = {
+    "algo": Group(algorithms, Objective),
+    "env": Group(envs, Env, "_global_"),
+    "model": Group(models, ModelConfig),
+}
+BASES = tuple(group.base for group in GROUPS.values())
+PATHS = tuple(f"{group}_path" for group in GROUPS)
 
 
 @functools.cache
@@ -31,56 +54,82 @@ def discover(package: ModuleType) -> dict[str, type]:
     found: dict[str, type] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         path = Path(info.module_finder.path) / f"{info.name.rpartition('.')[2]}.py"
-        found |= {cls.name: cls for cls in _tried(path, functools.partial(importlib.import_module, info.name))}
+        load = functools.partial(importlib.import_module, info.name)
+        found |= {cls.name: cls for cls in _named_classes(path, load)}
     return found
 
 
-@functools.cache
-def outside(folder: str) -> dict[str, type]:
-    """The same for the files of any folder; raises ConfigError if two classes share a name."""
-    found: dict[str, type] = {}
-    for path in sorted(_folder(folder).glob("*.py")):
-        for cls in _tried(path, functools.partial(_load, path)):
-            if cls.name in found:
-                files = " and ".join(Path(sys.modules[c.__module__].__file__).name for c in (found[cls.name], cls))
-                raise ConfigError(f"algo_path={folder}: two classes are called {cls.name}, in {files}; rename one")
-            found[cls.name] = cls
+def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
+    """{name: class} of a group, in the suite and in the user's folder; raises ConfigError where two share a name."""
+    found = dict(discover(GROUPS[group].package))
+    for cls in () if folder is None else _classes_in(_checked_folder(group, folder)):
+        if not issubclass(cls, GROUPS[group].base):
+            continue
+        file = _file_of(cls)
+        if cls.name in found:
+            other = _file_of(found[cls.name])
+            if other.parent == file.parent:
+                files = f"{other.name} and {file.name}"
+                raise ConfigError(f"{group}_path={folder}: two classes are called {cls.name}, in {files}; rename one")
+            clash = f"{file.name} calls a class {cls.name}, as the suite does"
+            raise ConfigError(f"{group}_path={folder}: {clash}; rename it")
+        found[cls.name] = cls
     return found
-
-
-def together(package: ModuleType, folder: str | None) -> dict[str, type]:
-    """The classes of a package and of the user's folder; raises ConfigError if both have one of a name."""
-    ours, theirs = discover(package), {} if folder is None else outside(folder)
-    for name in ours.keys() & theirs.keys():
-        file = sys.modules[theirs[name].__module__].__file__
-        raise ConfigError(f"algo_path={folder}: {Path(file).name} calls a class {name}, as the suite does; rename it")
-    return ours | theirs
 
 
 def register(argv: list[str]) -> None:
-    """Let Hydra find the yaml files of the folder that algo_path=FOLDER names, as files of the group algo."""
-    group = ConfigStore.instance().repo.setdefault("algo", {})
-    group.clear()
-    texts = [arg for arg in argv if arg.startswith("algo_path=")]
-    folder = OverridesParser.create().parse_override(texts[-1]).value() if texts else None
-    for path in [] if folder is None else sorted(_folder(folder).glob("*.yaml")):
-        if (OURS / path.name).exists():
-            raise ConfigError(f"algo_path={folder}: the suite has a {path.name} of its own; rename it")
-        try:
-            node = OmegaConf.load(path)
-        except (YAMLError, OmegaConfBaseException) as error:
-            raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
-        ConfigStore.instance().store(name=path.stem, node=node, group="algo", provider="algo_path")
+    """Let Hydra find the yaml files of the folders that algo_path=, env_path= and model_path= name."""
+    for group, (_, _, config_package) in GROUPS.items():
+        ConfigStore.instance().repo[group] = {}
+        texts = [arg for arg in argv if arg.startswith(f"{group}_path=")]
+        folder = OverridesParser.create().parse_override(texts[-1]).value() if texts else None
+        for name, node in {} if folder is None else own_files(group, folder).items():
+            if (CONF / group / f"{name}.yaml").exists():
+                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename it")
+            ConfigStore.instance().store(name, node, group, package=config_package, provider=f"{group}_path")
 
 
-def _folder(folder: object) -> Path:
+def own_files(group: str, folder: object) -> dict[str, DictConfig]:
+    """{name: content} of the yaml files in a folder that belong to a group; one folder may hold those of several."""
+    nodes = {path.stem: _read(path) for path in sorted(_checked_folder(group, folder).glob("*.yaml"))}
+    return {name: node for name, node in nodes.items() if _group_of(node) == group}
+
+
+def _group_of(node: DictConfig) -> str:
+    """A task's file has a section `env`, a method's file names an objective or its look, and a model's does neither."""
+    if "env" in node:
+        return "env"
+    return "algo" if node.keys() & {"objective", "label", "color", "linestyle"} else "model"
+
+
+def _read(path: Path) -> DictConfig:
+    try:
+        node = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{path}: must hold settings, one `key: value` a line")
+    return node
+
+
+def _checked_folder(group: str, folder: object) -> Path:
     path = Path(str(folder)).expanduser()
     if not path.is_dir() or not str(folder):
-        raise ConfigError(f"algo_path={folder}: no such folder; name one that holds NAME.py and NAME.yaml")
-    return path
+        raise ConfigError(f"{group}_path={folder}: no such folder; name one that holds NAME.py and NAME.yaml")
+    return path.resolve()
 
 
-def _tried(path: Path, load: Callable[[], ModuleType]) -> list[type]:
+@functools.cache
+def _classes_in(folder: Path) -> list[type]:
+    """The named dataclasses of the files of a folder, which is read once, whatever it is searched for."""
+    return [c for path in sorted(folder.glob("*.py")) for c in _named_classes(path, functools.partial(_load, path))]
+
+
+def _file_of(cls: type) -> Path:
+    return Path(sys.modules[cls.__module__].__file__)
+
+
+def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     """The named dataclasses of a file; none, and a warning, if it cannot be imported."""
     try:
         module = load()
@@ -89,11 +138,16 @@ def _tried(path: Path, load: Callable[[], ModuleType]) -> list[type]:
         log.warning("left out: %s", left_out[path.stem])
         return []
     found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
-    return [c for c in found if dataclasses.is_dataclass(c) and isinstance(getattr(c, "name", None), str)]
+    found = [c for c in found if isinstance(getattr(c, "name", None), str)]
+    for cls in found:
+        if issubclass(cls, BASES) and not ("__dataclass_params__" in vars(cls) and cls.__dataclass_params__.frozen):
+            left_out[path.stem] = f"{path}: class {cls.__name__} must have @dataclass(frozen=True) above it"
+            log.warning("left out: %s", left_out[path.stem])
+    return [c for c in found if "__dataclass_params__" in vars(c)]
 
 
 def _load(path: Path) -> ModuleType:
-    name = f"algo_path_{abs(hash(path.resolve()))}_{path.stem}"
+    name = f"own_{abs(hash(path))}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError
@@ -38,11 +39,12 @@ def expand_shorthands(argv: list[str]) -> list[str]:
     """A command line in Hydra's words: -m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several
     processes where a plan or launch.workers=N asks for them.
     """
+    own = ConfigStore.instance().repo.get("model", {})  # files of the user's, from model_path
     found = [arg for arg in argv if arg in GRID]  # elsewhere, what follows it would be the only override
     for arg in (arg for arg in argv if arg not in GRID):
         key, _, value = arg.partition("=")
-        ours = (Path(__file__).parent / "model" / f"{value}.yaml").exists()
-        of_hub = key == "model" and value and not ours and ("/" in value or Path(value).is_dir())
+        known = (Path(__file__).parent / "model" / f"{value}.yaml").exists() or f"{value}.yaml" in own
+        of_hub = key == "model" and value and not known and ("/" in value or Path(value).is_dir())
         paths = ",".join(f"'{path}'" for path in value.split(","))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [arg]
     parallel = any(arg.startswith(("plan=", "suite=", "launch.workers=")) for arg in found)
@@ -56,7 +58,8 @@ def explain(error: Exception, argv: list[str]) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if group == "hydra/launcher" and name in PLUGINS:
             return f'launch={PLUGINS[name]} needs a plug-in of Hydra: pip install -c constraints.txt -e ".[launch]"'
-        return unknown(f"{group}={name}", error.options or [], "not found")
+        own = f"; or {group}_path=FOLDER with a {name}.yaml of your own" * (group in ("algo", "env", "model"))
+        return unknown(f"{group}={name}", error.options or [], "not found") + own
     match = re.search(r"Could not override '([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
         return _unknown_key(match[1], argv)

@@ -13,12 +13,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import algorithms
-import envs
-import models
 import training
 from algorithms.base import Objective
-from conf.discover import discover, left_out, together
+from conf.discover import PATHS, discover, find_classes, left_out
 from conf.messages import FILES, ConfigError, unknown
 from envs.base import Env
 from launch.kinds import LAUNCHES
@@ -27,7 +24,7 @@ from training import warmstart
 from training.config import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
-TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", "algo_path")
+TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", *PATHS)
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
     "label": (r".+", "some text"),
@@ -67,11 +64,11 @@ def resolve(cfg: DictConfig) -> Experiment:
         if key not in TOP_LEVEL and not of_file and not (key in FILES and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     for key in TOP_LEVEL:
-        if key != "algo_path" and key not in cfg:
+        if key not in PATHS and key not in cfg:
             raise ConfigError(f"{key}: missing; leave it in, python run.py --cfg job shows its value")
     _choice("scale", cfg.scale, ("paper", "quick"))
-    classes = together(algorithms, cfg.get("algo_path"))
-    objective = parse_section(cfg, "algo", classes, "objective", hidden=tuple(APPEARANCE))
+    classes = {group: find_classes(group, cfg.get(f"{group}_path")) for group in ("algo", "env", "model")}
+    objective = parse_section(cfg, "algo", classes["algo"], "objective", hidden=tuple(APPEARANCE))
     sampler = _choice("sampler", cfg.sampler, ("auto", "token_group"))
     match = _choice("match", cfg.match, ("prompts", "interactions"))
     parse_section(cfg, "launch", LAUNCHES)
@@ -87,10 +84,10 @@ def resolve(cfg: DictConfig) -> Experiment:
         "force": _bool("force", cfg.force),
     }
     # after all that stands alone, since it may load data
-    env = parse_section(cfg, "env", discover(envs), "task", hidden=("name", "label"))
+    env = parse_section(cfg, "env", classes["env"], "task", hidden=("name", "label"))
     check_fit(objective, env, cfg.algo.name, cfg.env.name, sampler, match)
-    check_context_type(env, cfg)
-    experiment = Experiment(env=env, model=parse_section(cfg, "model", discover(models)), config={}, **settings)
+    check_context_type(env, cfg, classes["model"])
+    experiment = Experiment(env=env, model=parse_section(cfg, "model", classes["model"]), config={}, **settings)
     check_model(experiment, cfg)
     if objective.needs_reference and experiment.train.reference == "none":
         typed = "train.reference=none"
@@ -137,9 +134,9 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
         raise MisfitError(f"env.{size}={getattr(env, size)}: must be >= 2, since algo={algo} compares {what}")
 
 
-def check_context_type(env: Env, cfg: DictConfig) -> None:
-    """Raise MisfitError for a model that cannot read the contexts of the task."""
-    found, kind = discover(models), env.spec.context_type
+def check_context_type(env: Env, cfg: DictConfig, found: dict[str, type]) -> None:
+    """Raise MisfitError for a model that cannot read the contexts of the task; `found` are all that there are."""
+    kind = env.spec.context_type
     name = cfg.model.get("name")
     if name in found and found[name].context_type != kind:
         fit = [f"model={other}" for other, cls in found.items() if cls.context_type == kind and other != "hf"]

@@ -22,6 +22,12 @@ def misalignment(grad: Tensor, oracle: Tensor) -> Tensor:
     return 1 - (grad * oracle).sum((1, 2)) / scale.clamp_min(torch.finfo(grad.dtype).tiny)
 
 
+def gradient_of_logits(policy) -> Tensor | None:
+    """Gradient (S,contexts,A) of a policy whose parameters are the logits themselves; None for any other policy."""
+    logits = getattr(policy, "logits", None)
+    return logits.grad if isinstance(logits, Tensor) else None
+
+
 @dataclass(frozen=True)
 class SparseBandit(Env):
     """A bandit with one context and sampled rewards. The first `correct` of its `arms` arms pay 1, the others 0.
@@ -73,10 +79,13 @@ class SparseBandit(Env):
             return {"error": 1 - policy.table()[..., 0, : self.correct].exp().sum(-1)}
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
+        grad = gradient_of_logits(policy)
+        if grad is None:
+            return {}
         with torch.no_grad():
-            pi, reward = policy.table().exp(), self.true_reward(None, policy.logits.device)
+            pi, reward = policy.table().exp(), self.true_reward(None, grad.device)
             oracle = pi * (reward - (pi * reward).sum(-1, keepdim=True))
-            return {"misalignment": misalignment(-policy.logits.grad, oracle)}
+            return {"misalignment": misalignment(-grad, oracle)}
 
 
 @dataclass(frozen=True)
@@ -120,6 +129,9 @@ class ContextualBandit(Env):
             return {"error": 1 - policy.table()[..., 0].exp().mean(-1)}
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
+        grad = gradient_of_logits(policy)
+        if grad is None:
+            return {}
         with torch.no_grad():
-            oracle = self.true_reward(None, policy.logits.device) - policy.table().exp()
-            return {"misalignment": misalignment(-policy.logits.grad, oracle)}
+            oracle = self.true_reward(None, grad.device) - policy.table().exp()
+            return {"misalignment": misalignment(-grad, oracle)}

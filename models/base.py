@@ -3,7 +3,7 @@
 import copy
 import math
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,24 @@ def lecun_normal(uniform: Tensor, fan_in: int) -> Tensor:
     return (normal / 0.87962566103423978 / math.sqrt(fan_in)).float()
 
 
-class Policy(nn.Module):
-    """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient."""
+class ModelConfig:
+    """A frozen dataclass of settings that makes a policy; impossible ones raise ValueError.
+
+    context_type  what the policy reads, as in `Spec`: "indices" of contexts, their "features", "tokens" or "text"
+    stacked       whether one policy holds all seeds, with parameters (S, ...); else each seed trains on its own
+    """
 
     name: ClassVar[str]
+    context_type: ClassVar[str]
+    stacked: ClassVar[bool] = True
+
+    def build(self, spec: Any, noise: Any) -> "Policy":
+        """The policy for a task with these facts (`envs.base.Spec`), at first values drawn from `noise`."""
+        raise NotImplementedError
+
+
+class Policy(nn.Module):
+    """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient."""
 
     def logp(self, contexts: Tensor | None, candidates: Tensor | None) -> Tensor:
         """Log-probs (S,B,K,T) in nats of candidates (S,B,K); None lists all contexts, or all actions of each."""

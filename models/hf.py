@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from algorithms.base import require
+from models.base import ModelConfig
 from models.language import LanguagePolicy, stop_tokens
 from models.pretrained import load, with_lora
 from rollouts import vllm
@@ -20,7 +21,7 @@ INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
 
 
 @dataclass(frozen=True)
-class LanguageModelConfig:
+class LanguageModelConfig(ModelConfig):
     """What every language model can be told.
 
     dtype           of the weights: bfloat16, float16, or float32, which a CPU is faster with

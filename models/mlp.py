@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import CategoricalPolicy, lecun_normal
+from models.base import CategoricalPolicy, ModelConfig, lecun_normal
 
 
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(ModelConfig):
     """`layers` hidden layers of `width` units; kernels LeCun normal, biases 0; raises ValueError for a size below 1."""
 
     name = "mlp"
-    stacked = True
     context_type = "features"
 
     width: int = 50

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import CategoricalPolicy
+from models.base import CategoricalPolicy, ModelConfig
 
 
 @dataclass(frozen=True)
-class TabularConfig:
+class TabularConfig(ModelConfig):
     """Initial logits are N(0, init_std^2); raises ValueError for init_std < 0."""
 
     name = "tabular"
-    stacked = True
     context_type = "indices"
 
     init_std: float = 0.0

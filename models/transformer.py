@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from algorithms.base import require
-from models.base import Policy, lecun_normal, sample_tokens, take_rows
+from models.autoregressive import AutoregressivePolicy
+from models.base import ModelConfig, lecun_normal, take_rows
 from models.trie import TileMap, Trie, build_prompt_trie, build_trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
@@ -17,14 +18,13 @@ Cache = list[tuple[Tensor, Tensor]]  # keys and values (S,P,heads,T,head_dim) of
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(ModelConfig):
     """Decoder-only, pre-norm, learned positions, tanh-GELU, biases everywhere; defaults as in the released code.
 
     Raises ValueError for a size below 1 or a d_model that the heads do not divide.
     """
 
     name = "transformer"
-    stacked = True
     context_type = "tokens"
 
     d_model: int = 64
@@ -75,7 +75,7 @@ def _initial(name: str, shape: tuple[int, ...], uniform: Tensor) -> Tensor:
     return (torch.special.ndtri(uniform.double().clamp(1e-9, 1 - 1e-9)) * std).float().view(full)
 
 
-class Transformer(Policy):
+class Transformer(AutoregressivePolicy):
     """Log-probs of answers (S,B,K,H) to prompts (S,B,H); the K answers share the keys and values of their prompt."""
 
     def __init__(self, cfg: TransformerConfig, params: dict[str, Tensor]):
@@ -102,9 +102,6 @@ class Transformer(Policy):
             shapes = {n: tuple(self.p(n).shape[1:]) if matrix[n] else (math.prod(s),) for n, s in shapes.items()}
         return {f"params.{name.replace('.', '/')}": shape for name, shape in shapes.items()}
 
-    def logp(self, contexts, candidates) -> Tensor:
-        return self.table(contexts, candidates).gather(-1, candidates.unsqueeze(-1)).squeeze(-1)
-
     def table(self, prompts: Tensor, answers: Tensor) -> Tensor:
         """Log-probs (S,B,K,H,V) of every next token after each prefix of answers (S,B,K,H) to prompts (S,B,H)."""
         weights = self._weights()
@@ -115,17 +112,8 @@ class Transformer(Policy):
         rest, _ = self._complete(weights, build_trie(answers[..., :-1]), cache)
         return torch.cat([first, rest], dim=3)
 
-    def generate(self, prompts: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Answers (S,B,K,H) drawn with uniforms (S,B,K,H), and their `table`."""
-        return self._write(prompts, *uniforms.shape[2:], lambda table, t: sample_tokens(table, uniforms[..., t]))
-
-    def greedy(self, prompts: Tensor, horizon: int) -> Tensor:
-        """Answers (S,B,1,H) of the likeliest token each time."""
-        return self._write(prompts, 1, horizon, lambda table, t: table.argmax(-1))[0]
-
     @torch.no_grad()
     def _write(self, prompts: Tensor, k: int, horizon: int, choose: Callable) -> tuple[Tensor, Tensor]:
-        """Answers (S,B,K,H) whose token t is what `choose` makes of log-probs (S,B,K,V) and t, and their `table`."""
         weights = self._weights()
         first, cache = self._prompt(weights, prompts)
         tables, answers = [first.unsqueeze(2).expand(-1, -1, k, -1)], []

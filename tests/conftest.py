@@ -2,13 +2,26 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from tests.helpers import command
+from tests import helpers
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's library is first imported; no test waits for a network
+
+
+def pytest_addoption(parser):
+    text = "hold the algorithms, tasks and models of this folder to their contracts too: pytest --own=FOLDER -k NAME"
+    parser.addoption("--own", metavar="FOLDER", type=Path, help=text)
+
+
+def pytest_configure(config):
+    folder = config.getoption("--own")
+    if folder is not None and not folder.is_dir():
+        raise pytest.UsageError(f"--own {folder}: no such folder; name one that holds NAME.py and NAME.yaml")
+    helpers.own = folder and folder.resolve()
 
 
 @pytest.fixture(autouse=True)
@@ -24,4 +37,4 @@ def fresh_state():
 def cli(monkeypatch, capsys, tmp_path):
     """`python run.py ARGS` in this process, with its own runs_dir: (exit code, output)."""
     monkeypatch.chdir(tmp_path)
-    return lambda *args: command(monkeypatch, capsys, *args, "runs_dir=runs")
+    return lambda *args: helpers.command(monkeypatch, capsys, *args, "runs_dir=runs")

@@ -15,34 +15,67 @@ from omegaconf import DictConfig, OmegaConf
 
 import run
 from algorithms.base import Batch, Objective
+from conf.discover import PATHS, find_classes, left_out, own_files, register
 from conf.resolve import Experiment, resolve
+from envs.rlvr.base import TextEnv
+from envs.sequence import SequenceEnv
 from store.runs import Run, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
 EARLY = "2026-01-01T10:00:00+0000"
+own: Path | None = None  # the folder of pytest --own
 
 
 def names(group: str) -> list[str]:
+    """The files of the suite in a config group."""
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def registered(group: str) -> list[str]:
+    """The same, with those of the folder of pytest --own."""
+    return names(group) + ([] if own is None else list(own_files(group, own)))
+
+
+def own_paths() -> tuple[str, ...]:
+    """What finds the files of the folder of pytest --own."""
+    return () if own is None else tuple(f"{path}={own}" for path in PATHS)
+
+
+def node_of(group: str, name: str) -> DictConfig:
+    """What a file of a group says, with the files of the group that it builds on, composed without Hydra."""
+    path = ROOT / "conf" / group / f"{name}.yaml"
+    node = OmegaConf.load(path) if path.exists() else own_files(group, own)[name]
+    bases = [base for base in node.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    return OmegaConf.merge(*(node_of(group, base) for base in bases), node)
+
+
+def class_of(group: str, name: str) -> type:
+    """The class that a file of a group configures."""
+    node = node_of(group, name)
+    called = node.env.task if group == "env" else node.get("objective", node.name)
+    found = find_classes(group, own and str(own))
+    assert called in found, left_out.get(called, f"{name}.yaml: no file has a class called {called}")
+    return found[called]
 
 
 @functools.cache
 def composed(*overrides: str) -> DictConfig:
     """What Hydra makes of a command line; it takes a third of a second."""
+    register(list(overrides))
     with initialize_config_module("conf", version_base="1.3"):
         return compose("config", list(overrides))
 
 
 def experiment(tmp_path: Path, *overrides: str) -> Experiment:
-    cfg = copy.deepcopy(composed(*overrides))
+    cfg = copy.deepcopy(composed(*own_paths(), *overrides))
     cfg.runs_dir = str(tmp_path / "runs")
     return resolve(cfg)
 
 
 def experiment_of(tmp_path: Path, algo: str, *overrides: str) -> Experiment:
     """The same with another algorithm's file in place of the default's, so that one composition serves them all."""
-    cfg = copy.deepcopy(composed(*overrides))
-    cfg.runs_dir, cfg.algo = str(tmp_path / "runs"), OmegaConf.load(ROOT / "conf" / "algo" / f"{algo}.yaml")
+    cfg = copy.deepcopy(composed(*own_paths(), *overrides))
+    cfg.runs_dir, cfg.algo = str(tmp_path / "runs"), node_of("algo", algo)
     return resolve(cfg)
 
 
@@ -81,20 +114,26 @@ def random_batch(*shape: int, seed: int = 0, dtype=torch.float64) -> tuple[torch
     return logp, Batch(logp_old, reward, baseline, mask, score, weight, logp_old + 0.1 * normal(*shape))
 
 
-SMALL = {  # settings that make a sequence task fast enough for a unit test
-    name: (f"env.horizon={horizon}", "env.batch=6", "env.candidates=4", "model.d_model=8", "model.layers=1")
-    # terminal rewards stay short: where no answer of a batch is right, Muon makes whole steps of rounding noise
-    for name, horizon in {"token_reversal": 2, "terminal_reversal": 2, "dense_reversal": 3}.items()
-}
-SEQUENCES = frozenset(SMALL)
-SMALL |= {"mnist": ("env.dataset=digits",)}  # the same code without a download
-
-
-# for language models
-TEXT = frozenset(
-    {"arithmetic", "arithmetic_working", "graph_color", "gsm8k", "knights_knaves", "reasoning_gym", "text"}
-)
+TEXT = frozenset(name for name in names("env") if issubclass(class_of("env", name), TextEnv))  # for language models
+SEQUENCES = frozenset(name for name in names("env") if issubclass(class_of("env", name), SequenceEnv))
 PRESETS = frozenset({"mnist", "token_reversal", "terminal_reversal"})  # other files configure the same code
+
+
+def small(env: str) -> tuple[str, ...]:
+    """Settings that make a task fast enough for a unit test, without a download."""
+    if issubclass(class_of("env", env), TextEnv):
+        sizes = {"layers": 1, "hidden": 32, "mlp": 32, "heads": 2, "kv_heads": 1, "head_dim": 8, "warm_accuracy": 0}
+        model = [f"model.{key}={value}" for key, value in sizes.items()]
+        return ("model=tiny_qwen3", *model, "env.batch=2", "env.candidates=2", "train.eval_problems=4")
+    if issubclass(class_of("env", env), SequenceEnv):
+        # terminal rewards stay short: where no answer of a batch is right, Muon makes whole steps of rounding noise
+        horizon = 2 if node_of("env", env).env.reward == "terminal" else 3
+        sizes = ("env.batch=6", "env.candidates=4", "model.d_model=8", "model.layers=1")
+        return ("model=transformer", f"env.horizon={horizon}", *sizes)
+    return ("env.dataset=digits",) if env == "mnist" else ()  # digits: the same code without a download
+
+
+SMALL = {env: small(env) for env in names("env")}
 
 
 def is_tested_pair(env: str, algo: str) -> bool:
@@ -117,7 +156,7 @@ def algorithm_kinds() -> list[str]:
 
 def has_rewards_for(env: str, algo: str) -> bool:
     """Whether a task knows the true rewards that an oracle needs."""
-    return algo != "ce" or env not in SEQUENCES
+    return algo != "ce" or env not in SEQUENCES | {"shifted_bandit"}
 
 
 def change(batch: Batch, **fields) -> Batch:

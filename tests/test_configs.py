@@ -3,14 +3,26 @@
 import dataclasses
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-import envs
-import models
 import training
-from conf.resolve import MisfitError, discover
-from tests.helpers import ROOT, SEQUENCES, SMALL, experiment_of, has_rewards_for, is_tested_pair, names, objective
+from conf.discover import discover
+from conf.resolve import MisfitError
+from tests.helpers import (
+    ROOT,
+    SEQUENCES,
+    SMALL,
+    class_of,
+    composed,
+    experiment_of,
+    has_rewards_for,
+    is_tested_pair,
+    names,
+    node_of,
+    objective,
+    own_paths,
+    registered,
+)
 from training.config import TrainConfig
 from training.experiment import build
 
@@ -35,31 +47,31 @@ def test_every_algorithm_runs_where_it_fits_and_is_refused_elsewhere(tmp_path, a
     assert all(values.shape == (2, 2) for values in history.arrays().values())
 
 
-@pytest.mark.parametrize("algo", names("algo"))
+@pytest.mark.parametrize("algo", registered("algo"))
 def test_algo_yaml_lists_every_hyperparameter(algo):
-    node = OmegaConf.load(ROOT / "conf" / "algo" / f"{algo}.yaml")
+    node = node_of("algo", algo)
     assert node.name == algo
     assert set(node) - SHOWN == {field.name for field in dataclasses.fields(objective(algo))}
 
 
-@pytest.mark.parametrize("env", names("env"))
+@pytest.mark.parametrize("env", registered("env"))
 def test_env_yaml_lists_every_setting(env):
-    with initialize_config_module("conf", version_base="1.3"):
-        node = compose("config", [f"env={env}"]).env
+    node = composed(*own_paths(), f"env={env}").env
     assert node.name == env
-    assert set(node) - SHOWN == {field.name for field in dataclasses.fields(discover(envs)[node.task])}
+    assert set(node) - SHOWN == {field.name for field in dataclasses.fields(class_of("env", env))}
 
 
-@pytest.mark.parametrize(("group", "module"), [("model", models), ("optim", training)])
-def test_other_yamls_list_every_setting(group, module):
-    for name in names(group):
-        folder = ROOT / "conf" / group
-        node = OmegaConf.load(folder / f"{name}.yaml")
-        if "defaults" in node:  # another file with some of its settings changed
-            assert set(node) - {"defaults"} < set(OmegaConf.load(folder / f"{node.defaults[0]}.yaml"))
-            continue
-        assert node.name == name
-        assert set(node) - SHOWN == {field.name for field in dataclasses.fields(discover(module)[name])}
+@pytest.mark.parametrize("model", registered("model"))
+def test_model_yaml_lists_every_setting(model):
+    node = node_of("model", model)
+    assert set(node) == {"name", *(field.name for field in dataclasses.fields(class_of("model", model)))}
+
+
+@pytest.mark.parametrize("optim", names("optim"))
+def test_optim_yaml_lists_every_setting(optim):
+    node = node_of("optim", optim)
+    assert node.name == optim
+    assert set(node) == {"name", *(field.name for field in dataclasses.fields(discover(training)[optim]))}
 
 
 def test_train_yaml_lists_every_setting():

@@ -1,4 +1,4 @@
-"""The contract that every objective keeps by being registered: one test class over all of conf/algo."""
+"""The contract that every objective keeps by being registered: those of conf/algo, and of pytest --own=FOLDER."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from envs.bandit import SparseBandit
 from models.tabular import TabularConfig
 from store.runs import RunStore
 from tests import helpers
-from tests.helpers import change, experiment, gradient, names, random_batch, tensors
+from tests.helpers import change, experiment, gradient, random_batch, registered, tensors
 from training.config import TrainConfig
 from training.loop import Trainer
 from training.noise import Noise
@@ -19,7 +19,7 @@ from training.optim import Normalized
 PENALISED = {f"{algo} with a KL penalty": algo for algo in ("tpo", "dg")}
 
 
-@pytest.fixture(params=[*names("algo"), *PENALISED])
+@pytest.fixture(params=[*registered("algo"), *PENALISED])
 def objective(request):
     if request.param in PENALISED:
         return KLPenalty(helpers.objective(PENALISED[request.param]), 0.01)
@@ -163,7 +163,7 @@ def test_learns_a_four_arm_bandit_on_every_seed(objective):
     assert (train_bandit(objective, steps=100)[-1] < 0.5 * 0.75).all()
 
 
-@pytest.mark.parametrize("algo", names("algo"))
+@pytest.mark.parametrize("algo", registered("algo"))
 def test_yaml_round_trips_through_the_store(algo, tmp_path):
     first = experiment(tmp_path, f"algo={algo}")
     store = RunStore(tmp_path / "runs")

@@ -15,7 +15,7 @@ SETTINGS = ("env.arms=5", "seeds=1", "train.steps=2")
 def own(tmp_path):
     """A folder with a method whose loss fails, within a call to the suite."""
     folder = tmp_path / "own"
-    assert new.main(["mine", "--dir", str(folder)]) == 0
+    assert new.SCAFFOLD.main(["mine", "--dir", str(folder)]) == 0
     path = folder / "mine.py"
     path.write_text(path.read_text().replace("standardize(batch.score,", "standardize(batch.scores,"))
     return folder

@@ -21,11 +21,12 @@ OURS = (
     "store",
     "training",
 )
+NEW = "conf.scaffold"  # what writes new files
 TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 MAY_IMPORT = {
-    "algorithms": {"algorithms"},
-    "envs": {"algorithms.base", "envs"},
-    "models": {"algorithms.base", "models", "rollouts"},
+    "algorithms": {"algorithms", NEW},
+    "envs": {"algorithms.base", "envs", NEW},
+    "models": {"algorithms.base", "models", "rollouts", NEW},
     "rollouts": {"rollouts"},
     "training": {
         "algorithms.base",

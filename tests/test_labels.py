@@ -1,5 +1,10 @@
 """What runs are called where more than one would have the same name."""
 
+import warnings
+
+from matplotlib import pyplot as plt
+
+from analysis.curves import save_error_figure
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, environment_rows
 from analysis.panels import error_panels
@@ -18,6 +23,30 @@ def test_runs_of_one_label_are_told_apart_by_what_differs(tmp_path):
     saved(tmp_path, metrics(0, 1), "algo=pg", "algo.label=Mine", "algo.color='#000000'")
     labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}
     assert labels == {"TPO (optim.lr=0.1)", "TPO (optim.lr=0.2)", "TPO (eta=2)", "DG", "Mine"}
+
+
+def test_models_and_optimisers_are_told_apart_by_name_and_by_what_differs_among_one_of_them(tmp_path):
+    for overrides in (["optim=sgd"], [], ["optim.lr=0.2"]):
+        saved(tmp_path, metrics(0, 1), *overrides)
+    labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}
+    assert labels == {
+        "TPO (optim=sgd, optim.lr=0.1)",
+        "TPO (optim=normalized, optim.lr=0.1)",
+        "TPO (optim=normalized, optim.lr=0.2)",
+    }
+
+
+def test_long_names_stay_in_the_figure(tmp_path):
+    label = "A method whose label is far longer than a column of a page has characters"
+    rows = [row(tmp_path, f"algo.label='{label} {i}'", f"algo.eta={i + 1}") for i in range(6)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_error_figure(rows, tmp_path / "curve")
+        save_error_figure(rows[:1], tmp_path / "one")
+    height, width, _ = plt.imread(tmp_path / "curve.png").shape
+    assert height > 1.5 * width  # the legend is below the curves
+    height, width, _ = plt.imread(tmp_path / "one.png").shape
+    assert height < width
 
 
 def test_runs_of_one_label_in_different_panels_keep_it(tmp_path):

@@ -1,114 +1,146 @@
-"""Algorithms of the user's own: from the template, from a folder elsewhere, and files that do not work."""
+"""Methods, tasks and models of the user's own: from a folder elsewhere, and files that do not work."""
 
-import dataclasses
-import inspect
 import re
+import subprocess
+import sys
 
 import pytest
-from omegaconf import OmegaConf
 
-from algorithms import new
-from analysis.__main__ import main as analysis
-from conf import discover
+import algorithms.new
+import envs.new
+import models.new
+from analysis import suites
 from store.runs import RunStore
-from tests import test_contract
-from tests.helpers import ROOT, command, names
+from tests.helpers import ROOT, command
+
+NEW = {"algo": algorithms.new.SCAFFOLD, "env": envs.new.SCAFFOLD, "model": models.new.SCAFFOLD}
+HERE = {  # by the group of what is one's own, a run that uses it
+    "algo": ("algo=mine", "env.arms=5", "seeds=1", "train.steps=2"),
+    "env": ("env=mine", "seeds=1", "train.steps=2"),
+    "model": ("model=mine", "env.arms=5", "seeds=1", "train.steps=2"),
+}
+CLASS = {"algo": "objective", "env": "task", "model": "name"}  # the key that names the class
+
+
+@pytest.fixture(params=NEW)
+def group(request):
+    return request.param
 
 
 @pytest.fixture
-def own(tmp_path):
-    """A folder with an algorithm from the template."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    new.create("mine", folder)
-    return folder
+def own(tmp_path, group):
+    """A folder with a method, a task or a model from the template."""
+    NEW[group].create("mine", tmp_path / "own")
+    return tmp_path / "own"
 
 
-def test_the_template_is_in_style_and_has_a_look_of_its_own(own):
-    code = (own / "mine.py").read_text()
-    assert len(code.splitlines()) <= 45 and max(map(len, code.splitlines())) <= 120
-    look = OmegaConf.load(own / "mine.yaml")
-    others = [OmegaConf.load(ROOT / "conf" / "algo" / f"{name}.yaml") for name in names("algo")]
-    assert (look.color, look.linestyle) not in {(other.color, other.linestyle) for other in others}
-    (cls,) = discover.outside(str(own)).values()
-    assert set(look) - {"name", "objective", "label", "color", "linestyle"} == {f.name for f in dataclasses.fields(cls)}
-    new.create("other_one", own)
-    assert OmegaConf.load(own / "other_one.yaml").color != look.color
+@pytest.fixture
+def run(cli, own, group):
+    """`python run.py` with what is one's own, and more: (exit code, output)."""
+    return lambda *args: cli(*HERE[group], f"{group}_path={own}", *args)
 
 
-def test_the_template_keeps_the_contract(own):
-    objective = discover.outside(str(own))["mine"]()
-    tests = [test for name, test in vars(test_contract).items() if name.startswith("test_")]
-    kept = [test(objective) for test in tests if list(inspect.signature(test).parameters) == ["objective"]]
-    assert len(kept) >= 10
+def test_a_folder_elsewhere_trains_and_one_without_it_is_told_how(run, cli, group, tmp_path):
+    code, out = run()
+    assert code == 0 and "data runs" in out
+    (stored,) = RunStore(tmp_path / "runs").runs()
+    assert stored.config()[group]["name"] == "mine"
+    code, out = cli(f"{group}=mine")
+    assert code == 2 and f"{group}=mine: not found" in out
+    assert f"{group}_path=FOLDER with a mine.yaml of your own" in out
 
 
-def test_the_template_goes_where_the_suite_looks(tmp_path, monkeypatch, capsys):
-    for folder in ("algorithms", "conf/algo"):
-        (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(new, "ROOT", tmp_path)
-    assert new.main(["mine"]) == 0 and "python run.py algo=mine" in capsys.readouterr().out
-    assert (tmp_path / "algorithms" / "mine.py").exists() and (tmp_path / "conf" / "algo" / "mine.yaml").exists()
-    assert new.main(["mine"]) == 2
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_one_folder_holds_files_of_all_groups_and_each_group_lists_its_own(cli, tmp_path):
+    for new in NEW.values():
+        new.create(f"my_{new.group}", tmp_path / "own")
+    paths = [f"{group}_path={tmp_path / 'own'}" for group in NEW]
+    _, out = cli("--help", *paths)
+    for group in NEW:
+        (line,) = re.findall(rf"^{group}: (.*(?:\n .*)*)", out, re.MULTILINE)
+        assert [name for name in re.findall(r"my_\w+", line)] == [f"my_{group}"]
+    code, out = cli("-m", "algo=glob(my_*)", "env=my_env", "model=my_model,tabular", *paths, "debug=smoke")
+    assert code == 0 and out.startswith("2 jobs")
+    assert "My algo (model=my_model): data" in out and "My algo (model=tabular): data" in out
 
 
-@pytest.mark.parametrize("name", ["tpo", "base", "new", "9lives", "my-algo", "class", "", "../up"])
-def test_a_name_that_is_taken_or_none_is_refused(own, capsys, name):
-    before = sorted(own.iterdir())
-    assert new.main([name, "--dir", str(own)]) == 2
-    assert f"name={name}: " in capsys.readouterr().err
-    assert sorted(own.iterdir()) == before
+def test_a_suite_ranks_the_methods_of_a_folder_and_nothing_else_of_it(tmp_path):
+    for new in NEW.values():
+        new.create(f"my_{new.group}", tmp_path / "own")
+    suite = suites.Suite("any", suites.Protocol(), leave_out={}, tasks=())
+    assert suites.methods(suite, "glob(my_*)", str(tmp_path / "own")) == ["my_algo"]
 
 
-def test_the_template_refuses_to_overwrite_and_makes_its_folder(own, capsys):
-    assert new.main(["mine", "--dir", str(own)]) == 2
-    assert "mine.py is there already" in capsys.readouterr().err
-    assert new.main(["mine", "--dir", str(own / "new")]) == 0 and (own / "new" / "mine.yaml").exists()
+def test_a_model_of_ones_own_is_no_folder_of_weights(cli, tmp_path):
+    models.new.SCAFFOLD.create("mine", tmp_path / "own")
+    (tmp_path / "mine").mkdir()  # where the command runs
+    code, _ = cli(*HERE["model"], f"model_path={tmp_path / 'own'}")
+    assert code == 0
 
 
-def test_a_folder_elsewhere_trains_and_is_drawn_and_ranked_without_it(cli, own, tmp_path, capsys):
-    code, out = cli("-m", "algo=mine,tpo", f"algo_path={own}", "env.arms=5", "seeds=2", "train.steps=20")
-    assert code == 0 and "Mine" in out and "TPO" in out
-    assert [run.config()["algo"]["name"] for run in RunStore(tmp_path / "runs").runs()] == ["mine", "tpo"]
-    for path in own.iterdir():
-        if path.is_file():
-            path.unlink()
-    assert analysis(["leaderboard", "--of", "runs"]) == 0 and analysis(["table", "sparse_bandit"]) == 0
-    assert "Mine" in capsys.readouterr().out
-    code, out = cli("algo=mine")
-    assert code == 2 and "algo=mine: not found" in out
-
-
-def test_a_broken_file_is_named_with_its_line_and_stops_no_other(cli, own, caplog):
+def test_a_broken_file_is_named_with_its_line_and_stops_no_other(cli, run, own, group, caplog):
     (own / "broken.py").write_text("import math\n\nmath.nonsense\n")
     (own / "broken.yaml").write_text((own / "mine.yaml").read_text().replace("mine", "broken"))
     (own / "unreadable.py").write_text("x = 1\ndef f(:\n")
-    code, _ = cli("algo=mine", f"algo_path={own}", "env.arms=5", "seeds=1", "train.steps=2")
+    code, _ = run()
     assert code == 0
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == 2 and all("\n" not in text for text in warned)
     assert "broken.py, line 3: AttributeError: module 'math' has no attribute 'nonsense'" in warned[0]
     assert re.search(r"unreadable.py, line 2: SyntaxError", warned[1])
-    code, out = cli("algo=broken", f"algo_path={own}")
+    code, out = cli(f"{group}=broken", f"{group}_path={own}")
     assert code == 2 and "Traceback" not in out
-    assert "algo.objective=broken: not found, left out:" in out and "broken.py, line 3" in out
+    assert f"{group}.{CLASS[group]}=broken: not found, left out:" in out and "broken.py, line 3" in out
 
 
-def test_two_classes_of_one_name_are_refused(cli, own):
+def test_a_class_that_is_no_frozen_dataclass_is_named(run, own):
+    (own / "mine.py").write_text((own / "mine.py").read_text().replace("@dataclass(frozen=True)\n", "", 1))
+    code, out = run()
+    assert code == 2 and re.search(r"mine.py: class Mine\w* must have @dataclass\(frozen=True\) above it", out)
+
+
+def test_two_classes_of_one_name_are_refused(run, own, group):
     (own / "again.py").write_text((own / "mine.py").read_text())
-    code, out = cli("algo=mine", f"algo_path={own}")
-    assert code == 2 and "two classes are called mine, in again.py and mine.py" in out
+    code, out = run()
+    assert code == 2 and f"{group}_path={own}: two classes are called mine, in again.py and mine.py" in out
 
 
-def test_a_name_of_the_suite_is_refused(cli, own):
-    (own / "mine.py").write_text((own / "mine.py").read_text().replace('name = "mine"', 'name = "tpo"'))
-    code, out = cli("algo=mine", f"algo_path={own}")
-    assert code == 2 and "mine.py calls a class tpo, as the suite does" in out
-    (own / "tpo.yaml").write_text("name: tpo\n")
-    code, out = cli("algo=tpo", f"algo_path={own}")
-    assert code == 2 and "the suite has a tpo.yaml of its own" in out
+@pytest.mark.parametrize("group", ["algo"])
+def test_files_of_two_groups_may_have_classes_of_one_name(run, own):
+    code = (own / "mine.py").read_text()
+    envs.new.SCAFFOLD.create("another", own)
+    (own / "another.py").write_text((own / "another.py").read_text().replace('name = "another"', 'name = "mine"'))
+    assert 'name = "mine"' in code and run()[0] == 0
 
 
-def test_a_folder_that_is_none_is_refused(monkeypatch, capsys, tmp_path):
-    code, out = command(monkeypatch, capsys, f"algo_path={tmp_path / 'none'}")
-    assert code == 2 and "algo_path=" in out and "no such folder" in out
+def test_a_name_of_the_suite_is_refused(run, cli, own, group):
+    taken = {"algo": "tpo", "env": "sparse_bandit", "model": "tabular"}[group]
+    (own / "mine.py").write_text((own / "mine.py").read_text().replace('name = "mine"', f'name = "{taken}"'))
+    code, out = run()
+    assert code == 2 and f"mine.py calls a class {taken}, as the suite does; rename it" in out
+    (own / f"{taken}.yaml").write_text((own / "mine.yaml").read_text())
+    code, out = cli(f"{group}_path={own}")
+    assert code == 2 and f"the suite has a {taken}.yaml of its own" in out
+
+
+def test_yaml_that_says_nothing_is_refused(run, own):
+    for text, said in (("a: [", "cannot be read as yaml"), ("- a\n", "must hold settings")):
+        (own / "other.yaml").write_text(text)
+        code, out = run()
+        assert code == 2 and "other.yaml: " in out and said in out and "Traceback" not in out
+
+
+def test_a_folder_that_is_none_is_refused(monkeypatch, capsys, tmp_path, group):
+    code, out = command(monkeypatch, capsys, f"{group}_path={tmp_path / 'none'}")
+    assert code == 2 and f"{group}_path=" in out and "no such folder" in out
+
+
+def test_pytest_holds_a_folder_to_the_contracts(tmp_path):
+    envs.new.SCAFFOLD.create("my_bandit", tmp_path / "own")
+    asked = [f"--own={tmp_path / 'own'}", "-k", "my_bandit and (contexts or yaml)"]
+    files = ["tests/test_env_contract.py", "tests/test_configs.py"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *asked, *files], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.search(r"^\.\. +\[100%\]", done.stdout, re.MULTILINE), done.stdout
+    none = [sys.executable, "-m", "pytest", f"--own={tmp_path / 'none'}"]
+    done = subprocess.run(none, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 4 and "no such folder" in done.stderr

@@ -209,7 +209,7 @@ def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
     from algorithms import new
 
     (tmp_path / "small.yaml").write_text(FILE)
-    assert new.main(["mine", "--dir", str(tmp_path / "own")]) == 0
+    assert new.SCAFFOLD.main(["mine", "--dir", str(tmp_path / "own")]) == 0
     command = ("suite=small.yaml", "algo_path=own", "launch.workers=1")
     code, out = cli(*command, "algo=mine", "budget=0")
     assert code == 0 and "0 of 1" in out and not list((tmp_path / "runs").rglob("metrics.parquet"))
