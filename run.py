@@ -10,8 +10,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.summary import conclude
-from conf.discover import register
 from conf.messages import ConfigError, expand_shorthands, explain
+from conf.own_files import register
 from launch import evidence, requests
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome

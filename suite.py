@@ -27,8 +27,9 @@ from algorithms.base import Batch, Objective
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, beside, stored_rows
-from conf.discover import find_classes, register
+from conf.discover import find_classes
 from conf.messages import GRID, ConfigError, expand_shorthands, explain, unknown
+from conf.own_files import register
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
 from store.archive import Archive

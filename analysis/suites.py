@@ -21,6 +21,7 @@ from analysis.compose import SWEEPS
 from analysis.labels import ALGOS, label
 from analysis.load import Row, Store, cache_of
 from conf.messages import ConfigError, unknown
+from conf.own_files import register
 from store.identity import CHOICES, SECTIONS, canonical
 
 SUITES = SWEEPS / "suites"
@@ -43,6 +44,15 @@ class Protocol:
     learning_rates: tuple[float, ...] = (0.1, 0.316, 1, 3.16, 10)
     epochs: tuple[int, ...] = (1, 4)
 
+    def __post_init__(self):
+        _require(type(self.seeds) is int and self.seeds >= 1, "protocol.seeds", self.seeds, "a number >= 1")
+        for key in ("tuning_seeds", "learning_rates", "epochs"):
+            values = getattr(self, key)
+            numbers = isinstance(values, tuple) and values and all(isinstance(v, int | float) for v in values)
+            _require(numbers, f"protocol.{key}", values, "a list of numbers")
+        apart = not set(self.reported) & set(self.tuning_seeds)
+        _require(apart, "protocol.tuning_seeds", self.tuning_seeds, "none of the reported seeds")
+
     @property
     def reported(self) -> tuple[int, ...]:
         return tuple(range(self.seeds))
@@ -54,7 +64,7 @@ class Task:
 
         score = (chance - error) / (chance - best)
 
-    set      overrides that make it: python run.py SET algo=NAME
+    set      overrides that make it: python run.py SET algo=NAME; a task of one's own adds env_path=FOLDER
     metric   what counts as its error
     chance   error of random answers, which scores 0
     best     lowest late error known, which scores 1
@@ -66,6 +76,13 @@ class Task:
     chance: float
     best: float
     metric: str = "error"
+
+    def __post_init__(self):
+        for key in ("name", "family", "set", "metric"):
+            _require(isinstance(getattr(self, key), str), key, getattr(self, key), "some text")
+        for key in ("chance", "best"):
+            _require(isinstance(getattr(self, key), int | float), key, getattr(self, key), "a number")
+        _require(self.best < self.chance, "best", self.best, f"below chance={self.chance}")
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -102,6 +119,12 @@ class Setting:
 DEFAULT = Setting()
 
 
+def _require(ok: object, key: str, value: object, allowed: str) -> None:
+    """Raise ValueError unless `ok`."""
+    if not ok:
+        raise ValueError(f"{key}={value}: must be {allowed}")
+
+
 def names() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
@@ -136,8 +159,6 @@ def _suite(name: str, content: Any) -> Suite:
         raise ValueError(f"name={twice[0]}: two tasks have it; rename one")
     protocol = _record(Protocol, content["protocol"], "protocol") if "protocol" in content else None
     protocol = protocol or (base.protocol if base else Protocol())
-    if set(protocol.reported) & set(protocol.tuning_seeds):
-        raise ValueError(f"protocol.tuning_seeds={protocol.tuning_seeds}: must not be among the reported seeds")
     return Suite(name, protocol, content.get("leave_out", base.leave_out if base else {}), tasks)
 
 
@@ -152,7 +173,10 @@ def _record(kind: type, entry: Any, what: str) -> Any:
     missing = [key for key, f in fields.items() if key not in entry and f.default is dataclasses.MISSING]
     if missing:
         raise ValueError(f"{what}: lacks {', '.join(missing)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
@@ -253,6 +277,7 @@ def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
 
 
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    register(list(overrides))  # a task of one's own names its folder: env=mine env_path=FOLDER
     with initialize_config_module("conf", version_base="1.3"):
         cfg = compose("config", list(overrides))
     found = {s: OmegaConf.to_container(cfg[s], resolve=True) for s in SECTIONS if s != "algo"}

@@ -12,22 +12,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 import algorithms
 import envs
 import models
 from algorithms.base import Objective
 from conf.messages import ConfigError
+from conf.own_files import checked_folder
 from envs.base import Env
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-CONF = Path(__file__).resolve().parent
 left_out: dict[str, str] = {}  # {file that cannot be imported: where and why}
 
 
@@ -36,16 +30,10 @@ class Group(NamedTuple):
 
     package: ModuleType  # where the suite's own classes are
     base: type  # what every class of the group derives from
-    config_package: str | None = None  # where in the config its files belong; None: in the part of the group's name
 
 
-GROUPS = {
-    "algo": Group(algorithms, Objective),
-    "env": Group(envs, Env, "_global_"),
-    "model": Group(models, ModelConfig),
-}
+GROUPS = {"algo": Group(algorithms, Objective), "env": Group(envs, Env), "model": Group(models, ModelConfig)}
 BASES = tuple(group.base for group in GROUPS.values())
-PATHS = tuple(f"{group}_path" for group in GROUPS)
 
 
 @functools.cache
@@ -62,7 +50,7 @@ def discover(package: ModuleType) -> dict[str, type]:
 def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
     """{name: class} of a group, in the suite and in the user's folder; raises ConfigError where two share a name."""
     found = dict(discover(GROUPS[group].package))
-    for cls in () if folder is None else _classes_in(_checked_folder(group, folder)):
+    for cls in () if folder is None else _classes_in(checked_folder(group, folder)):
         if not issubclass(cls, GROUPS[group].base):
             continue
         file = _file_of(cls)
@@ -75,48 +63,6 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
             raise ConfigError(f"{group}_path={folder}: {clash}; rename it")
         found[cls.name] = cls
     return found
-
-
-def register(argv: list[str]) -> None:
-    """Let Hydra find the yaml files of the folders that algo_path=, env_path= and model_path= name."""
-    for group, (_, _, config_package) in GROUPS.items():
-        ConfigStore.instance().repo[group] = {}
-        texts = [arg for arg in argv if arg.startswith(f"{group}_path=")]
-        folder = OverridesParser.create().parse_override(texts[-1]).value() if texts else None
-        for name, node in {} if folder is None else own_files(group, folder).items():
-            if (CONF / group / f"{name}.yaml").exists():
-                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename it")
-            ConfigStore.instance().store(name, node, group, package=config_package, provider=f"{group}_path")
-
-
-def own_files(group: str, folder: object) -> dict[str, DictConfig]:
-    """{name: content} of the yaml files in a folder that belong to a group; one folder may hold those of several."""
-    nodes = {path.stem: _read(path) for path in sorted(_checked_folder(group, folder).glob("*.yaml"))}
-    return {name: node for name, node in nodes.items() if _group_of(node) == group}
-
-
-def _group_of(node: DictConfig) -> str:
-    """A task's file has a section `env`, a method's file names an objective or its look, and a model's does neither."""
-    if "env" in node:
-        return "env"
-    return "algo" if node.keys() & {"objective", "label", "color", "linestyle"} else "model"
-
-
-def _read(path: Path) -> DictConfig:
-    try:
-        node = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
-    if not isinstance(node, DictConfig):
-        raise ConfigError(f"{path}: must hold settings, one `key: value` a line")
-    return node
-
-
-def _checked_folder(group: str, folder: object) -> Path:
-    path = Path(str(folder)).expanduser()
-    if not path.is_dir() or not str(folder):
-        raise ConfigError(f"{group}_path={folder}: no such folder; name one that holds NAME.py and NAME.yaml")
-    return path.resolve()
 
 
 @functools.cache

@@ -15,8 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 import training
 from algorithms.base import Objective
-from conf.discover import PATHS, discover, find_classes, left_out
+from conf.discover import discover, find_classes, left_out
 from conf.messages import FILES, ConfigError, unknown
+from conf.own_files import PATHS
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS

@@ -20,8 +20,8 @@ from rich.console import Console
 from analysis import cost, leaderboard, status, suites
 from analysis.load import Row
 from analysis.suite_cells import cells
-from conf.discover import register
 from conf.messages import ConfigError, duration
+from conf.own_files import register
 from conf.resolve import MisfitError, resolve
 from launch import plans
 from launch.job import screen
@@ -108,7 +108,6 @@ def _start(workers: list[BaseProcess]) -> None:
 
 def _work(request: Request, tasks: list[plans.Task], deadline: float, parent: int) -> None:
     """What each process does; its exit code is 1 where a task failed."""
-    register([word for word in request.overrides if word.startswith("algo_path=")])
     os.setsid()  # a Ctrl-C in the terminal reaches the parent alone, which passes it on once
     lower_priority(request.nice, session=True)
     stop = Stop(deadline, parent)
@@ -170,6 +169,7 @@ def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console
     if request.data_dir is not None and "data_dir" in task.row.config["env"]:
         overrides.append(f"env.data_dir={request.data_dir}")
     try:
+        register(overrides)
         with initialize_config_module("conf", version_base="1.3"):
             experiment = resolve(compose("config", overrides))
     except MisfitError as error:

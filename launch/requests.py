@@ -8,8 +8,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 
 from analysis import suites
-from conf.discover import register
 from conf.messages import ConfigError, unknown
+from conf.own_files import register
 from conf.resolve import parse_section, resolve
 from launch import plans
 from launch.kinds import LAUNCHES, Joblib, Serial, cores

@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import run
 from algorithms.base import Batch, Objective
-from conf.discover import PATHS, find_classes, left_out, own_files, register
+from conf.discover import find_classes, left_out
+from conf.own_files import PATHS, own_files, register
 from conf.resolve import Experiment, resolve
 from envs.rlvr.base import TextEnv
 from envs.sequence import SequenceEnv

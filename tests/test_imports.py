@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "training",
     },
     "store": {"store"},
-    "analysis": {"analysis", "store", "conf.messages", "conf.sweep"},
+    "analysis": {"analysis", "store", "conf.messages", "conf.own_files", "conf.sweep"},
 }
 MAY_NOT_IMPORT = {
     "algorithms": {"numpy", "pandas", "hydra", "omegaconf"},

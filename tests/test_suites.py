@@ -29,9 +29,12 @@ BROKEN = {
     "tasks: []\ntask: 3": "task: unknown key (did you mean tasks?)",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1}": "task 1: lacks best",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1, best: 0, beste: 1}": "did you mean best?",
-    "protocol: {seeds: 101}\ntasks: []": "must not be among the reported seeds",
+    "protocol: {seeds: 101}\ntasks: []": "must be none of the reported seeds",
     "include: cor\ntasks: []": "suite=cor: not found (did you mean core?)",
     FILE + FILE.split("tasks:")[1].strip("\n"): "two tasks have it",
+    "tasks:\n  - {name: a, family: b, set: env=digits, chance: x, best: 0}": "task 1: chance=x: must be a number",
+    "tasks:\n  - {name: a, family: b, set: env=digits, chance: 0, best: 1}": "task 1: best=1: must be below chance=0",
+    "protocol: {epochs: 4}\ntasks: []": "protocol: protocol.epochs=4: must be a list of numbers",
     "tasks: [": "cannot be read as yaml",
 }
 
@@ -205,17 +208,20 @@ def test_a_wrong_command_is_one_line(cli, args):
 
 
 def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
-    """Both tracks of an own objective and of TPO on an own suite; a second call has nothing to do."""
+    """Both tracks of an own objective and of TPO on an own suite with an own task; a second call has nothing to do."""
     from algorithms import new
+    from envs import new as new_task
 
-    (tmp_path / "small.yaml").write_text(FILE)
+    own_task = "  - {name: own, family: own, set: env=mine_bandit env_path=own train.steps=5, chance: 0.8, best: 0.0}\n"
+    (tmp_path / "small.yaml").write_text(FILE + own_task)
+    assert new_task.SCAFFOLD.main(["mine_bandit", "--dir", str(tmp_path / "own")]) == 0
     assert new.SCAFFOLD.main(["mine", "--dir", str(tmp_path / "own")]) == 0
     command = ("suite=small.yaml", "algo_path=own", "launch.workers=1")
     code, out = cli(*command, "algo=mine", "budget=0")
-    assert code == 0 and "0 of 1" in out and not list((tmp_path / "runs").rglob("metrics.parquet"))
+    assert code == 0 and "0 of 2" in out and not list((tmp_path / "runs").rglob("metrics.parquet"))
     code, out = cli(*command, "algo=mine,tpo")
     assert code == 0 and "default track, 2 seeds" in out and "tuned track, 2 seeds" in out
-    assert "Mine" in out and "TPO" in out and "12 seeds new" in out
+    assert "Mine" in out and "TPO" in out and "24 seeds new" in out
     code, out = cli(*command, "algo=mine")
     assert code == 0 and "0 seeds new" in out and "Mine" in out and "TPO" in out
     assert analysis(["leaderboard", "--suite", "small.yaml"]) == 0

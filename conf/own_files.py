@@ -1,0 +1,58 @@
+"""The yaml files of a folder of the user's own, as Hydra finds them."""
+
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from conf.messages import ConfigError
+
+CONF = Path(__file__).resolve().parent
+# where in the config the files of each group belong; None: in the part of the group's name
+PACKAGES = {"algo": None, "env": "_global_", "model": None}
+PATHS = tuple(f"{group}_path" for group in PACKAGES)
+
+
+def register(argv: list[str]) -> None:
+    """Let Hydra find the yaml files of the folders that algo_path=, env_path= and model_path= name."""
+    for group, package in PACKAGES.items():
+        ConfigStore.instance().repo[group] = {}
+        texts = [arg for arg in argv if arg.startswith(f"{group}_path=")]
+        folder = OverridesParser.create().parse_override(texts[-1]).value() if texts else None
+        for name, node in {} if folder is None else own_files(group, folder).items():
+            if (CONF / group / f"{name}.yaml").exists():
+                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename it")
+            ConfigStore.instance().store(name, node, group, package=package, provider=f"{group}_path")
+
+
+def own_files(group: str, folder: object) -> dict[str, DictConfig]:
+    """{name: content} of the yaml files in a folder that belong to a group; one folder may hold those of several."""
+    nodes = {path.stem: _read(path) for path in sorted(checked_folder(group, folder).glob("*.yaml"))}
+    return {name: node for name, node in nodes.items() if _group_of(node) == group}
+
+
+def _group_of(node: DictConfig) -> str:
+    """A task's file has a section `env`, a method's file names an objective or its look, and a model's does neither."""
+    if "env" in node:
+        return "env"
+    return "algo" if node.keys() & {"objective", "label", "color", "linestyle"} else "model"
+
+
+def _read(path: Path) -> DictConfig:
+    try:
+        node = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{path}: must hold settings, one `key: value` a line")
+    return node
+
+
+def checked_folder(group: str, folder: object) -> Path:
+    path = Path(str(folder)).expanduser()
+    if not path.is_dir() or not str(folder):
+        raise ConfigError(f"{group}_path={folder}: no such folder; name one that holds NAME.py and NAME.yaml")
+    return path.resolve()
