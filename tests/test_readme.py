@@ -1,10 +1,13 @@
-"""What the README says is there."""
+"""What the README and the documents say is there."""
 
 import re
+
+import pytest
 
 from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def block(language: str, containing: str) -> str:
@@ -13,22 +16,31 @@ def block(language: str, containing: str) -> str:
     return found
 
 
-def test_the_loss_in_the_readme_is_the_template_s():
-    assert block("python", "def loss") in (ROOT / "algorithms" / "templates" / "objective.py").read_text()
-
-
 def test_every_file_and_folder_in_the_tree_exists():
     tree = block("", "compose -> validate")
     for line in tree.splitlines():
         assert (ROOT / line.split()[0]).exists(), line
 
 
-def test_every_command_names_things_that_exist():
-    for module in set(re.findall(r"python -m ([\w.]+)", README)) - {"pytest"}:
+def test_the_readme_stays_short():
+    assert len(README.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_link_of_a_page_names_things_that_exist(page):
+    text = page.read_text()
+    for module in set(re.findall(r"python -m ([\w.]+)", text)) - {"pytest"}:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
-    for picture in re.findall(r"!\[[^]]*]\(([^)]+)\)", README):
-        assert (ROOT / picture).exists()
+    for target in re.findall(r"]\(([^)]+)\)", text):
+        name, _, anchor = target.partition("#")
+        if target.startswith("http"):
+            continue
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads], target
 
 
 def test_the_code_on_the_page_of_extensions_is_that_of_the_templates():
