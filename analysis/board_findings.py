@@ -30,7 +30,10 @@ def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
 
 def _leader(track: str, group: pd.DataFrame) -> str:
     best = group.iloc[0]
-    text = f"In the {track} track {group.index[0]} leads {len(group)} methods with a late score of {_interval(best)}."
+    text = (
+        f"In the {track} track {group.index[0]} leads the {len(group)} methods that have every task, with a late score "
+    )
+    text += f"of {_interval(best)}."
     if TPO in group.index and group.index[0] != TPO:
         text += f" TPO is number {group.loc[TPO, 'rank']:.0f} with {_interval(group.loc[TPO])}."
     return text

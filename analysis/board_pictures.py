@@ -23,8 +23,8 @@ def heat_map(found: list[Cell], lines: pd.DataFrame, suite: Suite, track: str) -
     axis.set_xticks(range(len(suite.tasks)), scores.columns, rotation=40, ha="right", fontsize=7)
     axis.set_yticks(range(len(order)), order, fontsize=7)
     axis.grid(visible=False)
-    axis.set_title(f"Late score, {track} track (mean over {suite.protocol.seeds} seeds)")
-    figure.colorbar(image, ax=axis, label="0 chance, 1 best known", shrink=0.6)
+    axis.set_title(f"{track.capitalize()} track, {suite.protocol.seeds} seeds: 0 chance, 1 best known")
+    figure.colorbar(image, ax=axis, label="late score")
     return figure
 
 
