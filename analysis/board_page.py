@@ -16,7 +16,7 @@ th[aria-sort=ascending]::after { content: " \\25B2" } th[aria-sort=descending]::
 td:nth-child(2), th:nth-child(2) { text-align: left }
 tr.incomplete { color: #888 }
 div.wide { overflow-x: auto }
-img { max-width: 100%; width: 34rem; display: block; margin: 1rem 0 }
+img { max-width: 100%; width: 26rem; margin: 0 1rem 1rem 0; vertical-align: top }
 """
 # numbers sort as numbers and "-" stands last, whichever way a column is sorted
 SCRIPT = """

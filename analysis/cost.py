@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.load import Row, Store
 
-Kind = tuple[str, str, str, bool]
+Kind = tuple[str, str, str, str, bool]  # task, objective, sampler, matching, whether its epochs are its own
 Speeds = dict[Kind, float]  # {kind: seconds of one thread per unit of `_size`}
 NEWEST = 5  # batches: the newest tell most of the machine that runs now
 
@@ -25,14 +25,14 @@ def speeds(store: Store) -> Speeds:
 def of_seeds(config: dict[str, Any], seeds: int, known: Speeds) -> float | None:
     """Seconds of one thread for so many seeds of a configuration; None where no like run is `known`.
 
-    Time is taken to grow with seeds, steps, tokens and gradient epochs.
+    Time is taken to grow with seeds, steps, tokens, the width of the model and gradient epochs.
     """
     if not seeds:
         return 0.0
-    task, objective, sampler, own_epochs = _kind(config)
-    if (speed := known.get((task, objective, sampler, own_epochs))) is not None:
+    ours = _kind(config)
+    if (speed := known.get(ours)) is not None:
         return speed * _size(config, seeds)
-    alike = [value for kind, value in known.items() if kind[0] == task and kind[2:] == (sampler, own_epochs)]
+    alike = [value for kind, value in known.items() if kind[0] == ours[0] and kind[2:] == ours[2:]]
     return median(alike) * _size(config, seeds) if alike else None
 
 
@@ -43,14 +43,15 @@ def seconds(rows: list[Row], known: Speeds) -> float | None:
 
 
 def _kind(config: dict[str, Any]) -> Kind:
-    return config["env"]["task"], config["algo"]["objective"], config["sampler"], config["train"]["epochs"] is None
+    own_epochs = config["train"]["epochs"] is None
+    return config["env"]["task"], config["algo"]["objective"], config["sampler"], config["match"], own_epochs
 
 
 def _size(config: dict[str, Any], seeds: int) -> float:
     env, train, candidates = config["env"], config["train"], config["env"].get("candidates", 1)
     tokens = env.get("batch", 1) * env.get("horizon", 1) * candidates
-    tokens *= candidates if config["match"] == "interactions" else 1
-    return seeds * train["steps"] * tokens * (train["epochs"] or 1)
+    width = config["model"].get("d_model", 1)
+    return seeds * train["steps"] * tokens * width * (train["epochs"] or 1)
 
 
 def _threads(batch: dict[str, Any]) -> int:

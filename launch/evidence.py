@@ -12,6 +12,7 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+import pandas as pd
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -47,7 +48,7 @@ def run(argv: list[str], console: Console) -> int:
         _show(request, before, console)
         return 0
     left = "until all of it is done" if math.isinf(request.budget) else f"for {duration(request.budget)}"
-    console.print(f"{request.title}: {request.workers} processes, {left}", soft_wrap=True)
+    console.print(f"{request.title}: {request.workers} processes, {left}; {_forecast(request, before)}", soft_wrap=True)
     stop = Stop(time.time() + request.budget)
     with stop.listening():
         code = (_work_alone if request.workers == 1 else _work_together)(request, tasks, stop)
@@ -182,6 +183,17 @@ def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console
     return execute(replace(experiment, seeds=missing), console, stop)
 
 
+def _forecast(request: Request, cells: dict[str, status.Cell]) -> str:
+    """How long all that is known to be missing takes, as far as like runs tell."""
+    whole = _summary(request, cells).iloc[-1]
+    unknown = f" and {whole.unknown} configurations whose like was never run" if whole.unknown else ""
+    return f"what is missing takes about {duration(3600 * whole.hours)}{unknown}"
+
+
+def _summary(request: Request, cells: dict[str, status.Cell]) -> pd.DataFrame:
+    return status.summarise(status.by_figure(cells.values()), cost.speeds(request.store), request.workers)
+
+
 def _show_board(request: Request, console: Console) -> None:
     """Print the lines of the algorithms that were asked for, beside TPO, GRPO and the best."""
     suite = suites.read(request.suite)
@@ -193,5 +205,5 @@ def _show_board(request: Request, console: Console) -> None:
 
 
 def _show(request: Request, now: dict[str, status.Cell], console: Console) -> None:
-    frame = status.summarise(status.by_figure(now.values()), cost.speeds(request.store), request.workers)
+    frame = _summary(request, now)
     console.print(status.render(frame, f"{request.title}; hours of {request.workers} processes"))
