@@ -50,6 +50,20 @@ class Batch:
         return self.weight if mask is None else self.weight * mask
 
 
+def scored_completions(logp_old: Tensor, score: Tensor, mask: Tensor, logp_ref: Tensor | None = None) -> Batch:
+    """Sampled completions as objectives take them: each token gets the score of its completion as reward.
+
+    logp_old, mask, logp_ref (*L,B,K,T) as in `Batch`; score (*L,B,K). The baseline is the mean score of the batch.
+    """
+    reward = score.unsqueeze(-1).expand(logp_old.shape)
+    dims = (-1, -2)
+    low, high = score.amin(dims, keepdim=True), score.amax(dims, keepdim=True)
+    mean = score.mean(dims, keepdim=True).clamp(low, high)  # exact where all scores are equal
+    return Batch(
+        logp_old, reward, mean.unsqueeze(-1).expand(logp_old.shape), mask, score, torch.ones_like(score), logp_ref
+    )
+
+
 class Objective:
     """A method: a frozen dataclass of hyperparameters with one pure loss.
 

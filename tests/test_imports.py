@@ -13,6 +13,7 @@ OURS = (
     "analysis",
     "benchmarks",
     "conf",
+    "engines",
     "envs",
     "launch",
     "models",
@@ -25,6 +26,7 @@ NEW = "conf.scaffold"  # what writes new files
 TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 MAY_IMPORT = {
     "algorithms": {"algorithms", NEW},
+    "engines": {"algorithms.base", "engines"},
     "envs": {"algorithms.base", "envs", NEW},
     "models": {"algorithms.base", "models", "rollouts", NEW},
     "rollouts": {"rollouts"},

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from algorithms.base import Batch
+from algorithms.base import Batch, scored_completions
 from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
 from envs.rlvr.verify import Grade, Pending, require_verdicts
@@ -133,9 +133,7 @@ def completion_rollout(found: Completions, logp_old: Tensor, grades: list[Grade]
     score, solved = (
         _tensor([getattr(g, key) for g in grades], logp_old).view(tokens.shape[:3]) for key in ("score", "solved")
     )
-    reward = score.unsqueeze(-1).expand(tokens.shape)
-    mean = score.mean().clamp(score.amin(), score.amax())  # exact where all scores are equal
-    batch = Batch(logp_old, reward, mean.expand(tokens.shape), mask, score, torch.ones_like(score))
+    batch = scored_completions(logp_old, score, mask)
     metrics = _metrics(found, batch, solved)
     for name, status in STATUSES.items():
         metrics[name] = _tensor([g.status == status for g in grades], logp_old).sum()
