@@ -1,0 +1,138 @@
+"""The suite's objectives inside TRL: exact for any micro-batch, accumulation and number of processes.
+
+from engines.trl import GroupObjectiveTrainer
+GroupObjectiveTrainer(objective=TPO(), model=..., args=GRPOConfig(...), reward_funcs=..., train_dataset=...).train()
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOConfig, GRPOTrainer
+
+from algorithms.base import Objective
+from engines.weights import require_group_objective, token_weights
+
+# settings of TRL's own loss, which the objective replaces
+IGNORED = (
+    "delta",
+    "entropy_coef",
+    "epsilon",
+    "epsilon_high",
+    "importance_sampling_level",
+    "loss_type",
+    "mask_truncated_completions",
+    "multi_objective_aggregation",
+    "off_policy_mask_threshold",
+    "scale_rewards",
+    "top_entropy_quantile",
+    "use_adaptive_entropy",
+    "use_bias_correction_kl",
+)
+
+
+def check(objective: Objective, args: GRPOConfig) -> None:
+    """Raise ValueError for an objective or a setting that cannot be honoured; the message says what to change."""
+    require_group_objective(objective)
+    if args.steps_per_generation != args.gradient_accumulation_steps:
+        raise ValueError(
+            f"steps_per_generation={args.steps_per_generation}: must equal gradient_accumulation_steps="
+            f"{args.gradient_accumulation_steps}, so that each optimiser step sees whole groups"
+        )
+    for field in dataclasses.fields(GRPOConfig):
+        value = getattr(args, field.name, None)
+        if field.name in IGNORED and value != field.default:
+            raise ValueError(
+                f"{field.name}={value}: belongs to the loss of TRL, which objective={objective.name} replaces; leave "
+                f"it out"
+            )
+    if objective.needs_reference and not args.beta:
+        raise ValueError(f"beta={args.beta}: must be > 0, since objective={objective.name} reads a reference policy")
+    if args.beta and not objective.needs_reference:
+        raise ValueError(
+            f"beta={args.beta}: must be 0, since objective={objective.name} reads no reference policy; "
+            f"algorithms.kl_penalty.KLPenalty(objective, beta) adds a penalty to any objective"
+        )
+
+
+class GroupObjectiveTrainer(GRPOTrainer):
+    """TRL's GRPOTrainer with the loss of any objective that learns from groups.
+
+    Before each optimiser step it computes the log-probs of all completions without a graph, gathers them, and takes the
+    gradient of the objective on each of them (`engines.weights.token_weights`). The loss of a micro-batch is the sum of
+    gradient times log-prob, so groups may be split in any way. `num_iterations` counts the gradient epochs.
+    `vllm_importance_sampling_correction` only makes TRL record the mismatch. Evaluation reports TRL's own loss.
+
+    objective  an `algorithms.base.Objective`; the other arguments are those of GRPOTrainer
+
+    Raises ValueError as `check` does.
+    """
+
+    def __init__(self, *args: Any, objective: Objective, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        check(objective, self.args)
+        self.objective = objective
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
+        rewards = super()._calculate_rewards(*args, **kwargs)  # of all processes, in their order
+        self._scores = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        return rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        count = len(output["completion_ids"])
+        start = self.accelerator.process_index * count
+        output["row"] = torch.arange(start, start + count, device=self._scores.device)
+        output["score"] = self._scores[start : start + count]
+        return output
+
+    def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(generation_batch)
+        if self.model.training and self._step % self.args.steps_per_generation == 0:
+            self._weigh(self._buffered_inputs)
+        return inputs
+
+    @torch.no_grad()
+    def _weigh(self, micro_batches: list[dict[str, Any]]) -> None:
+        """Give each micro-batch the gradient of the objective on the log-probs of its tokens, as "weights"."""
+        for inputs in micro_batches:
+            inputs["logp"] = self._logp(self.model, inputs)
+            inputs.setdefault("logp_old", inputs["logp"])  # the first epoch is on the policy that drew the completions
+        names = ("logp", "logp_old", "completion_mask", *(("ref_per_token_logps",) if self.args.beta else ()))
+        local = {name: torch.cat([inputs[name] for inputs in micro_batches]) for name in ("row", "score", *names)}
+        whole = {name: self._gather(value) for name, value in local.items()}
+        order = whole["row"].argsort()
+        logp, logp_old, mask, *ref = (whole[name][order] for name in names)
+        weights, metrics = token_weights(
+            self.objective,
+            logp.float(),
+            logp_old.float(),
+            whole["score"][order].float(),
+            mask.float(),
+            self.num_generations,
+            *(x.float() for x in ref),
+        )
+        for inputs in micro_batches:
+            inputs["weights"] = weights[inputs["row"], : inputs["logp"].shape[1]]
+        for name, value in metrics.items():
+            self._metrics["train"][f"objective/{name}"].append(value.item())
+
+    def _gather(self, value: Tensor) -> Tensor:
+        """The rows of all processes, whose completions may be padded to different lengths."""
+        if value.dim() > 1:
+            value = self.accelerator.pad_across_processes(value, dim=1)
+        return self.accelerator.gather(value)
+
+    def _logp(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
+        """Log-probs (N,T) of completions, in nats; 0 at padding."""
+        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+        logp, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, inputs["completion_ids"].shape[1])
+        return torch.where(inputs["completion_mask"].bool(), logp, 0.0)
+
+    def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
+        if not self.model.training:
+            return super()._compute_loss(model, inputs)
+        # processes average their gradients, and the weights are those of the sum
+        return (inputs["weights"] * self._logp(model, inputs)).sum() * self.accelerator.num_processes

@@ -1,0 +1,142 @@
+"""Objectives inside TRL: one step is that of the whole loss on the same completions, however they are split."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from algorithms.base import scored_completions
+from tests import helpers
+
+pytestmark = pytest.mark.engines
+PROMPTS = ["a b", "b a c", "c", "a a"]
+LETTERS = ["<pad>", "<eos>", *"abcdefgh"]
+K, LR = 4, 0.5
+
+
+def tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(LETTERS)}, unk_token="<eos>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+
+
+def model():
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    size |= {"num_key_value_heads": 1, "head_dim": 8, "vocab_size": len(LETTERS), "initializer_range": 0.5}
+    return Qwen3ForCausalLM(Qwen3Config(**size, pad_token_id=0, eos_token_id=1, bos_token_id=None))
+
+
+def reward(completions, **kwargs):
+    return [float("a" in text) for text in completions]
+
+
+def trainer(folder, objective, **settings):
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from engines.trl import GroupObjectiveTrainer
+
+    defaults = {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1, "num_generations": K}
+    defaults |= {"max_steps": 1, "learning_rate": LR, "optim": "sgd", "lr_scheduler_type": "constant", "beta": 0.0}
+    defaults |= {"max_grad_norm": 1e9, "max_completion_length": 5, "report_to": "none", "use_cpu": True, "seed": 1}
+    defaults |= {"save_strategy": "no", "logging_steps": 1, "disable_tqdm": True, "bf16": False}
+    args = GRPOConfig(output_dir=str(folder), **defaults | settings)
+    data = Dataset.from_dict({"prompt": PROMPTS * 4})
+    return GroupObjectiveTrainer(
+        objective=objective,
+        model=model(),
+        args=args,
+        reward_funcs=reward,
+        train_dataset=data,
+        processing_class=tokenizer(),
+    )
+
+
+def completions_of(found) -> dict[str, torch.Tensor]:
+    """What the trainer drew, in the order of its groups."""
+    batches = found._buffered_inputs
+    names = ("row", "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "score", "logp_old")
+    whole = {name: torch.cat([batch[name] for batch in batches]) for name in names}
+    return {name: value[whole["row"].argsort()] for name, value in whole.items()}
+
+
+def plain_logp(policy, drawn) -> torch.Tensor:
+    ids = torch.cat([drawn["prompt_ids"], drawn["completion_ids"]], dim=1)
+    mask = torch.cat([drawn["prompt_mask"], drawn["completion_mask"]], dim=1)
+    length = drawn["completion_ids"].shape[1]
+    table = policy(input_ids=ids, attention_mask=mask).logits[:, -length - 1 : -1].log_softmax(-1)
+    logp = table.gather(-1, drawn["completion_ids"].unsqueeze(-1)).squeeze(-1)
+    return torch.where(drawn["completion_mask"].bool(), logp, 0.0)
+
+
+def whole_steps(policy, objective, drawn, epochs: int) -> None:
+    """Plain gradient descent on the objective's loss over all completions at once."""
+    shape, old = (len(drawn["row"]) // K, K, -1), drawn["logp_old"]
+    for _ in range(epochs):
+        batch = scored_completions(
+            old.view(shape), drawn["score"].view(-1, K), drawn["completion_mask"].float().view(shape)
+        )
+        loss, _ = objective.loss(plain_logp(policy, drawn).view(shape), batch)
+        grads = torch.autograd.grad(loss, list(policy.parameters()), allow_unused=True)
+        with torch.no_grad():
+            for parameter, grad in zip(policy.parameters(), grads, strict=True):
+                if grad is not None:
+                    parameter -= LR * grad
+
+
+@pytest.mark.parametrize("split", [(16, 1), (4, 4), (2, 8)], ids=["whole", "groups", "half groups"])
+@pytest.mark.parametrize("epochs", [1, 2])
+@pytest.mark.parametrize("name", ["tpo", "grpo_published", "gspo", "rebel", "ppo"])
+def test_a_step_is_that_of_the_whole_loss(tmp_path, name, epochs, split):
+    objective = helpers.objective(name)
+    if objective.needs_reference:
+        objective = dataclasses.replace(objective, beta=0.0)
+    size, accumulation = split
+    found = trainer(
+        tmp_path,
+        objective,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+        num_iterations=epochs,
+        max_steps=epochs,
+    )
+    policy = copy.deepcopy(found.model)
+    found.train()
+    drawn = completions_of(found)
+    assert 0 < drawn["score"].mean() < 1 and drawn["completion_mask"].sum(1).unique().numel() > 1
+    assert_close(drawn["logp_old"], plain_logp(policy, drawn).detach(), atol=1e-5, rtol=0)
+    before = [p.detach().clone() for p in policy.parameters()]
+    whole_steps(policy, objective, drawn, epochs)
+    moved = max((p - b).abs().max().item() for p, b in zip(policy.parameters(), before, strict=True))
+    assert moved > 1e-3
+    for ours, theirs in zip(policy.parameters(), found.model.parameters(), strict=True):
+        assert_close(theirs, ours, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"steps_per_generation": 4, "gradient_accumulation_steps": 2}, "steps_per_generation=4: must equal"),
+        ({"epsilon": 0.3}, "epsilon=0.3: belongs to the loss of TRL"),
+        ({"loss_type": "grpo"}, "loss_type=grpo: belongs to the loss of TRL"),
+        ({"beta": 0.1}, "beta=0.1: must be 0"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(tmp_path, settings, text):
+    with pytest.raises(ValueError, match=text):
+        trainer(tmp_path, helpers.objective("tpo"), per_device_train_batch_size=8, **settings)
+
+
+def test_an_objective_that_needs_a_reference_or_a_greedy_answer_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"beta=0.0: must be > 0"):
+        trainer(tmp_path, helpers.objective("grpo_published"))
+    with pytest.raises(ValueError, match="objective=remax: needs greedy"):
+        trainer(tmp_path, helpers.objective("remax"))
