@@ -4,7 +4,7 @@ BIN := .venv/bin
 HOURS ?= 8
 PLAN ?= paper
 
-.PHONY: run test lint format test-slow test-vllm replay docs evidence clean
+.PHONY: run test lint format test-slow test-vllm test-engines replay docs evidence clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -25,6 +25,9 @@ test-slow: .venv/installed
 
 test-vllm: .venv-vllm/installed
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
+
+test-engines: .venv-engines/installed
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest -m engines tests/test_engines.py
 
 # what a machine does at night: train the plan, add what is finished to results/, write the report
 evidence: .venv/installed
@@ -48,5 +51,12 @@ replay: .venv/installed
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r constraints-vllm.txt -e .
 	touch $@
 
+# TRL shares the suite's versions. verl names an older transformers, which its losses do not need: it comes unresolved
+.venv-engines/installed: pyproject.toml constraints.txt constraints-engines.txt
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[trl]"
+	.venv-engines/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-engines.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-vllm
+	rm -rf .venv .venv-vllm .venv-engines
