@@ -5,6 +5,7 @@ GroupObjectiveTrainer(objective=TPO(), model=..., args=GRPOConfig(...), reward_f
 """
 
 import dataclasses
+import inspect
 from typing import Any
 
 import torch
@@ -70,8 +71,9 @@ class GroupObjectiveTrainer(GRPOTrainer):
     """
 
     def __init__(self, *args: Any, objective: Objective, **kwargs: Any):
+        given = inspect.signature(GRPOTrainer).bind(*args, **kwargs).arguments
+        check(objective, given.get("args") or GRPOConfig())  # before a model is loaded
         super().__init__(*args, **kwargs)
-        check(objective, self.args)
         self.objective = objective
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:

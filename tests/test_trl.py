@@ -1,6 +1,5 @@
 """Objectives inside TRL: one step is that of the whole loss on the same completions, however they are split."""
 
-import copy
 import dataclasses
 
 import pytest
@@ -13,7 +12,7 @@ from tests import helpers
 pytestmark = pytest.mark.engines
 PROMPTS = ["a b", "b a c", "c", "a a"]
 LETTERS = ["<pad>", "<eos>", *"abcdefgh"]
-K, LR = 4, 0.5
+K, LR = 4, 0.1
 
 
 def tokenizer():
@@ -35,7 +34,7 @@ def model():
 
 
 def reward(completions, **kwargs):
-    return [float("a" in text) for text in completions]
+    return [float(sum(letter in "aceg" for letter in text) % 2) for text in completions]
 
 
 def trainer(folder, objective, **settings):
@@ -108,8 +107,8 @@ def test_a_step_is_that_of_the_whole_loss(tmp_path, name, epochs, split):
         num_iterations=epochs,
         max_steps=epochs,
     )
-    policy = copy.deepcopy(found.model)
     found.train()
+    policy = model()  # as it was before the step
     drawn = completions_of(found)
     assert 0 < drawn["score"].mean() < 1 and drawn["completion_mask"].sum(1).unique().numel() > 1
     assert_close(drawn["logp_old"], plain_logp(policy, drawn).detach(), atol=1e-5, rtol=0)
