@@ -32,7 +32,7 @@ test-engines: .venv-engines/installed
 # what a machine does at night: train the plan, add what is finished to results/, write the report
 evidence: .venv/installed
 	$(BIN)/python run.py plan=$(PLAN) budget=$(HOURS)h launch.nice=19; code=$$?; \
-	$(BIN)/python -m store export && $(BIN)/python -m analysis report && exit $$code
+	$(BIN)/python -m store export; $(BIN)/python -m analysis report && exit $$code
 
 docs: .venv/installed
 	$(BIN)/python -m docs
