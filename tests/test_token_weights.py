@@ -1,5 +1,7 @@
 """The gradient per token that engines get, against autograd through the whole loss."""
 
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -8,7 +10,7 @@ from algorithms.base import scored_completions
 from algorithms.kl_penalty import KLPenalty
 from engines.weights import LEARNS_FROM_GROUPS, token_weights
 from tests import helpers
-from tests.helpers import registered
+from tests.helpers import ROOT, registered
 
 OBJECTIVES = {name: helpers.objective(name) for name in registered("algo")}
 FROM_GROUPS = {n: o for n, o in OBJECTIVES.items() if o.required_sampler in LEARNS_FROM_GROUPS}
@@ -55,6 +57,23 @@ def test_micro_batches_that_split_groups_add_the_gradient_of_the_whole_loss(name
     for rows in order.split(max(1, k // 2)):
         (g[rows] * logp(rows)).sum().backward()
     assert_close(weight.grad, expected, atol=1e-12, rtol=1e-10)
+
+
+def test_the_loop_on_the_page_of_engines_descends_on_the_whole_loss():
+    page = (ROOT / "docs" / "engines.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (code,) = (block for block in blocks if "def update" in block)
+    defined, k = {}, 4
+    exec(code, defined)
+    weight, logp, old, ref, mask, score = completions(k)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    defined["update"](optimizer, logp, old, score, mask, k, epochs=2, micro_batch=3)
+    plain, plain_logp, *_ = completions(k)
+    for _ in range(2):
+        gradient = whole_gradient(FROM_GROUPS["tpo"], plain, plain_logp, old, ref, mask, score, k)
+        with torch.no_grad():
+            plain -= 0.1 * gradient
+    assert_close(weight, plain, atol=1e-12, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", OTHERS)

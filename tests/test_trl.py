@@ -1,6 +1,9 @@
 """Objectives inside TRL: one step is that of the whole loss on the same completions, however they are split."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from torch.testing import assert_close
 
 from algorithms.base import scored_completions
 from tests import helpers
+from tests.helpers import ROOT
 
 pytestmark = pytest.mark.engines
 PROMPTS = ["a b", "b a c", "c", "a a"]
@@ -117,7 +121,42 @@ def test_a_step_is_that_of_the_whole_loss(tmp_path, name, epochs, split):
     moved = max((p - b).abs().max().item() for p, b in zip(policy.parameters(), before, strict=True))
     assert moved > 1e-3
     for ours, theirs in zip(policy.parameters(), found.model.parameters(), strict=True):
-        assert_close(theirs, ours, atol=1e-5, rtol=0)
+        assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
+
+
+def test_two_processes_take_the_step_of_one(tmp_path):
+    """Half a group in each micro-batch of each process, and completions that are padded to different lengths."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.trl_process"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, *launch, str(tmp_path)],
+        check=True,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        timeout=300,
+    )
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name, value in ranks[0][1].items():
+        assert torch.equal(value, ranks[1][1][name]), name
+    policy, objective, drawn = model(), helpers.objective("tpo"), [completions for completions, _ in ranks]
+    order = torch.cat([part["row"] for part in drawn]).argsort()
+    longest = max(part["completion_ids"].shape[1] for part in drawn)
+
+    def together(tensors):
+        """The rows of both processes, groups one after the other, (B,K,T)."""
+        padded = [torch.nn.functional.pad(x, (0, longest - x.shape[1])) for x in tensors]
+        return torch.cat(padded)[order].view(-1, K, longest)
+
+    score = torch.cat([part["score"] for part in drawn])[order].view(-1, K)
+    mask = together([part["completion_mask"].float() for part in drawn])
+    batch = scored_completions(together([part["logp_old"] for part in drawn]), score, mask)
+    loss, _ = objective.loss(together([plain_logp(policy, part) for part in drawn]), batch)
+    loss.backward()
+    assert 0 < score.mean() < 1
+    for name, parameter in policy.named_parameters():
+        step = 0 if parameter.grad is None else LR * parameter.grad
+        assert_close(ranks[0][1][name], parameter.detach() - step, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
