@@ -16,9 +16,9 @@ class ClipCov(Objective):
         loss = -sum_i sum_t m_t min(r_t A_i, clip(r_t, 1 - clip_eps, 1 + clip_eps) A_i) / sum_i |y_i|
 
     m_t = 0 for a share `share` of the tokens, at least one, of those with c_t in (cov_low, cov_high) that PPO's clip
-    does not bind. The paper draws them at random; a loss cannot draw, and here they are those of largest c_t. A group
-    of equal scores counts neither in the means nor in the average. Raises ValueError for clip_eps outside (0, 1), share
-    outside (0, 1] or cov_low >= cov_high. https://arxiv.org/abs/2505.22617
+    does not bind. verl, which follows the authors, draws them at random; a loss cannot draw, and here they are those
+    of largest c_t. A group of equal scores counts neither in the means nor in the average. Raises ValueError for
+    clip_eps outside (0, 1), share outside (0, 1] or cov_low >= cov_high. https://arxiv.org/abs/2505.22617
     """
 
     name = "clip_cov"

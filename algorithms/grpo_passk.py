@@ -19,8 +19,9 @@ class GRPOPassK(Objective):
 
     With rewards 0 or 1 and c right answers of K, a right one has A = C(K-c, k-1) / C(K-1, k-1) up to the std, a wrong
     one 0. So A vanishes where fewer than k-1 answers are wrong, and the method stops at a good pass@k. k = null is the
-    whole group, as in verl: the best answer alone counts, by its lead on the second. A group of fewer than k answers
-    takes them all. `bessel`: the std of a sample, as in verl. Raises ValueError for clip_eps outside (0, 1) or k < 2.
+    whole group, as in verl: the best answer alone counts, by its lead on the second, so that a group with two right
+    ones teaches nothing; a smaller k takes all sets of k from the group. A group of fewer than k answers takes them
+    all. `bessel`: the std of a sample, as in verl. Raises ValueError for clip_eps outside (0, 1) or k < 2.
     https://arxiv.org/abs/2503.19595
     """
 

@@ -17,7 +17,7 @@ class KLCov(Objective):
 
     m_t = 1 for the share `share` of the tokens, at least one, with the largest c_t. |d_t| stands for their KL
     divergence, and has no gradient in the first epoch. No ratio is clipped. A group of equal scores counts neither in
-    the means nor in the average. `beta` is 1 in the paper, 0.1 in verl's configuration. Raises ValueError for share
+    the means nor in the average. `beta` is 1 in verl's loss, 0.1 in its configuration. Raises ValueError for share
     outside (0, 1] or beta <= 0. https://arxiv.org/abs/2505.22617
     """
 

@@ -100,7 +100,7 @@ def _section(node: DictConfig, objective: Objective, variants: list[DictConfig])
         or "neither shift nor scale",
         "equal scores": ZERO_VARIANCE[objective.zero_variance_gradient],
         "variants": "; ".join(_variant(other, node) for other in variants),
-        "agrees": "; ".join(_agreements([node, *variants])) or "no library was compared",
+        "agrees": "; ".join(_agreements([node, *variants])) or "compared with neither TRL nor verl",
         "source": f"[paper]({objective.paper}), [code](../{_file(objective)}), [settings](../{_settings(node)})",
     }
     listed = "\n".join(f"- {key}: {value}" for key, value in lines.items() if value)

@@ -39,7 +39,7 @@ def cases(engine: str) -> list:
 def inputs(sampler: str, flat: bool, on_policy: bool = False) -> tuple[torch.Tensor, Batch]:
     """Log-probs whose ratios lie on both sides of every clip, and a batch; `flat`: the first group has equal scores."""
     logp, batch = random_batch(GROUPS, K, T)
-    logp = batch.logp_old if on_policy else batch.logp_old + 8 * (logp - batch.logp_old)
+    logp = batch.logp_old if on_policy else (batch.logp_old + 8 * (logp - batch.logp_old)).clamp(max=-0.01)
     if flat:
         batch = change(batch, score=torch.cat([torch.full_like(batch.score[:1], 0.3), batch.score[1:]]))
     assert flat or (batch.score.std(-1) > 0.5).all()
