@@ -95,11 +95,11 @@ def test_the_papers_plan_asks_for_ten_seeds_of_a_cell_before_twenty(tmp_path):
     assert many == sorted(many) and min(seeds) >= 10
 
 
-def test_the_plan_of_the_suite_trains_every_default_track_before_a_tuned_one(tmp_path):
-    tracks = [entry.track for entry in plans.read("core")]
-    assert tracks == sorted(tracks)
-    found = {task.row.config["algo"]["name"] for task in plans.tasks(plans.read("core")[:2], store(tmp_path))}
-    assert found == set(suites.methods(suites.read("core"), "glob(*)"))
+def test_the_plan_of_the_suite_trains_both_tracks_of_every_method(tmp_path):
+    entries, every = plans.read("core"), set(suites.methods(suites.read("core"), "glob(*)"))
+    for track in suites.TRACKS:
+        chosen = [entry for entry in entries if entry.track == track]
+        assert {task.row.config["algo"]["name"] for task in plans.tasks(chosen, store(tmp_path))} == every
 
 
 def test_a_plan_may_include_another(tmp_path):
