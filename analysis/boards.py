@@ -26,11 +26,11 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     files = cache_of(store).get(content, lambda: _pictures(found, lines, suite))
     for file, data in files.items():
         (out / f"{stem}_{file}").write_bytes(data)
-    for table in leaderboard.render(lines, suite):
-        console.print(table)
+    for printed in (*leaderboard.render(lines, suite), *leaderboard.records(found, suite)):
+        console.print(printed)
     csv, text, page = (out / f"{stem}.{suffix}" for suffix in ("csv", "md", "html"))
     lines.to_csv(csv, index=False)
-    leaderboard.choices(found, suite).to_csv(out / f"{stem}_choices.csv", index=False)
+    leaderboard.cell_frame(found, suite).to_csv(out / f"{stem}_cells.csv", index=False)
     images = [f"{stem}_{file}" for file in files if file.endswith(".png")]
     command = "python -m analysis leaderboard" + ("" if name == DEFAULT else f" --suite {name}")
     text.write_text(leaderboard.markdown(lines, suite, images, command))

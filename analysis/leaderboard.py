@@ -86,21 +86,37 @@ def by_task(found: list[Cell], track: str) -> pd.DataFrame:
     return frame.pivot(index="method", columns="task", values="score")
 
 
-def choices(found: list[Cell], suite: Suite) -> pd.DataFrame:
-    """What the tuned track chose: method, task, factor of the learning rate, epochs, and whether it is on the edge."""
+def cell_frame(found: list[Cell], suite: Suite) -> pd.DataFrame:
+    """A line per cell: seeds, mean late error, mean scores, and the setting with which the track trained it."""
     return pd.DataFrame(
         [
             {
                 "method": cell.method,
+                "track": cell.track,
                 "task": cell.task.name,
-                "factor": cell.setting.factor,
+                "seeds": cell.row.seeds,
+                "late_error": cell.late_error().mean(),
+                "late": cell.late().mean(),
+                "area": cell.area().mean(),
+                "learning_rate_factor": cell.setting.factor,
                 "epochs": cell.setting.epochs,
                 "edge": suites.is_edge(cell.setting, suite.protocol),
             }
             for cell in found
-            if cell.track == "tuned"
         ]
     )
+
+
+def records(found: list[Cell], suite: Suite) -> list[str]:
+    """Sentences about the tasks on which a complete cell is better than the best that the suite's file knows."""
+    sentences = []
+    for task in suite.tasks:
+        complete = [c for c in found if c.task == task and c.row.seeds >= suite.protocol.seeds]
+        best = min(complete, key=lambda cell: cell.late_error().mean(), default=None)
+        if best is not None and (error := best.late_error().mean()) < task.best:
+            text = f"{task.name}: {best.method} ({best.track} track) reaches {error:.4g}, below the best known "
+            sentences.append(f"{text}{task.best:g}: write it into the suite's file")
+    return sentences
 
 
 def texts(lines: pd.DataFrame, suite: Suite) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The cells of a suite: what the store holds of each method, on each task, in each track."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,17 +28,22 @@ class Cell:
 
     def late(self) -> np.ndarray:
         """Scores (seeds,) of the mean error over the last tenth of training."""
-        return self._scores(stats.late)
+        return self._scores(self.late_error())
 
     def area(self) -> np.ndarray:
         """Scores (seeds,) of the mean error over all of training, which is speed."""
-        return self._scores(lambda errors: errors.mean(axis=0))
+        return self._scores(self._mean_error(lambda errors: errors.mean(axis=0)))
 
-    def _scores(self, mean) -> np.ndarray:
-        """(chance - error) / (chance - best); 0 for a seed that turned non-finite."""
+    def late_error(self) -> np.ndarray:
+        """Mean error (seeds,) over the last tenth of training, that of chance for a seed that turned non-finite."""
+        return self._mean_error(stats.late)
+
+    def _mean_error(self, mean: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         _, errors = self.row.metric(self.task.metric)
-        scores = (self.task.chance - mean(errors)) / (self.task.chance - self.task.best)
-        return np.where(np.isfinite(errors).all(axis=0), scores, 0.0)
+        return np.where(np.isfinite(errors).all(axis=0), mean(errors), self.task.chance)
+
+    def _scores(self, errors: np.ndarray) -> np.ndarray:
+        return (self.task.chance - errors) / (self.task.chance - self.task.best)
 
     @property
     def seconds(self) -> float:

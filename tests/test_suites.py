@@ -122,6 +122,14 @@ def test_incomplete_methods_stand_below_without_a_rank(store):
     assert np.isnan(found.wins_TPO["TPO"])
 
 
+def test_a_cell_below_the_best_known_is_named(store):
+    fill(store, "tpo", 0.3)
+    assert leaderboard.records(cells(SUITE, store), SUITE) == []
+    fill(store, "grpo", 0.25)
+    (sentence,) = leaderboard.records(cells(SUITE, store), SUITE)
+    assert sentence.startswith("more arms: GRPO (default track) reaches 0.25, below the best known 0.3")
+
+
 def test_ties_count_half(store):
     fill(store, "tpo", 0.4)
     fill(store, "grpo", 0.4)
@@ -168,7 +176,8 @@ def test_a_choice_on_the_edge_of_the_grid_is_marked(store):
     tune(store, "tpo", {Setting(10, 1): 0.0})
     fill(store, "tpo", 0.1, Setting(10, 1))
     assert board(store).loc["tuned", "TPO"].edge == 2
-    assert leaderboard.choices(cells(SUITE, store), SUITE).edge.tolist() == [True, True]
+    frame = leaderboard.cell_frame(cells(SUITE, store), SUITE)
+    assert frame.edge.tolist() == [True, True] and frame.learning_rate_factor.tolist() == [10, 10]
     assert not suites.is_edge(Setting(1, 4), PROTOCOL)
 
 
