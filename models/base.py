@@ -45,6 +45,10 @@ class ModelConfig:
         """The policy for a task with these facts (`envs.base.Spec`), at first values drawn from `noise`."""
         raise NotImplementedError
 
+    def remark(self) -> str:
+        """What whoever trains it should know, in one line; most models have nothing to say."""
+        return ""
+
 
 class Policy(nn.Module):
     """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient."""

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 
 from algorithms.base import require
+from models import gguf, pretrained
 from models.base import ModelConfig
 from models.language import LanguagePolicy, stop_tokens
-from models.pretrained import load, with_lora
 from rollouts import vllm
 from rollouts.base import Engine
 from rollouts.hf import HFEngine
@@ -78,9 +78,13 @@ class LanguageModelConfig(ModelConfig):
             torch.manual_seed(seed)
             model, tokenizer = self._load(spec, DTYPES[self.dtype])
             if self.lora_rank:
-                model = with_lora(model, self.lora_rank, self.lora_alpha)
+                model = pretrained.with_lora(model, self.lora_rank, self.lora_alpha)
         engine = self._engine(stop_tokens(model, tokenizer))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
+
+    def parameter_count(self) -> int | None:
+        """Number of weights, where it is known before the model is loaded."""
+        return None
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
         """Model and tokenizer."""
@@ -94,7 +98,7 @@ class LanguageModelConfig(ModelConfig):
 
 @dataclass(frozen=True)
 class HFConfig(LanguageModelConfig):
-    """A model of the Hugging Face hub, or a local folder in its format, named by `path`."""
+    """A model of the Hugging Face hub, or a local folder in its format or with one GGUF file, named by `path`."""
 
     name = "hf"
 
@@ -103,12 +107,31 @@ class HFConfig(LanguageModelConfig):
     def __post_init__(self):
         super().__post_init__()
         require(bool(self.path), "path", self.path, "a model id of the hub or a local folder: model=Qwen/Qwen3-1.7B")
-        if Path(self.path).is_dir() or self.path.startswith(("/", ".", "~")):
-            there = (Path(self.path) / "config.json").exists()
-            require(there, "path", self.path, "a folder with a model in transformers' format, which has a config.json")
+        folder = Path(self._folder)
+        if self.path in pretrained.MADE_BY:
+            made = (folder / "config.json").exists()
+            require(made, "path", self.path, f"there first: {pretrained.MADE_BY[self.path]} makes it, once")
+        if folder.is_dir() or self.path.startswith(("/", ".", "~")):
+            there = (folder / "config.json").exists() or gguf.file_in(self._folder)
+            allowed = "a folder with a model in transformers' format, which has a config.json, or with a GGUF file"
+            require(bool(there), "path", self.path, allowed)
+        self.parameter_count()  # a damaged file is refused before any work
+
+    @property
+    def _folder(self) -> str:
+        return pretrained.folder(self.path)
+
+    def parameter_count(self) -> int | None:
+        return pretrained.parameter_count(self._folder)
+
+    def remark(self) -> str:
+        file = gguf.file_in(self._folder)
+        if file is None:
+            return ""
+        return f"{file}: {gguf.read(file)[1]} weights, dequantised to {self.dtype}; what is trained is not quantised"
 
     def _load(self, spec, dtype: torch.dtype) -> tuple[Any, Any]:
-        return load(self.path, dtype, self.attention)
+        return pretrained.load(self._folder, dtype, self.attention)
 
 
 @dataclass(frozen=True)

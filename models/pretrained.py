@@ -1,23 +1,75 @@
 """Models of the Hugging Face hub or of a local folder, and low-rank adapters."""
 
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from models import gguf
+
+ROOT = Path(__file__).resolve().parents[1]
+MADE_BY = {"pretrained/smollm2": "make smollm2"}  # folders of the repository, and what makes them
+
+
+def folder(path: str) -> str:
+    """Where to find the model that `path` names: the suite's own folders lie in the repository."""
+    return str(ROOT / path) if path in MADE_BY else path
+
+
+def parameter_count(path: str) -> int | None:
+    """Number of weights of a local folder, without loading them; None where it is not known.
+
+    Raises ValueError for a damaged file.
+    """
+    file = gguf.file_in(path)
+    if file is not None:
+        return gguf.read(file)[0]
+    files = sorted(Path(path).glob("*.safetensors"))
+    return sum(map(_weights, files)) if files else None
+
+
+def _weights(file: Path) -> int:
+    """The number of weights that the header of a safetensors file promises; raises ValueError if they are not there."""
+    length = file.stat().st_size
+    with open(file, "rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        try:
+            header = json.loads(opened.read(min(size, length)))
+            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+            ends = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+            count = sum(math.prod(tensor["shape"]) for tensor in tensors)
+        except (ValueError, AttributeError, KeyError, TypeError):
+            raise ValueError(f"path={file.parent}: {file.name} is no safetensors file") from None
+    if length < 8 + size + ends:
+        raise ValueError(f"path={file.parent}: {file.name} is cut off")
+    return count
+
 
 def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
-    """Model and tokenizer of a hub id or folder. Raises ValueError, with what to name instead, if they do not load."""
+    """Model and tokenizer of a hub id or folder. Raises ValueError, with what to name instead, if they do not load.
+
+    The weights of a GGUF file are dequantised.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    file = gguf.file_in(path)
+    options = {} if file is None else {"gguf_file": file.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention)
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+        with contextlib.redirect_stderr(io.StringIO()) if file else contextlib.nullcontext():  # of progress bars
+            tokenizer = AutoTokenizer.from_pretrained(path, **options)
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention, **options)
+    except Exception as error:  # each file format raises its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"model.path={path}: cannot be loaded ({reason}); check the name, or name a local folder that holds "
-            f"config.json, weights and tokenizer: model.path=FOLDER"
+            f"config.json, weights and tokenizer, or a GGUF file: model.path=FOLDER"
         ) from error
+    if file is not None:
+        gguf.forget_quantisation(model)
     _check_head(model, path)
     return model, tokenizer
 

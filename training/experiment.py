@@ -17,6 +17,7 @@ from store.runs import Run, RunBusy, RunStore
 from training import checkpoint, distributed, warmstart
 from training.history import History
 from training.loop import Trainer
+from training.memory import TooLittleMemoryError, require_memory
 from training.noise import Noise
 from training.progress import Reporter
 from training.samplers import sampler_name
@@ -72,6 +73,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                 return outcome
             if warmstart.target_accuracy(experiment):
                 experiment = warmstart.with_warm_start(experiment, console)
+            _announce(experiment, console)
             distributed.broadcast(missing)
             stop = stop or Stop()
             with stop.listening():
@@ -89,6 +91,15 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
         place = locate(error.__cause__ or error)
         return Outcome(label, "failed", run, experiment.seeds, message=describe(error), place=place)
+
+
+def _announce(experiment, console: Console) -> None:
+    """Say what is to be known of a model before it is loaded; raises TooLittleMemoryError where it does not fit."""
+    train, objective = experiment.train, experiment.objective
+    keeps_reference = bool(train.kl_beta) or objective.needs_reference
+    lines = experiment.model.remark(), require_memory(experiment.model, keeps_reference, experiment.device)
+    for line in filter(None, lines):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -133,6 +144,8 @@ def explain_out_of_memory(error: Exception, experiment) -> Exception:
     """An error that names the settings to lower if memory ran out, else the error itself."""
     # torch's allocator for the CPU raises a bare RuntimeError
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+        return error
+    if isinstance(error, TooLittleMemoryError):
         return error
     sizes = {"train.seed_block": len(blocks(experiment, experiment.seeds)[0])}
     sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in ("candidates", "batch")}

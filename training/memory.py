@@ -1,0 +1,73 @@
+"""What training a language model needs in memory at the least, said before it starts."""
+
+from pathlib import Path
+
+import torch
+
+from models.base import ModelConfig
+
+GB = 1e9
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")  # of a container, which may allow less than the machine has
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class TooLittleMemoryError(MemoryError):
+    """Less is free than training needs; the message says how much."""
+
+
+def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
+    """Bytes by what takes them, for a model whose number of weights is known; activations come on top.
+
+    weights: n of the dtype's size. Without adapters also: gradients 4 n, AdamW's two moments 8 n, a float32 copy 4 n of
+    weights of lower precision, and the reference policy's own weights.
+    """
+    count = getattr(model, "parameter_count", lambda: None)()
+    if count is None:
+        return {}
+    size = ITEM_BYTES[model.dtype]
+    found = {"weights": size * count}
+    if not model.lora_rank:
+        found |= {"gradients": 4 * count, "AdamW": 8 * count}
+        found |= {"a float32 copy": 4 * count} if size < 4 else {}
+        found |= {"the reference policy": size * count} if keeps_reference else {}
+    return found
+
+
+def require_memory(model: ModelConfig, keeps_reference: bool, device: torch.device) -> str:
+    """One line on what it needs, empty where that is not known; raises TooLittleMemoryError where less is free."""
+    parts, free = needed(model, keeps_reference), available(device)
+    if not parts:
+        return ""
+    listed = ", ".join(f"{what} {count / GB:.1f}" for what, count in parts.items())
+    text = f"{sum(parts.values()) / GB:.1f} GB and activations ({listed})"
+    if free is not None and free < sum(parts.values()):
+        lower = (
+            "" if model.lora_rank else "; model.lora_rank=16 trains adapters, which need little more than the weights"
+        )
+        raise TooLittleMemoryError(f"model.path={model.path}: needs {text}, and {free / GB:.1f} GB are free{lower}")
+    return f"memory: {model.parameter_count() / 1e6:.1f} M weights need {text}" + (
+        f"; {free / GB:.1f} GB are free" if free is not None else ""
+    )
+
+
+def available(device: torch.device) -> int | None:
+    """Free bytes of the device, or of this process's container if that is less; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    found = [_free_memory(), _free_of_container()]
+    return min((free for free in found if free is not None), default=None)
+
+
+def _free_memory() -> int | None:
+    if not MEMINFO.exists():
+        return None
+    values = dict(line.split(":") for line in MEMINFO.read_text().splitlines())
+    return 1024 * int(values["MemAvailable"].split()[0])
+
+
+def _free_of_container() -> int | None:
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
+    if not (limit.exists() and used.exists()) or limit.read_text().strip() == "max":
+        return None
+    return int(limit.read_text()) - int(used.read_text())
