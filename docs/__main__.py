@@ -1,9 +1,9 @@
-"""python -m docs: docs/algorithms.md from the code, and a learning curve for each method from its runs."""
+"""python -m docs: docs/algorithms.md and a table from the code, and a learning curve for each method from its runs."""
 
 import sys
 from pathlib import Path
 
-from docs import curves, sections
+from docs import curves, graders, sections
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -11,6 +11,8 @@ FOLDER = Path(__file__).resolve().parent
 def main() -> int:
     drawn, missing = curves.draw_all(FOLDER / "algorithms")
     (FOLDER / "algorithms.md").write_text(sections.text())
+    page = FOLDER / "graders.md"
+    page.write_text(graders.with_table(page.read_text()))
     print(
         f"docs/algorithms.md and {drawn} learning curves" + (f"; without runs: {', '.join(missing)}" if missing else "")
     )

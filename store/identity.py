@@ -18,13 +18,14 @@ FILES = ("data", "validation_data", "test_data", "reward")
 # settings at whose value a run is the one that never heard of them
 NEUTRAL = {
     "algo": {"length_normalize": False},
-    "env": {"working": False},
+    "env": {"working": False, "grader": "strict", "shots": 0, "stop": None},
     "train": {
         "staleness": 0,
         "reference": "initial",
         "kl_beta": 0,
         "eval_every": None,
         "eval_problems": 256,
+        "eval_samples": 1,
         "eval_split": "test",
     },
 }

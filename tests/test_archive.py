@@ -19,7 +19,7 @@ from store.archive import ABOUT, VERSION, Archive
 from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore
-from tests.helpers import EARLY, experiment, metrics, saved
+from tests.helpers import EARLY, ROOT, experiment, metrics, saved
 
 LATE = "2026-01-02T10:00:00+0100"
 
@@ -256,6 +256,19 @@ def test_a_number_written_in_two_ways_is_one_setting(folder, source):
     assert board.tasks.to_dict() == {"TPO": 1, "DG": 1}
     assert board["Sparse bandit"].to_dict() == pytest.approx({"TPO": 1, "DG": 2 / 3})
     assert all(run_id(run.config()) == run.key[-1] for run in archived(folder).values())
+
+
+def test_the_shipped_runs_are_those_of_today_s_settings():
+    """A setting that came later leaves them alone at the value that stands for what was done before."""
+    runs = list(Archive(ROOT / "results").runs())
+    assert len(runs) > 100
+    for run in runs:
+        config = run.config()
+        assert run_id(config) == run.key[-1]
+        later = {"env": {"grader": "strict", "shots": 0, "stop": None}, "train": {"eval_samples": 1}}
+        assert run_id(config | {s: config[s] | values for s, values in later.items()}) == run.key[-1]
+        other = config | {"train": config["train"] | {"eval_samples": 8}}
+        assert run_id(other) != run.key[-1] and run_id(config | {"env": config["env"] | {"shots": 3}}) != run.key[-1]
 
 
 def test_nothing_to_export_or_import_names_the_command(folder, capsys):

@@ -1,18 +1,44 @@
-"""docs/algorithms.md is what the code says today, and shows every method."""
+"""docs/algorithms.md and docs/graders.md are what the code says today, and show every method and every grader."""
 
+import itertools
 import re
 
 from omegaconf import OmegaConf
 
-from docs import sections
+from docs import graders, sections
+from envs.rlvr.graders import GRADERS
 from tests.helpers import ROOT
 
 PAGE = ROOT / "docs" / "algorithms.md"
+GRADERS_PAGE = (ROOT / "docs" / "graders.md").read_text()
 PINNED = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints-engines.txt").read_text()
 
 
-def test_the_page_is_up_to_date():
+def test_the_pages_are_up_to_date():
     assert PAGE.read_text() == sections.text(), "run make docs"
+    assert graders.with_table(GRADERS_PAGE) == GRADERS_PAGE, "run make docs"
+
+
+def test_every_grader_is_shown_and_told_from_the_others():
+    for name in GRADERS:
+        assert f"| `{name}` |" in GRADERS_PAGE
+    verdicts = [tuple(graders.scores(answer, completion)) for answer, completion, _ in graders.CASES]
+    for i, j in itertools.combinations(range(len(GRADERS)), 2):
+        assert any(row[i] > row[j] for row in verdicts) and any(row[i] < row[j] for row in verdicts)
+    named = (
+        "dollars",
+        "%",
+        "/ 1",
+        "**72**",
+        "\\boxed{72}",
+        "+72",
+        "\N{MINUS SIGN}",
+        "####:",
+        "\N{NO-BREAK SPACE}",
+        " .5",
+    )
+    for part in named:  # what graders of the field are known to disagree on, or to miss
+        assert any(part in completion for _, completion, _ in graders.CASES), part
 
 
 def test_every_method_has_a_section_a_source_and_a_picture():

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import sys
 import time
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from envs.rlvr import gym, tokens
 from envs.rlvr.arithmetic import Arithmetic
+from envs.rlvr.graders import GRADERS, canonical, strict
 from envs.rlvr.gsm8k import GSM8K, load
 from envs.rlvr.gym import ReasoningGym
-from envs.rlvr.rules import CHECKED, canonical, number
+from envs.rlvr.rules import CHECKED
 from envs.rlvr.splits import split_of
 from training.noise import Noise
 
@@ -69,22 +71,22 @@ def check_gold(env, split):
 
 
 def test_gold_answers_are_right_and_perturbed_ones_wrong(folder):
-    env = GSM8K(data_dir=str(folder))
+    env = GSM8K(data_dir=str(folder), grader="strict")
     assert sum(check_gold(env, split) for split in ("train", "validation", "test")) == 72
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("GSM8K_DIR" not in os.environ, reason="GSM8K_DIR names no folder with the published files")
 def test_the_published_gold_answers_are_right_and_perturbed_ones_wrong():
-    assert check_gold(GSM8K(data_dir=os.environ["GSM8K_DIR"]), "test") == 1319
+    assert check_gold(GSM8K(data_dir=os.environ["GSM8K_DIR"], grader="strict"), "test") == 1319
 
 
 def test_the_rule_asks_for_one_number_alone():
     facts = {"answer": "-1234.5", "marker": "####"}
     for text in ("#### -1,234.50", "#### -$1234.5.", "####-1234.5", "a #### 3 b\n#### $-001234.50\n"):
-        assert number(facts, text) == (1.0, True), text
+        assert strict(facts, text) == (1.0, True), text
     for text in ("-1234.5", "#### - 1234.5", "#### 12,34.5", "#### --1234.5", "#### -1234.5 3", "#### −1234.5", "####"):
-        assert number(facts, text) == (0.0, False), text
+        assert strict(facts, text) == (0.0, False), text
     assert canonical("$-0.00") == "0" and canonical("٣") is None and canonical("1\n") is None
 
 
@@ -93,6 +95,36 @@ def test_one_number_has_one_spelling(value, text):
     assert canonical(f"{value:,}") == canonical(f" {value}.00. ") == str(value)
     found = canonical(text)
     assert found is None or float(found) == float(text.strip().replace(",", "").replace("$", "").rstrip("."))
+
+
+@pytest.mark.parametrize("grader", GRADERS)
+def test_every_grader_accepts_its_own_right_answers_and_no_other(folder, grader):
+    env = GSM8K(data_dir=str(folder), grader=grader)
+    problems = list(env.problems("train"))
+    assert all(grade.solved for grade in env.grade(problems, [p.answer for p in problems]))
+    others = [problems[i - 1] for i in range(len(problems))]
+    wrong = [p.facts["answer"] != q.facts["answer"] for p, q in zip(problems, others, strict=True)]
+    grades = env.grade(problems, [q.answer for q in others])
+    assert sum(wrong) > 40 and [grade.solved for grade in grades] == [not each for each in wrong]
+
+
+@settings(deadline=None)
+@given(st.text("0123456789,.$-# \n\\boxedtrm{}%!", max_size=40), st.integers(0, 99))
+def test_graders_give_one_verdict_to_any_text(text, value):
+    facts = {"answer": str(value), "marker": "####"}
+    for grade in GRADERS.values():
+        score, solved = grade(facts, text)
+        assert score == float(solved) in (0.0, 1.0)
+        assert not solved or str(value) in re.sub("[^0-9]", "", text)
+
+
+def test_a_box_is_read_up_to_its_own_brace():
+    facts = {"answer": "1200", "marker": "####"}
+    boxed = GRADERS["boxed"]
+    for inside in ("1200", "1,200", "1{,}200", "1\\,200.", "\\$1200", " 1200 \\text{ dollars {net}}", "1200\\%"):
+        assert boxed(facts, f"so \\boxed{{{inside}}} it is") == (1.0, True), inside
+    for text in ("\\boxed{1200", "\\boxed{1200} \\boxed{7}", "\\boxed{1200 or 7}", "\\boxed{12{00}}", "boxed{1200}"):
+        assert boxed(facts, text) == (0.0, False), text
 
 
 def test_splits_share_no_question(folder):
@@ -215,6 +247,7 @@ def test_without_libraries_the_way_to_them_is_named(monkeypatch):
         (lambda: ReasoningGym(template="x"), "template='x': must be a text with {question}"),
         (lambda: ReasoningGym(chat="yes"), "chat=yes: must be one of auto, always, never"),
         (lambda: GSM8K(marker="a\nb"), "marker='a.nb': must be one line"),
+        (lambda: GSM8K(grader="verl"), "grader=verl: must be one of strict, published, boxed, numbers"),
     ],
 )
 def test_impossible_settings_are_refused(make, text):

@@ -186,7 +186,7 @@ def test_what_a_function_raises_is_told_with_file_and_line(own, in_process):
         "score.py, line 6: KeyError: 'x'",
     ]
     assert all(grade.message.isprintable() for grade in grades)
-    assert env.grader.record.first_failure == grades[1].message
+    assert env.verifier.record.first_failure == grades[1].message
 
 
 def test_a_call_reaches_nothing_and_is_ended(own, tmp_path, monkeypatch):
@@ -226,11 +226,11 @@ def test_a_function_that_changes_while_it_grades_stops_the_run(own):
     env = text(own)
     problem = env.problems("train")[0]
     assert env.grade([problem], ["12"])[0].status == "ok"
-    idle = [env.grader.children.get() for _ in range(env.grader.children.qsize())]
+    idle = [env.verifier.children.get() for _ in range(env.verifier.children.qsize())]
     for ours in idle:
         if ours:
             ours.close()
-        env.grader.children.put(ours)
+        env.verifier.children.put(ours)
     (own / "shares.py").write_text("def share(text, kind):\n    return 1\n")
     with pytest.raises(RuntimeError, match=r"the files of score\.py:score have changed; start again"):
         env.grade([problem], ["12"])

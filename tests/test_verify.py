@@ -8,6 +8,7 @@ import pytest
 from envs.rlvr import child
 from envs.rlvr.arithmetic import Arithmetic
 from envs.rlvr.child import Child
+from envs.rlvr.graders import GRADERS
 from envs.rlvr.grades import CHARACTERS, Case
 from envs.rlvr.gsm8k import GSM8K
 from envs.rlvr.gym import ReasoningGym
@@ -146,14 +147,14 @@ def hostile(canary: str, words: list[str], count: int) -> list[str]:
     return [*long, "x" * 5_000_000, *mixed]
 
 
-@pytest.mark.parametrize("task", ["arithmetic", "working", "gsm8k", *CHECKED])
+@pytest.mark.parametrize("task", ["arithmetic", "working", *GRADERS, *CHECKED])
 def test_hostile_answers_earn_nothing_and_harm_nothing(task, tmp_path):
     if task == "arithmetic":
         env = Arithmetic(digits=20, max_new_tokens=30)
     elif task == "working":
         env = Arithmetic(digits=20, terms=3, working=True, max_new_tokens=60)
-    elif task == "gsm8k":
-        env = GSM8K(data_dir=str(write_gsm8k(tmp_path)))
+    elif task in GRADERS:
+        env = GSM8K(data_dir=str(write_gsm8k(tmp_path)), grader=task)
     else:
         env = ReasoningGym(task_name=task, options={"edge_probability": 0.4} if task == "graph_color" else {})
     problem, canary = env.problems("train")[0], tmp_path / "canary"

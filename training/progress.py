@@ -40,7 +40,7 @@ def ungraded(trainer: Trainer) -> list[str]:
     """How many completions have had no verdict so far, and why the first had none; empty where all had one."""
     found = [v for name, v in trainer.history.values.items() if name.startswith("verifier_") or "_ungraded" in name]
     count = sum(value.nansum().item() for values in found for value in values)
-    first = escape(trainer.env.grader.record.first_failure[:SHOWN])
+    first = escape(trainer.env.verifier.record.first_failure[:SHOWN])
     return [f"{count:.0f} not graded{f' ({first})' if first else ''}"] if count else []
 
 

@@ -82,7 +82,7 @@ class TextEnv(Env):
         return tokens.encode(problem.prompt, tokenizer, self.chat, self.thinking)
 
     @property
-    def grader(self) -> Pool:
+    def verifier(self) -> Pool:
         """What grades completions, and keeps a record of those that it could not grade."""
         return pool(self.rule)
 
@@ -94,7 +94,7 @@ class TextEnv(Env):
     def submit(self, problems: Sequence[Problem], completions: Sequence[str]) -> Pending:
         """Start to grade, and go on; `.result()` waits for one grade per completion, in order."""
         pairs = zip(problems, completions, strict=True)
-        return self.grader.submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
+        return self.verifier.submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
         """One grade per completion, in order; the same rule for reward and for evaluation."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from algorithms.base import require
 from envs.hub import fetch
 from envs.rlvr.base import Problem, TextEnv
-from envs.rlvr.rules import canonical
+from envs.rlvr.graders import GRADERS, canonical
 from envs.rlvr.splits import fraction
 
 HUB = "openai/gsm8k"
@@ -19,20 +19,21 @@ HELD_OUT = 0.05
 
 @dataclass(frozen=True)
 class GSM8K(TextEnv):
-    """Reward 1 if the number on the line of the last `marker` is right (envs.rlvr.rules.number), else 0.
+    """Reward 1 if `grader` finds the right number in the completion, else 0.
 
+    grader    one of envs.rlvr.graders.GRADERS, which docs/graders.md compares
     data_dir  folder with train.jsonl and test.jsonl; null: the public hub, at `revision`
     template  the prompt, with {question} and perhaps {marker}
     One question in twenty of the training file, chosen by its hash, is for validation. https://arxiv.org/abs/2110.14168
     """
 
     name = "gsm8k"
-    rule = "envs.rlvr.rules:number"
 
     data_dir: str | None = None
     revision: str = "e53f048856ff4f594e959d75785d2c2d37b678ee"
     template: str = "{question}\n\nReason step by step. End with a line that holds only {marker} and the number.\n"
     marker: str = GOLD
+    grader: str = "published"
     chat: str = "auto"
     thinking: bool = False
     batch: int = 16
@@ -44,23 +45,36 @@ class GSM8K(TextEnv):
         require("{question}" in self.template, "template", repr(self.template), "a text with {question} in it")
         lines = self.marker.strip().splitlines()
         require(lines == [self.marker], "marker", repr(self.marker), "one line of text without space around it")
+        require(self.grader in GRADERS, "grader", self.grader, f"one of {', '.join(GRADERS)}")
         load(self.data_dir, self.revision)  # what cannot be loaded is refused before any work
 
+    @property
+    def rule(self) -> str:
+        return f"envs.rlvr.graders:{self.grader}"
+
     def problems(self, split: str) -> Sequence[Problem]:
-        return _problems(self.data_dir, self.revision, self.template, self.marker)[split]
+        return _problems(self.data_dir, self.revision, self.template, self.marker, self.grader)[split]
 
 
 @functools.cache
-def _problems(data_dir: str | None, revision: str, template: str, marker: str) -> dict[str, list[Problem]]:
+def _problems(data_dir: str | None, revision: str, template: str, marker: str, grader: str) -> dict[str, list[Problem]]:
     problems = {"train": [], "validation": [], "test": []}
     for file, rows in load(data_dir, revision).items():
         for question, solution in rows:
             split = "validation" if file == "train" and fraction(question) < HELD_OUT else file
             prompt = template.replace("{marker}", marker).replace("{question}", question)
             reasoning, _, gold = solution.rpartition(GOLD)
-            facts = {"answer": canonical(gold), "marker": marker}
-            problems[split].append(Problem(prompt, f"{reasoning}{marker}{gold}", facts))
+            answer = canonical(gold)
+            said = _said(grader, marker, gold)
+            problems[split].append(Problem(prompt, reasoning + said, {"answer": answer, "marker": marker}))
     return problems
+
+
+def _said(grader: str, marker: str, gold: str) -> str:
+    """The end of a right answer, as the grader reads it; `gold` is what stands behind the data's own marker."""
+    if grader == "strict":
+        return marker + gold
+    return f"\\boxed{{{canonical(gold)}}}" if grader == "boxed" else f"{marker} {canonical(gold)}"
 
 
 @functools.cache

@@ -47,7 +47,7 @@ class Text(TextEnv):
         object.__setattr__(self, "content_hash", found)
 
     @property
-    def grader(self) -> Pool | InProcess:
+    def verifier(self) -> Pool | InProcess:
         return self._sources().grader
 
     @property
