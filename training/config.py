@@ -28,6 +28,7 @@ class TrainConfig:
     kl_beta           weight of a penalty for the distance to the first policy, added to the objective's loss
     eval_every        steps between two evaluations of a language model, each on eval_problems problems of eval_split.
                       There is always one before the first step and one after the last; null: only these two
+    eval_samples      sampled answers to each of these problems; with n, pass@k is known for k up to n
     phase             "rl", or "sft" for only the warm start of a model that has one
 
     Raises ValueError for a count below 1, a negative value, or an unknown word.
@@ -45,11 +46,12 @@ class TrainConfig:
     kl_beta: float = 0.0
     eval_every: int | None = None
     eval_problems: int = 256
+    eval_samples: int = 1
     eval_split: str = "test"
     phase: str = "rl"
 
     def __post_init__(self):
-        for key in ("steps", "log_every", "checkpoint_every", "eval_problems"):
+        for key in ("steps", "log_every", "checkpoint_every", "eval_problems", "eval_samples"):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         require(self.kl_beta >= 0, "kl_beta", self.kl_beta, ">= 0")
         require(self.eval_split in SPLITS, "eval_split", self.eval_split, f"one of {', '.join(SPLITS)}")
@@ -58,3 +60,7 @@ class TrainConfig:
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
         require(self.reference in REFERENCES, "reference", self.reference, " or ".join(REFERENCES))
         require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether a language model is evaluated after this step."""
+        return step == self.steps or (self.eval_every is not None and step % self.eval_every == 0)

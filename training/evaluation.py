@@ -1,14 +1,17 @@
 """Evaluation of a language model on held-out problems, by the rule that also gives the rewards."""
 
 import statistics
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from envs.rlvr.base import Problem, TextEnv
+from envs.rlvr.verify import Grade
 from models.base import Policy
 from training.noise import Noise
-from training.samplers.completions import complete
+from training.pass_at_k import mean_pass_at_k
+from training.samplers.completions import Completions, complete
 
 SAMPLES_KEPT = 4  # completions kept per evaluation
 SELECTION_NOISE = Noise((0,))  # selects the same problems for every seed, step and method
@@ -23,29 +26,62 @@ def held_out_problems(env: TextEnv, split: str, count: int) -> list[Problem]:
     return [problems[i] for i in order[:count].tolist()]
 
 
-def evaluate(
-    env: TextEnv, policy: Policy, noise: Noise, split: str, count: int, greedy: bool = True
-) -> tuple[dict[str, Tensor], list[dict]]:
-    """Metrics {name: (1,)} of `count` problems, and a few of the completions.
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics {name: (1,)}, a few of the completions, and how many sampled answers to each problem are right."""
 
-    The metrics are accuracy and score of sampled completions and, with `greedy`, the accuracy of greedy ones.
-    `<split>_ungraded` counts the completions of either kind that have no verdict, and therefore score 0.
+    metrics: dict[str, Tensor]
+    samples: list[dict]
+    right: list[int]
+
+
+def evaluate(
+    env: TextEnv, policy: Policy, noise: Noise, split: str, count: int, greedy: bool = True, n: int = 1
+) -> Evaluation:
+    """Evaluate on `count` problems with n sampled answers to each and, with `greedy`, the likeliest one.
+
+    Metrics, each with the name of the split in front:
+
+    accuracy, score     share of right answers and mean score of the sampled answers
+    pass_at_K           chance that one of K answers is right (training.pass_at_k), for K = 1, 2, 4, ... up to n
+    unsolved            share of problems that no sampled answer solves
+    entropy             -log pi per token, in nats
+    entropy_per_answer  -log pi of a whole answer, in nats
+    greedy              share of right answers among the likeliest ones
+    ungraded            number of answers of either kind that have no verdict, and therefore score 0
     """
     problems, size = held_out_problems(env, split, count), env.max_new_tokens
-    uniforms = noise.uniform("eval", len(problems) * size).view(-1, size)
-    found = {"sampled": complete(env, policy, problems, 1, uniforms)}
+    uniforms = noise.uniform("eval", len(problems) * n * size).view(-1, size)
+    found = {"sampled": complete(env, policy, problems, n, uniforms)}
     if greedy:  # while the sampled ones are graded
         found["greedy"] = complete(env, policy, problems, 1, None)
     grades = {how: completions.grades() for how, completions in found.items()}
-    metrics = {f"{split}_accuracy": statistics.fmean(g.solved for g in grades["sampled"])}
-    metrics[f"{split}_score"] = statistics.fmean(g.score for g in grades["sampled"])
+    sampled = grades["sampled"]
+    right = [sum(g.solved for g in sampled[i : i + n]) for i in range(0, len(sampled), n)]
+    metrics = {"accuracy": statistics.fmean(g.solved for g in sampled)}
+    metrics["score"] = statistics.fmean(g.score for g in sampled)
+    metrics |= {f"pass_at_{k}": value for k, value in mean_pass_at_k(n, right).items()}
+    metrics["unsolved"] = statistics.fmean(c == 0 for c in right)
+    metrics |= _entropies(found["sampled"])
     if greedy:
-        metrics[f"{split}_greedy"] = statistics.fmean(g.solved for g in grades["greedy"])
-    metrics[f"{split}_ungraded"] = sum(grade.status != "ok" for each in grades.values() for grade in each)
-    samples = [
+        metrics["greedy"] = statistics.fmean(g.solved for g in grades["greedy"])
+    metrics["ungraded"] = sum(grade.status != "ok" for each in grades.values() for grade in each)
+    tensors = {f"{split}_{name}": torch.tensor([float(v)], device=noise.device) for name, v in metrics.items()}
+    kept = [_kept(split, how, problems, found[how].texts, each) for how, each in grades.items()]
+    return Evaluation(tensors, [sample for samples in kept for sample in samples], right)
+
+
+def _entropies(found: Completions) -> dict[str, float]:
+    drawn = found.tokens >= 0
+    nats = -found.logp.double()[drawn].sum().item()
+    return {"entropy": nats / int(drawn.sum()), "entropy_per_answer": nats / drawn[..., 0].numel()}
+
+
+def _kept(split: str, how: str, problems: list[Problem], texts: list[str], grades: list[Grade]) -> list[dict]:
+    """The first answer to each of the first problems."""
+    step = len(grades) // len(problems)
+    return [
         {"split": split, "greedy": how == "greedy", "prompt": p.prompt, "answer": p.answer, "completion": text}
         | {"score": grade.score, "solved": grade.solved, "status": grade.status}
-        for how, completions in found.items()
-        for p, text, grade in zip(problems[:SAMPLES_KEPT], completions.texts, grades[how], strict=False)
+        for p, text, grade in zip(problems[:SAMPLES_KEPT], texts[::step], grades[::step], strict=False)
     ]
-    return {name: torch.tensor([float(value)], device=noise.device) for name, value in metrics.items()}, samples

@@ -57,6 +57,7 @@ class Trainer:
         self.alive = torch.ones(len(noise.seeds), dtype=torch.bool, device=noise.device)
         self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
         self.history = History()
+        self.evaluation_seconds: list[float] = []
         self.samples: list[dict] = []  # completions of evaluations, until `take_samples` is called
 
     def run(self, after_step: Callable[["Trainer"], None] = lambda trainer: None) -> History:
@@ -124,6 +125,7 @@ class Trainer:
             "policy": self.policy.state_dict(),
             "past": list(self.behavior.past),
             "optimizer": self.optimizer.state_dict(),
+            "observers": self.observers.state_dict(),
             "at": self.history.recorded_steps,
             "values": {name: torch.stack(v) for name, v in self.history.values.items()},
         }
@@ -133,4 +135,5 @@ class Trainer:
         self.policy.load_state_dict(state["policy"])
         self.behavior.past.extend(state.get("past", ()))
         self.optimizer.load_state_dict(state["optimizer"])
+        self.observers.load_state_dict(state.get("observers", {}))
         self.history = History(state["at"], {name: list(v) for name, v in state["values"].items()})

@@ -4,7 +4,7 @@ import time
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from training.loop import Trainer
 
@@ -16,7 +16,9 @@ SHOWN = 120  # characters of a message
 TEXT_METRICS = {  # how metrics of language models are shown
     "reward": "reward {:.3f}",
     "solved": "{:.1%} solved",
+    "zero_variance_share": "{:.0%} of groups all alike",
     "length": "{:.1f} tokens each",
+    "entropy": "{:.2f} nats per token",
     "rollout_tokens_per_second": "{:.0f} tokens/s rollout",
     "update_tokens_per_second": "{:.0f} tokens/s update",
 }
@@ -27,7 +29,7 @@ def progress_text(trainer: Trainer) -> str:
     values = trainer.history.values
     if "reward" in values:
         found = [text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items()]
-        return ", ".join([*found, *ungraded(trainer)])
+        return ", ".join([*found, *held_out(trainer), *ungraded(trainer)])
     errors = values["error"][-1]
     errors = errors[errors.isfinite()].double()
     if not len(errors):
@@ -36,12 +38,29 @@ def progress_text(trainer: Trainer) -> str:
     return f"error {errors.mean().item():.4g}{sem} ({len(errors)} seeds)"
 
 
+def held_out(trainer: Trainer) -> list[str]:
+    """pass@1 of the last evaluation and, where several answers were sampled, pass@k for the largest k."""
+    split = trainer.cfg.eval_split
+    found = [name for name in trainer.history.values if name.startswith(f"{split}_pass_at_")]
+    values = {int(name.rpartition("_")[2]): trainer.history.values[name][-1].item() for name in found}
+    shown = [f"pass@{k} {values[k]:.1%}" for k in sorted({min(values), max(values)})] if values else []
+    return [f"{split} {' '.join(shown)}"] if shown else []
+
+
 def ungraded(trainer: Trainer) -> list[str]:
     """How many completions have had no verdict so far, and why the first had none; empty where all had one."""
     found = [v for name, v in trainer.history.values.items() if name.startswith("verifier_") or "_ungraded" in name]
     count = sum(value.nansum().item() for values in found for value in values)
     first = escape(trainer.env.verifier.record.first_failure[:SHOWN])
     return [f"{count:.0f} not graded{f' ({first})' if first else ''}"] if count else []
+
+
+def time_left(trainer: Trainer, rate: float) -> str:
+    """What the steps that are left take at `rate` per second, and beside it how many evaluations of which length."""
+    cfg, seconds = trainer.cfg, trainer.evaluation_seconds
+    text = f"{(cfg.steps - trainer.step) / rate:.0f} s left"
+    count = sum(map(cfg.evaluates_at, range(trainer.step + 1, cfg.steps + 1))) if seconds else 0
+    return f"{text} and {count} evaluation{'s' * (count > 1)} of {seconds[-1]:.0f} s" if count else text
 
 
 class Reporter:
@@ -61,7 +80,7 @@ class Reporter:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[now]}"),
             )
-            self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console, auto_refresh=False)
+            self.bar = Progress(*columns, console=self.console, auto_refresh=False)
             self.bar.add_task(self.title, total=None, now="")
             self.bar.start()
         return self
@@ -78,15 +97,13 @@ class Reporter:
         if not last and now - self.shown < (BAR_SECONDS if self.bar else line_seconds):
             return
         self.shown = now
-        rate = (trainer.step - self.first_step) / max(now - self.start, 1e-9)
+        training = max(now - self.start - sum(trainer.evaluation_seconds), 1e-9)
+        rate = (trainer.step - self.first_step) / training
         speed = f"{rate:.0f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
-        text = f"{progress_text(trainer)}, {speed}"
+        text = f"{progress_text(trainer)}, {speed}, {time_left(trainer, rate)}"
         if self.bar:
             self.bar.update(
                 self.bar.task_ids[0], completed=trainer.step, total=trainer.cfg.steps, now=text, refresh=True
             )
         else:
-            left = (trainer.cfg.steps - trainer.step) / rate
-            self.console.print(
-                f"{self.title}: step {trainer.step}/{trainer.cfg.steps}, {text}, {left:.0f} s left", soft_wrap=True
-            )
+            self.console.print(f"{self.title}: step {trainer.step}/{trainer.cfg.steps}, {text}", soft_wrap=True)

@@ -95,8 +95,8 @@ def train_supervised(
         loss.backward()
         optimizer.step(alive, optimizer.grad_norm())
         if step % EVALUATE_EVERY == 0 or step == cfg.warm_steps:
-            metrics, _ = evaluate(env, policy, noise.at_step(step), "validation", EVALUATION_PROBLEMS, greedy=False)
-            accuracy = metrics["validation_accuracy"].item()
+            found = evaluate(env, policy, noise.at_step(step), "validation", EVALUATION_PROBLEMS, greedy=False)
+            accuracy = found.metrics["validation_accuracy"].item()
         if time.monotonic() - shown > PROGRESS_SECONDS or accuracy >= wanted:
             shown = time.monotonic()
             console.print(

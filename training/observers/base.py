@@ -44,6 +44,13 @@ class Observer:
         """Called after the last epoch of a step."""
         return {}
 
+    def state_dict(self) -> dict:
+        """What it has to remember when a run goes on from a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` gave; empty for a checkpoint that has nothing of this observer."""
+
 
 class Observers(Observer):
     """Several observers as one: each hook calls them in order and merges their metrics."""
@@ -62,6 +69,13 @@ class Observers(Observer):
 
     def on_step_end(self, trainer: "Trainer", *args) -> Metrics:
         return self._merged("on_step_end", trainer, *args)
+
+    def state_dict(self) -> dict:
+        return {type(observer).__name__: observer.state_dict() for observer in self.observers}
+
+    def load_state_dict(self, state: dict) -> None:
+        for observer in self.observers:
+            observer.load_state_dict(state.get(type(observer).__name__, {}))
 
     def _merged(self, hook: str, trainer: "Trainer", *args) -> Metrics:
         found: Metrics = {}

@@ -1,5 +1,9 @@
 """Evaluations of a language model on held-out problems, at their own interval."""
 
+import time
+
+import torch
+
 from training.evaluation import evaluate
 from training.observers.base import Metrics, Observer
 from training.rollout import Rollout
@@ -8,21 +12,41 @@ from training.rollout import Rollout
 class HeldOutEvaluation(Observer):
     """Evaluates before the first step, every train.eval_every steps, and after the last step.
 
-    A few of the completions are appended to `trainer.samples`.
+    Beside the metrics of `evaluate` it records <split>_newly_solved: of the problems that no sampled answer solved in
+    the first evaluation, the share that one solves now. A few of the completions are appended to `trainer.samples`, the
+    seconds that each evaluation takes to `trainer.evaluation_seconds`.
     """
 
     every_step = True
+
+    def __init__(self):
+        self.unsolved_at_first: torch.Tensor | None = None
 
     def on_start(self, trainer) -> Metrics:
         return self._evaluate(trainer)
 
     def on_step_end(self, trainer, rollout: Rollout) -> Metrics:
-        cfg = trainer.cfg
-        due = trainer.step == cfg.steps or (cfg.eval_every is not None and trainer.step % cfg.eval_every == 0)
-        return self._evaluate(trainer) if due else {}
+        return self._evaluate(trainer) if trainer.cfg.evaluates_at(trainer.step) else {}
 
     def _evaluate(self, trainer) -> Metrics:
-        cfg, noise = trainer.cfg, trainer.noise.at_step(trainer.step)
-        metrics, samples = evaluate(trainer.env, trainer.policy, noise, cfg.eval_split, cfg.eval_problems)
-        trainer.samples += [{"seed": noise.seeds[0], "step": trainer.step} | sample for sample in samples]
-        return metrics
+        start, cfg, noise = time.monotonic(), trainer.cfg, trainer.noise.at_step(trainer.step)
+        found = evaluate(trainer.env, trainer.policy, noise, cfg.eval_split, cfg.eval_problems, n=cfg.eval_samples)
+        trainer.samples += [{"seed": noise.seeds[0], "step": trainer.step} | sample for sample in found.samples]
+        trainer.evaluation_seconds.append(time.monotonic() - start)
+        return found.metrics | self._newly_solved(found.right, trainer)
+
+    def _newly_solved(self, right: list[int], trainer) -> Metrics:
+        solved = torch.tensor(right) > 0
+        if trainer.step == 0:
+            self.unsolved_at_first = ~solved
+        if trainer.step == 0 or self.unsolved_at_first is None or not self.unsolved_at_first.any():
+            return {}
+        share = solved[self.unsolved_at_first].float().mean()
+        return {f"{trainer.cfg.eval_split}_newly_solved": share.view(1).to(trainer.noise.device)}
+
+    def state_dict(self) -> dict:
+        return {} if self.unsolved_at_first is None else {"unsolved_at_first": self.unsolved_at_first}
+
+    def load_state_dict(self, state: dict) -> None:
+        found = state.get("unsolved_at_first")
+        self.unsolved_at_first = None if found is None else found.cpu()

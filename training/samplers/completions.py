@@ -164,9 +164,11 @@ def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tens
 
     error, reward, solved   1 - mean score, mean score, share of completions that solve their problem
     all_fail_share          share of problems that no completion solves
+    zero_variance_share     share of problems whose completions all have the same score
     length, truncated       tokens per completion, and share of completions that were cut off
     group_size              effective number of completions per group: exp of the entropy of softmax_k(l_old)
     entropy                 -log pi_old per token, in nats
+    entropy_per_answer      -log pi_old per completion, in nats
     engine_mismatch         |log-prob of the engine - log-prob of the trainer| per token, in nats
     rollout_tokens_per_second
     """
@@ -177,10 +179,12 @@ def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tens
         "reward": batch.score.mean(),
         "solved": solved.mean(),
         "all_fail_share": (solved.amax(-1) == 0).to(old.dtype).mean(),
+        "zero_variance_share": (batch.score.amax(-1) == batch.score.amin(-1)).to(old.dtype).mean(),
         "length": mask.sum(-1).mean(),
         "truncated": found.truncated.to(old.dtype).mean(),
         "group_size": (-(p_old.exp() * p_old).sum(-1)).exp().mean(),
         "entropy": -(old * mask).sum() / mask.sum(),
+        "entropy_per_answer": -(old * mask).sum(-1).mean(),
         "engine_mismatch": ((old - found.logp).abs() * mask).sum() / mask.sum(),
         "rollout_tokens_per_second": mask.sum() / found.seconds,
     }
