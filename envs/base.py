@@ -32,6 +32,7 @@ class Spec:
     tokens_per_rollout   {sampler: tokens that the policy reads for one seed in one rollout}, where a pass is costly
     epochs               gradient steps per rollout, or None for the objective's own number
     tokenizer            function that makes the task's own tokenizer; only textual tasks have one
+    stop                 a character at which a completion ends, of a textual task that has one
     eval_at              policy that `Env.evaluate` gets: the one that drew the batch ("rollout"), or the one after the
                          step ("update")
     """
@@ -47,6 +48,7 @@ class Spec:
     tokens_per_rollout: dict[str, int] = field(default_factory=dict)
     epochs: int | None = None
     tokenizer: Callable[[], Any] | None = None
+    stop: str | None = None
     eval_at: str = "rollout"
 
     @property

@@ -10,7 +10,7 @@ import torch
 from algorithms.base import require
 from models import gguf, pretrained
 from models.base import ModelConfig
-from models.language import LanguagePolicy, stop_tokens
+from models.language import LanguagePolicy, end_tokens, tokens_with
 from rollouts import vllm
 from rollouts.base import Engine
 from rollouts.hf import HFEngine
@@ -79,7 +79,10 @@ class LanguageModelConfig(ModelConfig):
             model, tokenizer = self._load(spec, DTYPES[self.dtype])
             if self.lora_rank:
                 model = pretrained.with_lora(model, self.lora_rank, self.lora_alpha)
-        engine = self._engine(stop_tokens(model, tokenizer))
+        stops = set(end_tokens(model, tokenizer))
+        if spec.stop is not None:
+            stops.update(tokens_with(spec.stop, tokenizer))
+        engine = self._engine(sorted(stops))
         return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
 
     def parameter_count(self) -> int | None:

@@ -24,6 +24,7 @@ class LanguagePolicy(Policy):
     def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool = False):
         super().__init__()
         self.model, self.tokenizer, self.engine = model.eval(), tokenizer, engine
+        self.end_tokens = end_tokens(model, tokenizer)
         self.max_mismatch = max_mismatch
         self.checkpointing, self.has_adapters = checkpointing, hasattr(model, "disable_adapter")
         self._pushed: list[int] | None = None
@@ -143,11 +144,17 @@ class ReferenceWithoutAdapters:
             return self.policy.logp(contexts, candidates)
 
 
-def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
     """The tokens that end a completion, from the model's generation settings and from the tokenizer."""
     found = getattr(model.generation_config, "eos_token_id", None)
     found = found if isinstance(found, list) else [found]
     return sorted({token for token in (*found, tokenizer.eos_token_id) if token is not None})
+
+
+def tokens_with(character: str, tokenizer: Any) -> list[int]:
+    """The tokens whose text holds a character of ASCII, which no two tokens can share."""
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    return [i for i, text in enumerate(texts) if character in text]
 
 
 def _trim(x: Tensor) -> Tensor:

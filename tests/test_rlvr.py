@@ -16,6 +16,7 @@ from rich.console import Console
 from analysis.__main__ import main as analysis
 from envs.rlvr.verify import Grade
 from models.head import token_logp
+from models.language import tokens_with
 from rollouts.hf import HFEngine
 from store.runs import RunStore
 from tests import helpers
@@ -190,6 +191,22 @@ def test_what_is_drawn_depends_on_its_own_numbers_alone_and_has_the_trainers_log
     assert (drawn / 1000 - plain).abs().max() < 2e-3
     likeliest = policy.complete(prompts, 1, None, 1).tokens
     assert likeliest[1, 0] == plain.argmax()
+
+
+def test_a_completion_ends_at_the_stop_and_what_is_before_it_is_graded(tmp_path):
+    settings = (*TINY, "env=reasoning_gym", "env.task_name=gcd", "+env.options.max_value=9", "env.stop=\\n")
+    trainer = build(experiment(tmp_path, *[s for s in settings if s not in ("env=arithmetic", "env.digits=1")]), (0,))
+    env, policy = trainer.env, trainer.policy
+    (newline,) = tokens_with("\n", policy.tokenizer)
+    assert policy.tokenizer.decode([newline]) == "\n" and policy.end_tokens == [policy.tokenizer.eos_token_id]
+    problems = [env.problems("train")[0]]
+    found = complete(env, policy, problems, 2000, torch.rand(2000, 4, generator=torch.Generator().manual_seed(3)))
+    at = (found.tokens[0, 0] == newline).nonzero()
+    assert len(at) > 10
+    for row, column in at.tolist():
+        assert not found.truncated[0, 0, row] and (found.tokens[0, 0, row, column + 1 :] == -1).all()
+        assert found.texts[row].endswith("\n") and env.graded_part(found.texts[row]) == found.texts[row].strip()
+    assert trainer.run().values["reward"]
 
 
 def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):

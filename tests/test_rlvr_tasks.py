@@ -1,6 +1,7 @@
 """Tasks for language models: splits, tokenizers, prompts, right and wrong answers, and data that cannot be had."""
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -10,14 +11,16 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from envs.rlvr import gym, tokens
 from envs.rlvr.arithmetic import Arithmetic
 from envs.rlvr.graders import GRADERS, canonical, strict
 from envs.rlvr.gsm8k import GSM8K, load
 from envs.rlvr.gym import ReasoningGym
-from envs.rlvr.rules import CHECKED
+from envs.rlvr.rules import CHECKED, reasoning_gym
 from envs.rlvr.splits import split_of
+from tests.helpers import node_of
 from training.noise import Noise
 
 GOLD = ("18", "1,200", "-5", "0", "2.5", "70000", "3", "1,234,567", "10", "05", "100", "7.")
@@ -245,6 +248,9 @@ def test_without_libraries_the_way_to_them_is_named(monkeypatch):
         (lambda: ReasoningGym(options={"colours": 3}), "options=.*refused by Reasoning Gym's graph_color.*colours"),
         (lambda: ReasoningGym(options={"num_colors": "two"}), "options=.*two.*refused by Reasoning Gym"),
         (lambda: ReasoningGym(template="x"), "template='x': must be a text with {question}"),
+        (lambda: ReasoningGym(shots=-1), "shots=-1: must be between 0 and 64"),
+        (lambda: ReasoningGym(stop="ab"), "stop='ab': must be null or one character of ASCII"),
+        (lambda: ReasoningGym(stop="é"), "stop='é': must be null or one character of ASCII"),
         (lambda: ReasoningGym(chat="yes"), "chat=yes: must be one of auto, always, never"),
         (lambda: GSM8K(marker="a\nb"), "marker='a.nb': must be one line"),
         (lambda: GSM8K(grader="verl"), "grader=verl: must be one of strict, published, boxed, numbers"),
@@ -273,6 +279,86 @@ def test_puzzles_have_the_librarys_score_and_a_share_solved():
     unshaped = ReasoningGym(shaping=False)
     problems = [unshaped.problems("train")[i] for i in range(2)]
     assert [g.score for g in unshaped.grade(problems, ["{}", problems[1].answer])] == [0, 1]
+
+
+def configured(name: str) -> ReasoningGym:
+    """The task that conf/env/<name>.yaml configures."""
+    node = OmegaConf.to_container(node_of("env", name).env)
+    return ReasoningGym(**{key: value for key, value in node.items() if key not in ("name", "label", "task")})
+
+
+LADDER = ("calendar_arithmetic", "chain_sum", "count_bits", "gcd", "letter_counting", "products", "word_sorting")
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_puzzles_for_a_pretrained_model_are_answered_in_a_line(name):
+    env, tokenizer = configured(name), tokens.utf8()
+    problems = [env.problems(split)[i] for split in ("train", "test") for i in range(20)]
+    texts = [f" {p.answer} \nQuestion: what else?" for p in problems]
+    assert all(grade.solved and grade.score == 1 for grade in env.grade(problems, texts))
+    assert not any(grade.score for grade in env.grade(problems, [f"\n{text}" for text in texts]))
+    for problem in problems:
+        assert len(tokenizer(f" {problem.answer}\n")["input_ids"]) - 1 <= 2 + 4 * env.max_new_tokens
+        assert problem.prompt.count(f"{puzzle_form(env)}") == env.shots + 1
+        assert not problem.prompt.endswith((" ", "\n"))
+
+
+def puzzle_form(env: ReasoningGym) -> str:
+    """What stands in front of every question."""
+    return env.template.partition("{question}")[0] or "State the final answer"
+
+
+@pytest.mark.parametrize("shots", [1, 3, 8])
+def test_examples_are_solved_right_and_are_in_no_split(shots):
+    env = ReasoningGym(task_name="products", options={"max_digits": 1}, template="Q: {question}\nA:", shots=shots)
+    plain = dataclasses.replace(env, shots=0)
+    shown = gym.examples(env)
+    assert len(shown) == shots and gym.examples(plain) == {}
+    assert all(grade.solved for grade in env.grade(list(shown.values()), [p.answer for p in shown.values()]))
+    intro = "".join(f"Q: {question}\nA: {puzzle.answer}\n\n" for question, puzzle in shown.items())
+    asked = {}
+    for split in ("train", "validation", "test"):
+        problems = [env.problems(split)[i] for i in range(1000)]  # of 100 questions
+        assert all(p.prompt.startswith(intro) for p in problems)
+        asked[split] = {p.prompt.removeprefix(intro) for p in problems}
+        of_old = {plain.problems(split)[i].prompt for i in range(1000)}
+        assert asked[split] == of_old - {puzzle.prompt for puzzle in shown.values()}
+        assert (split == "train") == (asked[split] != of_old)  # held-out problems are what they were
+
+
+def test_more_examples_than_questions_are_refused():
+    with pytest.raises(ValueError, match=r"shots=64: these options make no more than \d+ different questions"):
+        ReasoningGym(task_name="count_bits", options={"max_n": 30}, shots=64)
+
+
+def test_right_words_with_more_behind_them_solve_nothing():
+    env = ReasoningGym(task_name="word_sorting")
+    problem = env.problems("train")[0]
+    words = problem.answer.split(", ")
+    texts = [f"{problem.answer}, {problem.answer}", f"{problem.answer}, x", f"{problem.answer},", ", ".join(words[:-1])]
+    assert [grade.score for grade in env.grade([problem] * 3, texts[:3])] == [0, 0, 0]
+    assert 0 < env.grade([problem], texts[3:])[0].score < 1
+    assert env.grade([problem], [problem.answer.replace(", ", ",")])[0].solved
+
+
+def test_numbers_of_the_calendar_are_scored_within_bounds():
+    """The library divides by the right number: a right one of -1 would make every error a gain."""
+    entry = {"answer": "-1", "metadata": {"task": "recurring_event_day"}}
+    facts = {"task_name": "calendar_arithmetic", "entry": entry, "shaping": True}
+    assert reasoning_gym(facts, "-1") == (1.0, True)
+    for text in ("5", "0", "-2", "-1000000", "1" * 400, "-1 or 5", "Yes"):
+        assert reasoning_gym(facts, text) == (0.0, False), text
+    entry["answer"] = "14"
+    for text in ("1" * 400, "-" + "9" * 300, "9" * 5000):
+        assert reasoning_gym(facts, text) == (0.0, False)
+    assert 0.5 < reasoning_gym(facts, "15")[0] < 1
+
+
+def test_a_stop_is_one_character():
+    plain, stopped = (ReasoningGym(task_name="gcd", stop=stop) for stop in (None, "\\n"))
+    assert stopped.stop == "\n" and stopped == ReasoningGym(task_name="gcd", stop="\n")
+    assert plain.graded_part(" 5\n6") == " 5\n6" and stopped.graded_part(" 5 \n6") == "5"
+    assert stopped.graded_part("5") == "5" and stopped.graded_part("\n5") == ""
 
 
 def test_hedges_solve_no_puzzle():

@@ -147,6 +147,30 @@ def hostile(canary: str, words: list[str], count: int) -> list[str]:
     return [*long, "x" * 5_000_000, *mixed]
 
 
+# options whose answers nobody finds by chance
+HARD = {"graph_color": {"edge_probability": 0.4}, "chain_sum": {"min_digits": 4}, "products": {"min_digits": 4}}
+CALENDAR = ("weekday_offset", "weekday_of_date", "weekday_of_date_from_first_date", "recurring_event_day")
+CALENDAR += ("count_days", "count_business_days", "is_leap_year")
+
+
+@pytest.mark.parametrize("task", CALENDAR)
+def test_hostile_dates_earn_nothing(task, tmp_path):
+    env = ReasoningGym(task_name="calendar_arithmetic", options={"tasks": [task]})
+    problem, canary = env.problems("train")[0], tmp_path / "canary"
+    answers = [a for a in hostile(str(canary), [], 500) if not is_spelling(a, problem.answer)]
+    grades = env.grade([problem] * len(answers), answers)
+    assert len(answers) > 480 and {grade.status for grade in grades} == {"ok", "length"}
+    assert not any(grade.solved for grade in grades) and not canary.exists()
+
+
+def is_spelling(text: str, answer: str) -> bool:
+    """Whether a text is the right number in other digits."""
+    try:
+        return int(text) == int(answer)
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize("task", ["arithmetic", "working", *GRADERS, *CHECKED])
 def test_hostile_answers_earn_nothing_and_harm_nothing(task, tmp_path):
     if task == "arithmetic":
@@ -156,7 +180,7 @@ def test_hostile_answers_earn_nothing_and_harm_nothing(task, tmp_path):
     elif task in GRADERS:
         env = GSM8K(data_dir=str(write_gsm8k(tmp_path)), grader=task)
     else:
-        env = ReasoningGym(task_name=task, options={"edge_probability": 0.4} if task == "graph_color" else {})
+        env = ReasoningGym(task_name=task, options=HARD.get(task, {}))
     problem, canary = env.problems("train")[0], tmp_path / "canary"
     words = [word for word in problem.prompt.split() if word not in problem.answer.split()]
     answers = hostile(str(canary), words, 2100)

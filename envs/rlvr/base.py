@@ -28,6 +28,7 @@ class TextEnv(Env):
 
     rule      "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
     chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
+    stop      a character at which a completion ends, or None
     thinking  what a chat template that can switch "thinking" on or off is told
     warm_accuracy  how often a model that starts untrained should be right before it learns from rewards
     """
@@ -36,6 +37,7 @@ class TextEnv(Env):
     warm_accuracy: ClassVar[float] = 0.0
     chat: str = "never"
     thinking: bool = False
+    stop: str | None = None
     batch: int
     candidates: int
     max_new_tokens: int
@@ -44,6 +46,10 @@ class TextEnv(Env):
         require(self.batch >= 1, "batch", self.batch, ">= 1")
         require(self.candidates >= 1, "candidates", self.candidates, ">= 1")
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
+        if self.stop == "\\n":  # a command line has no other way to write a new line
+            object.__setattr__(self, "stop", "\n")
+        stop_is_one = self.stop is None or (len(self.stop) == 1 and self.stop.isascii())
+        require(stop_is_one, "stop", repr(self.stop), "null or one character of ASCII, such as \\n")
         require(self.chat in tokens.CHATS, "chat", self.chat, f"one of {', '.join(tokens.CHATS)}")
 
     @property
@@ -57,6 +63,7 @@ class TextEnv(Env):
             group_size_settings={"group": "candidates", "set": "candidates"},
             chance_error=1.0,
             tokenizer=self.tokenizer,
+            stop=self.stop,
             epochs=1,
             tokens_per_rollout={"completions": self.batch * self.candidates * self.max_new_tokens},
         )
@@ -94,7 +101,11 @@ class TextEnv(Env):
     def submit(self, problems: Sequence[Problem], completions: Sequence[str]) -> Pending:
         """Start to grade, and go on; `.result()` waits for one grade per completion, in order."""
         pairs = zip(problems, completions, strict=True)
-        return self.verifier.submit([Case(p.facts, p.answer, completion) for p, completion in pairs])
+        return self.verifier.submit([Case(p.facts, p.answer, self.graded_part(text)) for p, text in pairs])
+
+    def graded_part(self, completion: str) -> str:
+        """The text before the first `stop`, without the space around it; without a `stop`, all of it."""
+        return completion if self.stop is None else completion.partition(self.stop)[0].strip()
 
     def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
         """One grade per completion, in order; the same rule for reward and for evaluation."""

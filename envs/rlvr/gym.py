@@ -5,16 +5,17 @@ import json
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from algorithms.base import require
 from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.rules import CHECKED
-from envs.rlvr.splits import Generated
+from envs.rlvr.splits import ATTEMPTS, Generated, split_of
 
 EVALUATES = "its verifier evaluates the answer as code"
 SECONDS = 10.0
+MOST_SHOTS = 64
 REFUSED = {  # each was tried
     "binary_matrix": EVALUATES,
     "countdown": EVALUATES,
@@ -35,6 +36,8 @@ class ReasoningGym(TextEnv):
     task_name  a task whose verifier was checked (envs.rlvr.rules.CHECKED)
     options    settings of its generator
     shaping    false: no score for less than a right answer, such as 0.01 for mere JSON in graph_color
+    shots      solved puzzles in front of each prompt, in its form; their questions are in no split
+    stop       a character at which a completion ends: what is graded is the text before it, without space around
     template   the prompt, with {question}
     data_seed  where the puzzles begin
     https://arxiv.org/abs/2505.24760
@@ -47,6 +50,8 @@ class ReasoningGym(TextEnv):
     options: dict[str, Any] = field(default_factory=dict, hash=False)
     shaping: bool = True
     template: str = "{question}"
+    shots: int = 0
+    stop: str | None = None
     data_seed: int = 0
     chat: str = "auto"
     thinking: bool = False
@@ -61,7 +66,9 @@ class ReasoningGym(TextEnv):
             raise ValueError(f"task_name={self.task_name}: {reason}; allowed: {', '.join(CHECKED)}")
         require("{question}" in self.template, "template", repr(self.template), "a text with {question} in it")
         require(self.data_seed >= 0, "data_seed", self.data_seed, ">= 0")
+        require(0 <= self.shots <= MOST_SHOTS, "shots", self.shots, f"between 0 and {MOST_SHOTS}")
         self._puzzles()  # what cannot be made is refused before any work
+        examples(self)
 
     def problems(self, split: str) -> Sequence[Problem]:
         return _problems(self, split)
@@ -70,7 +77,13 @@ class ReasoningGym(TextEnv):
         return puzzles(self.task_name, self.data_seed, json.dumps(self.options, sort_keys=True))
 
     def problem(self, number: int) -> tuple[str, Problem]:
-        """The puzzle with this number, and what it asks."""
+        """What the puzzle with this number asks, and the puzzle with the solved ones in front of it."""
+        question, puzzle = self.puzzle(number)
+        shown = "".join(f"{_solved(example)}\n\n" for example in examples(self).values())
+        return question, replace(puzzle, prompt=shown + puzzle.prompt)
+
+    def puzzle(self, number: int) -> tuple[str, Problem]:
+        """What the puzzle with this number asks, and the puzzle alone."""
         entry = self._puzzles()[number]
         answer = entry["answer"]
         if answer is None:  # any of many: graph_color
@@ -81,7 +94,25 @@ class ReasoningGym(TextEnv):
 
 @functools.cache
 def _problems(env: ReasoningGym, split: str) -> Generated:
-    return Generated(split, env.problem)
+    return Generated(split, env.problem, frozenset(examples(env)))
+
+
+@functools.cache
+def examples(env: ReasoningGym) -> dict[str, Problem]:
+    """The puzzles that are shown solved, by what they ask: the first that would have been for training."""
+    found: dict[str, Problem] = {}
+    for number in range(ATTEMPTS):
+        if len(found) == env.shots:
+            return found
+        question, puzzle = env.puzzle(number)
+        if split_of(question) == "train":
+            found.setdefault(question, puzzle)
+    raise ValueError(f"shots={env.shots}: these options make no more than {len(found)} different questions to show")
+
+
+def _solved(puzzle: Problem) -> str:
+    """A prompt and its answer, which a space separates unless the prompt ends with one."""
+    return f"{puzzle.prompt}{'' if puzzle.prompt[-1].isspace() else ' '}{puzzle.answer}"
 
 
 @functools.cache

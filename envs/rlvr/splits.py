@@ -26,10 +26,12 @@ class Generated(Sequence[Problem]):
     """The problems of a split, made when they are asked for; drawn with replacement from all there are.
 
     `make` gives the problem of any number, and a key that is equal for equal questions; held-out ones are kept.
+    `excluded` are the keys of questions that are in no split.
     """
 
     split: str
     make: Callable[[int], tuple[str, Problem]]
+    excluded: frozenset[str] = frozenset()
     kept: dict[int, Problem] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -42,7 +44,7 @@ class Generated(Sequence[Problem]):
             return self.kept[index]
         for attempt in range(ATTEMPTS):
             key, problem = self.make(index * ATTEMPTS + attempt)
-            if split_of(key) == self.split:
+            if split_of(key) == self.split and key not in self.excluded:
                 if self.split != "train":
                     self.kept[index] = problem
                 return problem

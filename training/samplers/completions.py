@@ -61,7 +61,7 @@ def complete(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unif
     numbers = None if uniforms is None else uniforms[shard.start * k : shard.stop * k]
     output = policy.complete(prompts[shard], k, numbers, env.max_new_tokens)
     rows = zip(output.tokens.tolist(), output.lengths.tolist(), strict=True)
-    texts = [decode(row[:n], policy.tokenizer, policy.engine.stops) for row, n in rows]
+    texts = [decode(row[:n], policy.tokenizer, policy.end_tokens) for row, n in rows]
     pending = env.submit([problem for problem in problems[shard] for _ in range(k)], texts)
     lengths, truncated = distributed.all_gather(output.lengths), distributed.all_gather(output.truncated)
     room = 0, env.max_new_tokens - output.tokens.shape[1]
