@@ -91,9 +91,10 @@ def test_a_gguf_folder_is_the_model_to_the_precision_of_its_weights(saved_model,
     assert pretrained.parameter_count(str(saved_model)) == theirs.num_parameters()
 
 
-def test_a_gguf_folder_trains_and_says_that_it_is_dequantised(gguf_folder, tmp_path):
+def test_a_gguf_folder_trains_and_says_that_it_is_dequantised(gguf_folder, tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM
 
+    monkeypatch.setattr(memory, "WORTH_SAYING", 0)
     exp, said = experiment(tmp_path, *SMALL, "model=hf", f"model.path={gguf_folder}"), io.StringIO()
     outcome = execute(exp, Console(file=said, width=400))
     assert outcome.status == "done", outcome.message

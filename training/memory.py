@@ -7,6 +7,7 @@ import torch
 from models.base import ModelConfig
 
 GB = 1e9
+WORTH_SAYING = 1e9  # bytes
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")  # of a container, which may allow less than the machine has
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -35,20 +36,18 @@ def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
 
 
 def require_memory(model: ModelConfig, keeps_reference: bool, device: torch.device) -> str:
-    """One line on what it needs, empty where that is not known; raises TooLittleMemoryError where less is free."""
+    """One line on what it needs, empty where that is little or not known; raises TooLittleMemoryError."""
     parts, free = needed(model, keeps_reference), available(device)
-    if not parts:
-        return ""
+    total = sum(parts.values())
     listed = ", ".join(f"{what} {count / GB:.1f}" for what, count in parts.items())
-    text = f"{sum(parts.values()) / GB:.1f} GB and activations ({listed})"
-    if free is not None and free < sum(parts.values()):
-        lower = (
-            "" if model.lora_rank else "; model.lora_rank=16 trains adapters, which need little more than the weights"
-        )
-        raise TooLittleMemoryError(f"model.path={model.path}: needs {text}, and {free / GB:.1f} GB are free{lower}")
-    return f"memory: {model.parameter_count() / 1e6:.1f} M weights need {text}" + (
-        f"; {free / GB:.1f} GB are free" if free is not None else ""
-    )
+    needs = f"{total / GB:.1f} GB and activations ({listed})"
+    if free is not None and free < total:
+        lower = "" if model.lora_rank else "; model.lora_rank=16 needs little more than the weights"
+        raise TooLittleMemoryError(f"model.path={model.path}: needs {needs}, and {free / GB:.1f} GB are free{lower}")
+    if total < WORTH_SAYING:
+        return ""
+    have = "" if free is None else f"; {free / GB:.1f} GB are free"
+    return f"memory: {model.parameter_count() / 1e6:.1f} M weights need {needs}{have}"
 
 
 def available(device: torch.device) -> int | None:
