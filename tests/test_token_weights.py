@@ -14,7 +14,7 @@ from tests.helpers import ROOT, registered
 
 OBJECTIVES = {name: helpers.objective(name) for name in registered("algo")}
 FROM_GROUPS = {n: o for n, o in OBJECTIVES.items() if o.required_sampler in LEARNS_FROM_GROUPS}
-OTHERS = OBJECTIVES.keys() - FROM_GROUPS.keys()
+OTHERS = sorted(OBJECTIVES.keys() - FROM_GROUPS.keys())
 B, T, V, WIDTH = 3, 5, 7, 4
 
 
