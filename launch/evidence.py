@@ -37,6 +37,7 @@ PROCESSES = multiprocessing.get_context("spawn")  # a fork beside OpenMP's threa
 log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 WAIT_SECONDS = 5
+RENEW_SECONDS = 300  # after which what was trained may have decided what else is worth training
 
 
 def run(argv: list[str], console: Console) -> int:
@@ -135,12 +136,12 @@ def train_in_turn(request: Request, tasks: list[plans.Task], stop: Stop) -> bool
 def _train_free(
     tasks: list[plans.Task], store: Results, left_out: dict[str, str], request: Request, console: Console, stop: Stop
 ) -> bool:
-    """Train always the first task that is free, until none is; whether there was any.
+    """Train always the first task that is free, until none is or it is time to plan anew; whether there was any.
 
     left_out  {task: why} of those that cannot be trained, to which this adds
     """
-    trained, waiting = False, list(tasks)
-    while not stop.due:
+    trained, waiting, until = False, list(tasks), time.monotonic() + RENEW_SECONDS
+    while not stop.due and time.monotonic() < until:
         task = _take_first_free(waiting, store, left_out)
         if task is None:
             break
