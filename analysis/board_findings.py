@@ -1,4 +1,4 @@
-"""What a board shows, in sentences made from its numbers, and what it cannot show."""
+"""What a board shows, in sentences made from its numbers."""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +6,6 @@ import pandas as pd
 from analysis.suites import Suite
 
 TPO, GRPO = "TPO", "GRPO"
-LIMITS = (
-    "It cannot show how methods compare on language models: every policy here is a table, a small network or a "
-    "transformer of about thirty thousand parameters.",
-    "The lengths of its tasks were chosen by watching four of the methods (TPO, GRPO, PPO, DG) on the tuning seeds.",
-    "Every method draws as many answers, so methods with more gradient steps per answer are not charged for them; the "
-    "columns of seconds and steps say what they cost.",
-    "The tuned track searches learning rates and epochs only, and no hyperparameter of a method's own.",
-)
 
 
 def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
@@ -49,11 +41,11 @@ def _against_grpo(complete: pd.DataFrame) -> list[str]:
     wins = pairs[f"wins_{GRPO}"].dropna()
     if wins.empty:
         return []
-    texts = [
-        f"{wins[track]:.2f} [{pairs.loc[track, f'wins_{GRPO}_low']:.2f}, {pairs.loc[track, f'wins_{GRPO}_high']:.2f}] "
-        f"in the {track} track"
-        for track in wins.index
-    ]
+    texts = []
+    for track in wins.index:
+        low, high = (pairs.loc[track, f"wins_{GRPO}_{end}"] for end in ("low", "high"))
+        interval = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+        texts.append(f"{wins[track]:.2f}{interval} in the {track} track")
     return [f"A seed of TPO scores higher than one of GRPO on the same task with a probability of {', '.join(texts)}."]
 
 

@@ -35,6 +35,11 @@ def _file(algo: str) -> dict[str, Any] | None:
     return OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else None
 
 
+def is_ours(config: dict[str, Any]) -> bool:
+    """Whether the algorithm is one of the suite itself."""
+    return _file(config["algo"]["name"]) is not None
+
+
 def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> str:
     """The algorithm's label, with the settings that were changed.
 

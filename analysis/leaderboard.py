@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from analysis import aggregate, suites, tables
-from analysis.board_findings import LIMITS, findings
+from analysis.board_findings import findings
 from analysis.suite_cells import Cell
 from analysis.suites import Suite
 
@@ -24,6 +24,7 @@ def board(found: list[Cell], suite: Suite) -> pd.DataFrame:
     family_NAME    mean late score of the tasks of a family
     mean_rank      mean place by late score, task by task, among the complete methods of the track
     wins_NAME      probability that a seed scores higher than one of NAME in the same track, with _low and _high
+    non_finite     number of seeds that turned non-finite, which score 0
     edge           number of tasks for which the track chose a learning rate on the edge of its grid
     seconds, gradient_steps   of one seed, sum over tasks
     """
@@ -57,7 +58,9 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
         compared = complete and rival != method and theirs
         wins = aggregate.improvement_over_tasks(late, _late(theirs, suite)) if compared else (np.nan,) * 3
         line |= dict(zip((f"wins_{rival}", f"wins_{rival}_low", f"wins_{rival}_high"), wins, strict=True))
-    line["edge"] = sum(suites.is_edge(cell.setting, protocol) for cell in ours.values())
+    chosen = ours.values() if track == "tuned" else ()
+    line["edge"] = sum(suites.is_edge(cell.setting, protocol) for cell in chosen)
+    line["non_finite"] = sum(cell.non_finite for cell in ours.values())
     line["seconds"] = sum(cell.seconds for cell in ours.values())
     return line | {"gradient_steps": sum(cell.gradient_steps for cell in ours.values())}
 
@@ -132,6 +135,8 @@ def texts(lines: pd.DataFrame, suite: Suite) -> pd.DataFrame:
         shown[family] = tables.numbers(lines[f"family_{family}"], "{:.2f}")
     shown["sec."] = tables.numbers(lines.seconds, "{:.0f}")
     shown["1000 steps"] = tables.numbers(lines.gradient_steps / 1000, "{:.1f}")
+    if lines.non_finite.any():
+        shown["non-finite seeds"] = lines.non_finite.astype(str)
     if lines.edge.any():
         shown["at edge"] = lines.edge.astype(str)
     return shown
@@ -171,7 +176,8 @@ def markdown(lines: pd.DataFrame, suite: Suite, images: Iterable[str], command: 
     protocol = suite.protocol
     parts = [f"# Leaderboard of the suite {suite.name}", f"Made by `{command}`.", "## What it shows"]
     parts.append("\n".join(f"- {text}" for text in findings(lines, suite)) or "No method has run every task yet.")
-    parts += ["## What it cannot show", "\n".join(f"- {text}" for text in LIMITS)]
+    if suite.limits:
+        parts += ["## What it cannot show", "\n".join(f"- {text}" for text in suite.limits)]
     for track, group in lines.groupby("track"):
         parts += [f"## {track.capitalize()} track", tables.markdown(texts(group.reset_index(drop=True), suite))]
         parts += [f"![{name}]({name})" for name in images if f"_{track}_" in name]

@@ -54,8 +54,13 @@ class Row:
     def seeds(self) -> int:
         return len(np.unique(self._series.seed))
 
+    @property
+    def metrics(self) -> list[str]:
+        """The names of what was recorded."""
+        return self._series.names
+
     def has(self, name: str) -> bool:
-        return name in self._series.names
+        return name in self.metrics
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """`metric` of the error, 1 from where a seed turned non-finite."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis import stats, suites
-from analysis.labels import label
+from analysis.labels import differing_settings, is_ours, label
 from analysis.load import Row, Store
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
 from store.identity import SECTIONS, identity
@@ -46,6 +46,11 @@ class Cell:
         return (self.task.chance - errors) / (self.task.chance - self.task.best)
 
     @property
+    def non_finite(self) -> int:
+        """Number of seeds that turned non-finite."""
+        return int((~np.isfinite(self.row.metric(self.task.metric)[1]).all(axis=0)).sum())
+
+    @property
     def seconds(self) -> float:
         """Time to train one seed."""
         batches = self.row.run.manifest().get("batches", [])
@@ -68,7 +73,7 @@ def cells(suite: Suite, store: Store) -> list[Cell]:
             for track, setting in chosen.items():
                 if setting in grid:
                     row = replace(grid[setting], only=suite.protocol.reported)
-                    found += [Cell(method, track, task, row, setting)] if row.has(task.metric) else []
+                    found += [Cell(method, track, task, row, setting)] if suites.is_recorded(row, task) else []
     return found
 
 
@@ -77,7 +82,7 @@ def _grids(suite: Suite, store: Store) -> dict[str, dict[str, dict[Setting, Row]
     configs = {task: suites.task_config(task.overrides, store) for task in suite.tasks}
     tasks = {_task_key(config): task for task, config in configs.items()}
     envs = {config["env"]["name"] for config in configs.values()}
-    found: dict[str, dict[str, dict[Setting, Row]]] = {}
+    runs: dict[str, list[tuple[Task, Setting, Row]]] = {}
     for run in store.runs():
         config = run.config()
         if config["env"]["name"] not in envs or config["algo"]["name"] in suite.leave_out:
@@ -85,9 +90,27 @@ def _grids(suite: Suite, store: Store) -> dict[str, dict[str, dict[Setting, Row]
         task = tasks.get(_task_key(config))
         setting = task and _setting(config, configs[task]["optim"]["lr"], suite.protocol)
         if setting:
-            method = label(config, hide=HIDDEN)
-            found.setdefault(method, {}).setdefault(task.name, {})[setting] = Row(config, method, run)
+            key = json.dumps(identity(config)["algo"], sort_keys=True)
+            runs.setdefault(key, []).append((task, setting, Row(config, label(config, hide=HIDDEN), run)))
+    found: dict[str, dict[str, dict[Setting, Row]]] = {}
+    for method, rows in zip(_names([rows[0][2].config for rows in runs.values()]), runs.values(), strict=True):
+        for task, setting, row in rows:
+            found.setdefault(method, {}).setdefault(task.name, {})[setting] = replace(row, label=method)
     return found
+
+
+def _names(configs: list[dict[str, Any]]) -> list[str]:
+    """The names of methods: their labels, with the settings in which methods of one label differ.
+
+    A method of the suite itself keeps its label.
+    """
+    labels = [label(config, hide=HIDDEN) for config in configs]
+    names = []
+    for name, config in zip(labels, configs, strict=True):
+        alike = [other for other, text in zip(configs, labels, strict=True) if text == name]
+        differing = () if len(alike) == 1 or is_ours(config) else differing_settings(alike)
+        names.append(label(config, HIDDEN, tuple(key for key in differing if key.startswith("algo."))))
+    return names
 
 
 def _setting(config: dict[str, Any], base: float, protocol: Protocol) -> Setting | None:

@@ -7,6 +7,7 @@ A method has one cell per task and track. Track "default": the task's own learni
 import dataclasses
 import fnmatch
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,18 +16,21 @@ from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from analysis.compose import SWEEPS
 from analysis.labels import ALGOS, label
 from analysis.load import Row, Store, cache_of
-from conf.messages import ConfigError, unknown
+from conf.messages import ConfigError, explain, unknown
 from conf.own_files import register
 from store.identity import CHOICES, SECTIONS, canonical
 
 SUITES = SWEEPS / "suites"
 TRACKS = ("default", "tuned")
-KEYS = ("protocol", "leave_out", "tasks", "include")
+KEYS = ("protocol", "leave_out", "tasks", "include", "limits")
+MAY_SET = ("env", "model", "optim", "train", "match", "sampler", "env_path", "model_path")
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,16 @@ class Protocol:
     epochs: tuple[int, ...] = (1, 4)
 
     def __post_init__(self):
-        _require(type(self.seeds) is int and self.seeds >= 1, "protocol.seeds", self.seeds, "a number >= 1")
-        for key in ("tuning_seeds", "learning_rates", "epochs"):
+        _require(type(self.seeds) is int and self.seeds >= 1, "seeds", self.seeds, "a number >= 1")
+        for key, least in (("tuning_seeds", 0), ("epochs", 1)):
             values = getattr(self, key)
-            numbers = isinstance(values, tuple) and values and all(isinstance(v, int | float) for v in values)
-            _require(numbers, f"protocol.{key}", values, "a list of numbers")
+            fine = isinstance(values, tuple) and values and all(type(v) is int and v >= least for v in values)
+            _require(fine, key, values, f"a list of whole numbers >= {least}")
+        rates = self.learning_rates
+        fine = isinstance(rates, tuple) and rates and all(type(v) in (int, float) and 0 < v < math.inf for v in rates)
+        _require(fine, "learning_rates", rates, "a list of numbers > 0")
         apart = not set(self.reported) & set(self.tuning_seeds)
-        _require(apart, "protocol.tuning_seeds", self.tuning_seeds, "none of the reported seeds")
+        _require(apart, "tuning_seeds", self.tuning_seeds, "none of the reported seeds")
 
     @property
     def reported(self) -> tuple[int, ...]:
@@ -79,9 +86,14 @@ class Task:
 
     def __post_init__(self):
         for key in ("name", "family", "set", "metric"):
-            _require(isinstance(getattr(self, key), str), key, getattr(self, key), "some text")
+            _require(isinstance(getattr(self, key), str) and getattr(self, key), key, getattr(self, key), "some text")
         for key in ("chance", "best"):
-            _require(isinstance(getattr(self, key), int | float), key, getattr(self, key), "a number")
+            number = type(getattr(self, key)) in (int, float) and math.isfinite(getattr(self, key))
+            _require(number, key, getattr(self, key), "a number")
+        for override in self.overrides:
+            key = override.partition("=")[0]
+            fine = key in MAY_SET or key.startswith(tuple(f"{name}." for name in MAY_SET))
+            _require(fine, "set", override, f"one that makes a task: {', '.join(MAY_SET)}")
         _require(self.best < self.chance, "best", self.best, f"below chance={self.chance}")
 
     @property
@@ -91,12 +103,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks with a protocol; `leave_out` maps algorithms of the suite that are not ranked to the reason."""
+    """Tasks with a protocol.
+
+    leave_out  algorithms that are not ranked, and why
+    limits     sentences about what its board cannot show
+    """
 
     name: str
     protocol: Protocol
     leave_out: dict[str, str]
     tasks: tuple[Task, ...]
+    limits: tuple[str, ...] = ()
 
     @property
     def families(self) -> list[str]:
@@ -129,37 +146,47 @@ def names() -> list[str]:
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
-@cache
-def read(name: str) -> Suite:
-    """The suite of sweeps/suites/NAME.yaml, or of a file of one's own; raises ConfigError."""
+def read(name: str, within: tuple[Path, ...] = ()) -> Suite:
+    """The suite of sweeps/suites/NAME.yaml, or of a file of one's own; raises ConfigError.
+
+    within  the files that include it
+    """
     path = Path(name) if name.endswith(".yaml") else SUITES / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(unknown(f"suite={name}", [*names(), "a file such as mine.yaml"], "not found"))
+    if path in within:
+        raise ConfigError(f"{path}: the suite includes itself")
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
     try:
-        return _suite(path.stem, content)
-    except (TypeError, ValueError) as error:
+        return _suite(path.stem, content, (*within, path))
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _suite(name: str, content: Any) -> Suite:
-    if not isinstance(content, dict) or not isinstance(content.get("tasks"), list):
+def _suite(name: str, content: Any, files: tuple[Path, ...]) -> Suite:
+    """The suite of a file's content; raises ValueError."""
+    if not isinstance(content, dict) or not content.keys() & {"tasks", "include"}:
         raise ValueError("must have a list `tasks` of entries such as {name: ..., family: ..., set: env=digits, ...}")
     for key in content:
         if key not in KEYS:
             raise ValueError(unknown(str(key), KEYS))
-    base = read(content["include"]) if "include" in content else None
-    own = tuple(_record(Task, entry, f"task {i}") for i, entry in enumerate(content["tasks"], 1))
-    tasks = (*(base.tasks if base else ()), *own)
-    twice = sorted({task.name for task in tasks if [t.name for t in tasks].count(task.name) > 1})
-    if twice:
-        raise ValueError(f"name={twice[0]}: two tasks have it; rename one")
-    protocol = _record(Protocol, content["protocol"], "protocol") if "protocol" in content else None
-    protocol = protocol or (base.protocol if base else Protocol())
-    return Suite(name, protocol, content.get("leave_out", base.leave_out if base else {}), tasks)
+    included, listed, left = content.get("include"), content.get("tasks", []), content.get("leave_out")
+    _require("include" not in content or isinstance(included, str), "include", included, "the name of a suite")
+    _require(isinstance(listed, list) and (listed or included), "tasks", listed, "a list of at least one task")
+    _require("leave_out" not in content or isinstance(left, dict), "leave_out", left, "names with reasons")
+    base = read(included, files) if included else Suite("", Protocol(), {}, ())
+    tasks = (*base.tasks, *(_record(Task, entry, f"task {i}") for i, entry in enumerate(listed, 1)))
+    for key in ("name", "set"):
+        values = [getattr(task, key) for task in tasks]
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise ValueError(f"{key}={twice[0]}: two tasks have it; a task has one {key} of its own")
+    protocol = _record(Protocol, content["protocol"], "protocol") if "protocol" in content else base.protocol
+    limits = tuple(map(str, content.get("limits") or ())) or base.limits
+    return Suite(name, protocol, base.leave_out if left is None else left, tasks, limits)
 
 
 def _record(kind: type, entry: Any, what: str) -> Any:
@@ -191,10 +218,12 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
     if pattern.startswith("glob(") and pattern.endswith(")"):
         found = [name for name in fnmatch.filter(known, pattern[5:-1]) if name not in suite.leave_out]
     else:
-        found = pattern.split(",")
+        found = list(dict.fromkeys(pattern.split(",")))
     for name in found or [pattern]:
         if name not in known:
             raise ConfigError(unknown(f"algo={name}", known, "not found"))
+        if name in suite.leave_out:
+            raise ConfigError(f"algo={name}: the suite {suite.name} leaves it out: {suite.leave_out[name]}")
     return found
 
 
@@ -225,11 +254,18 @@ def choose(grid: dict[Setting, Row], task: Task, protocol: Protocol) -> Setting 
     found = {}
     for setting in settings(protocol):
         row = grid.get(setting)
-        late = row.late(task.metric) if row is not None and row.has(task.metric) else {}
+        late = row.late(task.metric) if row is not None and is_recorded(row, task) else {}
         if not set(protocol.tuning_seeds) <= late.keys():
             return None
         found[setting] = sum(late[seed] for seed in protocol.tuning_seeds) / len(protocol.tuning_seeds)
     return min(found, key=lambda setting: (found[setting], *setting.distance))
+
+
+def is_recorded(row: Row, task: Task) -> bool:
+    """Whether the row has a seed; raises ConfigError if its seeds lack the metric of the task."""
+    if row.seeds and not row.has(task.metric):
+        raise ConfigError(unknown(f"task {task.name}: metric={task.metric}", row.metrics, "not recorded"))
+    return bool(row.seeds)
 
 
 def is_edge(setting: Setting, protocol: Protocol) -> bool:
@@ -241,6 +277,8 @@ def _row(
     suite: Suite, task: Task, algo: str, setting: Setting, seeds: tuple[int, ...], store: Store, folder: str | None
 ) -> Row:
     base = task_config(task.overrides, store)
+    if not isinstance(base["optim"].get("lr"), int | float):
+        raise ConfigError(f"task {task.name}: optim.lr={base['optim'].get('lr')}: must be a number")
     overrides = [*task.overrides, f"algo={algo}", *_overrides(setting, base["optim"]["lr"])]
     optim = base["optim"] | {"lr": learning_rate(base["optim"]["lr"], setting.factor)}
     config = base | {"algo": _algo(algo, folder), "optim": optim}
@@ -262,12 +300,17 @@ def learning_rate(base: float, factor: float) -> float:
 
 def _algo(name: str, folder: str | None) -> dict[str, Any]:
     path = ALGOS / f"{name}.yaml"
-    return _yaml(path if path.exists() or folder is None else Path(folder).expanduser() / path.name)
+    path = path if path.exists() or folder is None else Path(folder).expanduser() / path.name
+    return _yaml(path)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return _parsed(path.read_text())
 
 
 @cache
-def _yaml(path: Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(path))
+def _parsed(text: str) -> dict[str, Any]:
+    return OmegaConf.to_container(OmegaConf.create(text))
 
 
 def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
@@ -277,8 +320,11 @@ def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
 
 
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    register(list(overrides))  # a task of one's own names its folder: env=mine env_path=FOLDER
-    with initialize_config_module("conf", version_base="1.3"):
-        cfg = compose("config", list(overrides))
+    try:
+        register(list(overrides))  # a task of one's own names its folder: env=mine env_path=FOLDER
+        with initialize_config_module("conf", version_base="1.3"):
+            cfg = compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"task with set={' '.join(overrides)}: {explain(error, list(overrides))}") from None
     found = {s: OmegaConf.to_container(cfg[s], resolve=True) for s in SECTIONS if s != "algo"}
     return canonical(found | {choice: cfg[choice] for choice in CHOICES})

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -24,7 +23,7 @@ from analysis.suite_cells import cells
 from conf.messages import ConfigError, duration
 from conf.own_files import register
 from conf.resolve import MisfitError, resolve
-from launch import plans
+from launch import failures, plans
 from launch.job import screen
 from launch.kinds import cores, lower_priority
 from launch.requests import Request, parse
@@ -51,8 +50,10 @@ def run(argv: list[str], console: Console) -> int:
     left = "until all of it is done" if math.isinf(request.budget) else f"for {duration(request.budget)}"
     console.print(f"{request.title}: {request.workers} processes, {left}; {_forecast(request, before)}", soft_wrap=True)
     stop = Stop(time.time() + request.budget)
+    failures.watch(request.runs_dir / ".sweeps")
     with stop.listening():
         code = (_work_alone if request.workers == 1 else _work_together)(request, tasks, stop)
+    failures.ignore()
     now = status.cells(_wanted(request), store)
     before |= {key: replace(cell, done=frozenset()) for key, cell in now.items() if key not in before}
     _show(request, {key: replace(cell, before=before[key].done) for key, cell in now.items()}, console)
@@ -121,7 +122,7 @@ def train_in_turn(request: Request, tasks: list[plans.Task], stop: Stop) -> bool
     """Train one task after the other until none is left or `stop` is due; whether one failed."""
     console, store, left_out = screen(bars=request.workers == 1), request.store, {}
     grows = plans.may_grow(request.entries)
-    with suppress(Stopped):
+    try:
         while not stop.due:
             trained = _train_free(tasks, store, left_out, request, console, stop)
             waits = grows and any(task.is_busy(store) for task in tasks)
@@ -130,6 +131,11 @@ def train_in_turn(request: Request, tasks: list[plans.Task], stop: Stop) -> bool
             if not trained:  # what other processes train now may decide what else there is to train
                 time.sleep(WAIT_SECONDS)
             tasks = request.tasks()
+    except Stopped:
+        pass
+    except ConfigError as error:  # only what was recorded can tell that a task's metric does not exist
+        console.print(str(error), style="red", soft_wrap=True, markup=False, highlight=False)
+        return True
     return any(status != "unfit" for status in left_out.values())
 
 
@@ -152,8 +158,14 @@ def _train_free(
         trained = True
         text = f"{request.title}: {len(waiting)} of {len(tasks)} steps left ({outcome.status}: {task.name})"
         console.print(text, soft_wrap=True, highlight=False)
-        if outcome.status not in ("done", "skipped"):
+        if outcome.status == "failed":
+            console.print(f"{outcome.message} (traceback: {outcome.run.traceback})", style="red", soft_wrap=True)
+        if outcome.status not in ("done", "skipped") or task.missing(store):
             left_out[task.name] = outcome.status
+        failures.record(outcome)
+        if place := failures.common_place():
+            console.print(f"the first steps failed in the same place, {place}; mend it and type the same command")
+            raise Stopped(0)
     return trained
 
 

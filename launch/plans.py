@@ -154,6 +154,10 @@ def _entry(line: Any) -> Entry:
         if key not in fields:
             raise ValueError(unknown(str(key), fields))
     entry = Entry(**line)
+    needless = {"suite": ("set", "seeds", "scale")}.get(next(k for k in KINDS if k in line), ("algo", "track"))
+    for key in needless:
+        if key in line:
+            raise ValueError(f"{key}={line[key]}: this kind of entry takes no such; {line} would ignore it")
     choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": TABLES}
     for key, allowed in (choices | {"scale": ("paper", "quick"), "track": suites.TRACKS}).items():
         value = getattr(entry, key)

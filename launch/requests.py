@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from analysis import suites
-from conf.messages import ConfigError, unknown
+from conf.messages import ConfigError, explain, unknown
 from conf.own_files import register
-from conf.resolve import parse_section, resolve
+from conf.resolve import MisfitError, parse_section, resolve
 from launch import plans
 from launch.kinds import LAUNCHES, Joblib, Serial, cores
 from store.archive import Archive
@@ -72,6 +74,8 @@ def parse(argv: list[str]) -> Request:
             reason = f"a {kind} says what is trained, and takes no such"
             raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
         given[key] = value
+    if kind == "suite" and not given.get("algo"):
+        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
     if not given.get(kind):
         raise ConfigError(f"budget={given.get('budget')}: only a plan or a suite has one; plan=paper for example")
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
@@ -86,8 +90,12 @@ def parse(argv: list[str]) -> Request:
     data_dir = given.get("env.data_dir")
     if data_dir is not None and not Path(data_dir).is_dir():
         raise ConfigError(f"env.data_dir={data_dir}: no such folder")
-    name, algo = given[kind], given.get("algo", "glob(*)")
+    name, algo = given[kind], given.get("algo", "")
     suite = suites.read(name) if kind == "suite" else None
+    algos = () if suite is None else tuple(suites.methods(suite, algo, given.get("algo_path")))
+    own = [f"algo_path={given['algo_path']}"] if "algo_path" in given else []
+    for task in () if suite is None else suite.tasks:
+        _check(suite, task, algos if task == suite.tasks[0] else algos[:1], own, data_dir)
     return Request(
         title=f"{kind} {name}",
         entries=tuple(plans.read(name)) if suite is None else _tracks(name, algo, given.get("track")),
@@ -99,7 +107,7 @@ def parse(argv: list[str]) -> Request:
         data_dir=data_dir,
         algo_path=given.get("algo_path"),
         suite=None if suite is None else name,
-        algos=() if suite is None else tuple(suites.methods(suite, algo, given.get("algo_path"))),
+        algos=algos,
     )
 
 
@@ -109,6 +117,24 @@ def parse_budget(text: str) -> float:
     if not match:
         raise ConfigError(f"budget={text}: must be a time such as 2h, 90m or 600s, or 0 to see what is left")
     return float(match[1]) * UNITS[match[2]] if match[1] else 0.0
+
+
+def _check(
+    suite: suites.Suite, task: suites.Task, algos: tuple[str, ...], own: list[str], data_dir: str | None
+) -> None:
+    """Raise ConfigError for a task or an algorithm that is wrong by itself; what does not fit is left out later."""
+    data = [] if data_dir is None or "env=mnist" not in task.overrides else [f"env.data_dir={data_dir}"]
+    for algo in algos:
+        overrides = [*task.overrides, f"algo={algo}", *own, *data]
+        try:
+            register(overrides)
+            with initialize_config_module("conf", version_base="1.3"):
+                resolve(compose("config", overrides))
+        except MisfitError:
+            continue
+        except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
+            reason = explain(error, overrides)
+            raise ConfigError(f"suite {suite.name}, task {task.name}, algo={algo}: {reason}") from None
 
 
 def _tracks(suite: str, algo: str, track: str | None) -> tuple[plans.Entry, ...]:

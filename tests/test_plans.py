@@ -46,6 +46,8 @@ BROKEN = {
     "- {sweep: fig02, seed: 3}": "did you mean seeds?",
     "- {sweep: fig02, seeds: 0}": "seeds=0",
     "- {sweep: fig02, set: algo}": "set=algo",
+    "- {suite: core, seeds: 5}": "seeds=5: this kind of entry takes no such",
+    "- {sweep: fig02, track: tuned}": "track=tuned: this kind of entry takes no such",
     "- {undecided: tabel3}": "did you mean table3?",
     "sweep: fig02": "must be a list",
     "- [": "cannot be read as yaml",

@@ -25,16 +25,26 @@ tasks:
   - {name: arms, family: bandits, set: env=sparse_bandit env.arms=5 train.steps=10, chance: 0.8, best: 0.0}
 """
 BROKEN = {
-    "tasks: 3": "must have a list `tasks`",
+    "tasks: 3": "tasks=3: must be a list of at least one task",
+    "tasks: []": "tasks=[]: must be a list of at least one task",
+    "protocol: {}": "must have a list `tasks`",
+    "include: [core]": "include=['core']: must be the name of a suite",
+    "include: SELF": "the suite includes itself",
+    "include: core\nleave_out: [ce]": "leave_out=['ce']: must be names with reasons",
     "tasks: []\ntask: 3": "task: unknown key (did you mean tasks?)",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1}": "task 1: lacks best",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1, best: 0, beste: 1}": "did you mean best?",
-    "protocol: {seeds: 101}\ntasks: []": "must be none of the reported seeds",
+    "include: core\nprotocol: {seeds: 101}": "protocol: tuning_seeds=(100, 101, 102): must be none of the reported",
     "include: cor\ntasks: []": "suite=cor: not found (did you mean core?)",
-    FILE + FILE.split("tasks:")[1].strip("\n"): "two tasks have it",
+    FILE + FILE.split("tasks:")[1].strip("\n"): "name=arms: two tasks have it",
+    FILE + FILE.split("tasks:")[1].strip("\n").replace("name: arms", "name: b"): "set=env=sparse_bandit env.arms=5",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: x, best: 0}": "task 1: chance=x: must be a number",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 0, best: 1}": "task 1: best=1: must be below chance=0",
-    "protocol: {epochs: 4}\ntasks: []": "protocol: protocol.epochs=4: must be a list of numbers",
+    "include: core\nprotocol: {epochs: 4}": "protocol: epochs=4: must be a list of whole numbers >= 1",
+    "include: core\nprotocol: {tuning_seeds: [100.5]}": "tuning_seeds=(100.5,): must be a list of whole numbers >= 0",
+    "include: core\nprotocol: {learning_rates: [0]}": "learning_rates=(0,): must be a list of numbers > 0",
+    FILE.replace("train.steps=10", "seeds=3"): "task 1: set=seeds=3: must be one that makes a task",
+    FILE.replace("train.steps=10", "algo.eta=2"): "task 1: set=algo.eta=2: must be one that makes a task",
     "tasks: [": "cannot be read as yaml",
 }
 
@@ -194,19 +204,21 @@ def test_what_a_method_trains_grows_with_the_choice(store):
 @pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_suite_names_what_is_wrong(tmp_path, text):
     path = tmp_path / "suite.yaml"
-    path.write_text(text)
+    path.write_text(text.replace("SELF", str(path)))
     with pytest.raises(ConfigError) as error:
         suites.read(str(path))
     assert BROKEN[text] in str(error.value)
 
 
 BAD = {
-    "suite=cor": "did you mean core?",
+    "suite=core": "algo: missing",
+    "suite=core algo=ce": "algo=ce: the suite core leaves it out: it reads the right answer",
+    "suite=cor algo=tpo": "did you mean core?",
     "suite=core algo=tpoo": "did you mean tpo?",
-    "suite=core track=tune": "did you mean tuned?",
+    "suite=core algo=tpo track=tune": "did you mean tuned?",
     "suite=core algo=tpo budget=soon": "2h, 90m or 600s",
-    "suite=core seeds=3": "seeds: a suite says what is trained",
-    "suite=core algo_path=nowhere": "algo_path=nowhere: no such folder",
+    "suite=core algo=tpo seeds=3": "seeds: a suite says what is trained",
+    "suite=core algo=tpo algo_path=nowhere": "algo_path=nowhere: no such folder",
 }
 
 
@@ -242,6 +254,67 @@ def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
     for name in ("tasks", "profiles", "speed"):
         for track in suites.TRACKS:
             assert (tmp_path / "figures" / f"leaderboard_small_{track}_{name}.png").stat().st_size > 1000
+
+
+WRONG = {
+    FILE.replace("env.arms=5", "env.arms=-3"): "suite small, task arms, algo=tpo: env.arms=-3: must be >= 2",
+    FILE.replace("env.arms=5", "env.arm=5"): "did you mean arms?",
+    FILE.replace("env=sparse_bandit", "env=spars_bandit"): "did you mean sparse_bandit?",
+    FILE.replace("train.steps=10", "optim.lr=abc"): "must be of type float",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_task_that_is_wrong_is_refused_before_any_work(cli, tmp_path, capsys, text):
+    (tmp_path / "small.yaml").write_text(text)
+    code, out = cli("suite=small.yaml", "algo=tpo", "launch.workers=1")
+    assert code == 2 and WRONG[text] in " ".join(out.split()) and not list((tmp_path / "runs").rglob("metrics.parquet"))
+    with pytest.raises(SystemExit) as stop:
+        analysis(["leaderboard", "--suite", "small.yaml"])
+        raise SystemExit(2)  # a value that only training refuses
+    assert stop.value.code == 2
+
+
+def test_a_metric_that_no_run_records_is_named(cli, tmp_path):
+    (tmp_path / "small.yaml").write_text(FILE.replace("best: 0.0", "best: 0.0, metric: eror"))
+    code, out = cli("suite=small.yaml", "algo=tpo", "launch.workers=1", "track=default")
+    assert code == 2 and "task arms: metric=eror: not recorded (did you mean error?)" in " ".join(out.split())
+
+
+def own_method(folder, name: str, label: str, power: float, loss: str | None = None) -> None:
+    from algorithms import new
+
+    if not (folder / f"{name}.py").exists():
+        assert new.SCAFFOLD.main([name, "--dir", str(folder)]) == 0
+    path = folder / f"{name}.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("label:", "power:"))]
+    path.write_text("\n".join([*lines, f"label: {label}", f"power: {power}"]) + "\n")
+    if loss is not None:
+        code = (folder / f"{name}.py").read_text()
+        head, _, _ = code.partition("        u = standardize")
+        (folder / f"{name}.py").write_text(head + f"        {loss}\n")
+
+
+def test_methods_of_one_label_and_settings_of_one_method_are_told_apart(cli, tmp_path):
+    (tmp_path / "small.yaml").write_text(FILE)
+    command = ("suite=small.yaml", "algo_path=own", "launch.workers=1", "track=default")
+    own_method(tmp_path / "own", "copy", "TPO", 1.0)
+    assert cli(*command, "algo=tpo,copy")[0] == 0
+    own_method(tmp_path / "own", "copy", "TPO", 3.0)
+    assert cli(*command, "algo=copy")[0] == 0
+    assert analysis(["leaderboard", "--suite", "small.yaml"]) == 0
+    methods = set(pd.read_csv(tmp_path / "figures" / "leaderboard_small.csv").method)
+    assert "TPO" in methods and len(methods) == 3
+    assert {text for text in methods if "power=1.0" in text or "power=3.0" in text or "power=1" in text}
+
+
+def test_a_method_that_raises_stops_a_suite_at_its_line(cli, tmp_path):
+    (tmp_path / "small.yaml").write_text(FILE)
+    own_method(tmp_path / "own", "raiser", "Raiser", 1.0, loss='raise RuntimeError("boom")')
+    code, out = cli("suite=small.yaml", "algo_path=own", "launch.workers=1", "algo=raiser")
+    text = "".join(out.split())
+    assert code == 1 and "raiser.py,line" in text and "traceback.txt" in text
+    assert "thefirststepsfailedinthesameplace" in text and out.count("seeds to train") == 3
 
 
 def test_an_empty_store_names_the_command(tmp_path, monkeypatch, capsys):
