@@ -26,7 +26,7 @@ from rich.console import Console
 from algorithms.base import Batch, Objective
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
-from analysis.load import Row, beside, stored_rows
+from analysis.load import Row, drawn_rows, stored_rows
 from conf.discover import find_classes
 from conf.messages import GRID, ConfigError, expand_shorthands, explain, unknown
 from conf.own_files import register
@@ -93,7 +93,7 @@ def figure(name: str, scale: str = "paper", runs_dir: str | Path = "runs", resul
         raise ConfigError(unknown(f"scale={scale}", ("paper", "quick"), "unknown choice"))
     store = _store(runs_dir, results)
     asked = catalogue.rows(name, store, scale)
-    rows = [row for row in asked if row.seeds] + beside(asked, store)
+    rows = drawn_rows(asked, store)
     if not rows:
         raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.figure_command(name, scale)}")
     drawn, _ = catalogue.module(name).draw(rows)

@@ -39,10 +39,10 @@ def requested_rows(name: str, store: Results, scale: str) -> list:
 def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) -> list[int]:
     """Draw figures {name: rows} from what the store has; an exit code for each."""
     from analysis import style
-    from analysis.load import beside, cache_of
+    from analysis.load import cache_of, drawn_rows
     from analysis.pictures import Picture, drawn
 
-    shown = {name: [row for row in rows if row.seeds] + beside(rows, store) for name, rows in asked.items()}
+    shown = {name: drawn_rows(rows, store) for name, rows in asked.items()}
     pictures = [Picture(name, rows) for name, rows in shown.items() if rows]
     for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
         paths = style.write(files, out / _stem(picture.figure, scale))

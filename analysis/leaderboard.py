@@ -61,7 +61,7 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
     chosen = ours.values() if track == "tuned" else ()
     line["edge"] = sum(suites.is_edge(cell.setting, protocol) for cell in chosen)
     line["non_finite"] = sum(cell.non_finite for cell in ours.values())
-    line["seconds"] = sum(cell.seconds for cell in ours.values())
+    line["seconds"] = sum(cell.row.seconds_per_seed for cell in ours.values())
     return line | {"gradient_steps": sum(cell.gradient_steps for cell in ours.values())}
 
 

@@ -62,6 +62,12 @@ class Row:
     def has(self, name: str) -> bool:
         return name in self.metrics
 
+    @property
+    def seconds_per_seed(self) -> float:
+        """Time to train one seed, mean over all that the run has."""
+        batches = self.run.manifest().get("batches", [])
+        return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
+
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """`metric` of the error, 1 from where a seed turned non-finite."""
         steps, values = self.metric("error")
@@ -96,7 +102,12 @@ def cache_of(store: Store) -> Cache:
     return Cache(store.root / ".cache")
 
 
-def beside(rows: list[Row], store: Store) -> list[Row]:
+def drawn_rows(asked: list[Row], store: Store) -> list[Row]:
+    """What a figure shows of the rows that it asks for: those with a seed, and other runs on the same tasks."""
+    return [row for row in asked if row.seeds] + other_runs_on_their_tasks(asked, store)
+
+
+def other_runs_on_their_tasks(rows: list[Row], store: Store) -> list[Row]:
     """Stored runs on the same tasks as `rows` that no sweep file asks for: other algorithms, other settings."""
     known, tasks = {run_id(row.config) for row in rows}, [_task(row.config) for row in rows]
     envs = {row.config["env"]["name"] for row in rows}

@@ -108,7 +108,7 @@ def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
             scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
             rank=1 + (means < errors.mean()).sum(),
             rollouts=_rollouts(row.config),
-            seconds=_seconds(row),
+            seconds=row.seconds_per_seed,
             look=row.style,
         )
         for (method, row), errors in zip(rows.items(), last, strict=True)
@@ -136,11 +136,6 @@ def _rollouts(config: dict[str, Any]) -> float:
     env, groups = config["env"], config["compares"] in ("group", "set")
     many = groups or config["match"] == "interactions" or "max_new_tokens" in env
     return config["train"]["steps"] * env.get("batch", 1) * (env.get("candidates", 1) if many else 1)
-
-
-def _seconds(row: Row) -> float:
-    batches = row.run.manifest().get("batches", [])
-    return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
 
 
 def _task(config: dict[str, Any], match: str) -> dict[str, Any]:

@@ -51,12 +51,6 @@ class Cell:
         return int((~np.isfinite(self.row.metric(self.task.metric)[1]).all(axis=0)).sum())
 
     @property
-    def seconds(self) -> float:
-        """Time to train one seed."""
-        batches = self.row.run.manifest().get("batches", [])
-        return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
-
-    @property
     def gradient_steps(self) -> int:
         """Gradient steps of one seed."""
         config = self.row.config

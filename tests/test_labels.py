@@ -17,7 +17,7 @@ def row(tmp_path, *overrides: str) -> Row:
     return Row(run.config(), label(run.config()), run)
 
 
-def test_runs_of_one_label_are_told_apart_by_what_differs(tmp_path):
+def test_runs_of_one_label_also_name_the_settings_that_differ(tmp_path):
     for overrides in (["optim.lr=0.1"], ["optim.lr=0.2"], ["optim.lr=0.2", "algo.eta=2"], ["algo=dg", "optim.lr=0.1"]):
         saved(tmp_path, metrics(0, 1), *overrides)
     saved(tmp_path, metrics(0, 1), "algo=pg", "algo.label=Mine", "algo.color='#000000'")
@@ -25,7 +25,7 @@ def test_runs_of_one_label_are_told_apart_by_what_differs(tmp_path):
     assert labels == {"TPO (optim.lr=0.1)", "TPO (optim.lr=0.2)", "TPO (eta=2)", "DG", "Mine"}
 
 
-def test_models_and_optimisers_are_told_apart_by_name_and_by_what_differs_among_one_of_them(tmp_path):
+def test_models_and_optimisers_have_labels_with_their_name_and_with_settings_that_differ(tmp_path):
     for overrides in (["optim=sgd"], [], ["optim.lr=0.2"]):
         saved(tmp_path, metrics(0, 1), *overrides)
     labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}

@@ -11,7 +11,7 @@ from analysis.__main__ import main
 from analysis.compare import compare, markdown
 from analysis.compose import sweep_names
 from analysis.labels import label
-from analysis.load import Row, beside, sweep_rows
+from analysis.load import Row, other_runs_on_their_tasks, sweep_rows
 from analysis.paper import TABLES
 from envs import datasets, images
 from store.runs import RunStore
@@ -149,11 +149,11 @@ def test_another_figures_runs_are_not_drawn_beside(tmp_path):
     store = RunStore(tmp_path)
     fill(store, rows_of("fig07", store))
     rows = rows_of("fig08", store)
-    assert beside(rows, store) == []
+    assert other_runs_on_their_tasks(rows, store) == []
     changed = experiment(tmp_path, *rows[0].command.split()[2:], "algo.eta=2").config
     ours = Row(changed, label(changed), store.find(changed))
     fill(store, [ours])
-    assert [row.label for row in beside(rows, store)] == ["TPO (eta=2)"]
+    assert [row.label for row in other_runs_on_their_tasks(rows, store)] == ["TPO (eta=2)"]
 
 
 @pytest.mark.parametrize("table", ["table1", "table2", "table3", "table5"])

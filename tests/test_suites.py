@@ -295,7 +295,7 @@ def own_method(folder, name: str, label: str, power: float, loss: str | None = N
         (folder / f"{name}.py").write_text(head + f"        {loss}\n")
 
 
-def test_methods_of_one_label_and_settings_of_one_method_are_told_apart(cli, tmp_path):
+def test_methods_of_one_label_and_settings_of_one_method_have_rows_of_their_own(cli, tmp_path):
     (tmp_path / "small.yaml").write_text(FILE)
     command = ("suite=small.yaml", "algo_path=own", "launch.workers=1", "track=default")
     own_method(tmp_path / "own", "copy", "TPO", 1.0)
