@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.cache import Cache
 from analysis.labels import ALGOS
+from conf.messages import ConfigError, unknown
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, canonical
 
@@ -60,6 +62,29 @@ def _jobs(name: str, scale: str, overrides: tuple[str, ...]) -> list[tuple[dict[
 def sweep_names() -> list[str]:
     """The files of sweeps/ that are grids; the others are plans and suites."""
     return sorted(path.stem for folder in GRIDS for path in (SWEEPS / folder).glob("*.yaml"))
+
+
+def read_yaml(kind: str, name: str, within: tuple[Path, ...]) -> tuple[Path, Any]:
+    """Path and content of sweeps/KINDs/NAME.yaml, such as a plan or a suite, or of a file of one's own.
+
+    within  the files that include it. Raises ConfigError
+    """
+    folder = SWEEPS / f"{kind}s"
+    path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if not path.is_file():
+        known = [*names_in(folder), "a file such as mine.yaml"]
+        raise ConfigError(unknown(f"{kind}={name}", known, "not found"))
+    if path in within:
+        raise ConfigError(f"{path}: the {kind} includes itself")
+    try:
+        return path, yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+
+
+def names_in(folder: Path) -> list[str]:
+    """The files of a folder, without their extension."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def _path(name: str) -> Path:
@@ -115,9 +140,10 @@ def _shared(job: Sequence[str]) -> Settings:
 def _algo(job: list[str]) -> dict[str, Any]:
     """The algorithm of a job with what the job changes in it."""
     given = OmegaConf.from_dotlist([override for override in job if override.startswith("algo.")]).get("algo", {})
-    return _algo_file(dict(override.split("=") for override in job)["algo"]) | dict(given)
+    return algo_file(dict(override.split("=") for override in job)["algo"]) | dict(given)
 
 
 @cache
-def _algo_file(name: str) -> dict[str, Any]:
+def algo_file(name: str) -> dict[str, Any]:
+    """The settings of an algorithm of the suite."""
     return OmegaConf.to_container(OmegaConf.load(ALGOS / f"{name}.yaml"))

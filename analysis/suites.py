@@ -14,20 +14,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from analysis.compose import SWEEPS
+from analysis.cache import Cache
+from analysis.compose import SWEEPS, algo_file, names_in, read_yaml
 from analysis.labels import ALGOS, label
 from analysis.load import Row, Store, cache_of
 from conf.messages import ConfigError, explain, unknown
-from conf.own_files import register
+from conf.own_files import PATHS, own_files, register
 from store.identity import CHOICES, SECTIONS, canonical
 
-SUITES = SWEEPS / "suites"
 TRACKS = ("default", "tuned")
 KEYS = ("protocol", "leave_out", "tasks", "include", "limits")
 MAY_SET = ("env", "model", "optim", "train", "match", "sampler", "env_path", "model_path")
@@ -143,7 +142,7 @@ def _require(ok: object, key: str, value: object, allowed: str) -> None:
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+    return names_in(SWEEPS / "suites")
 
 
 def read(name: str, within: tuple[Path, ...] = ()) -> Suite:
@@ -151,15 +150,7 @@ def read(name: str, within: tuple[Path, ...] = ()) -> Suite:
 
     within  the files that include it
     """
-    path = Path(name) if name.endswith(".yaml") else SUITES / f"{name}.yaml"
-    if not path.is_file():
-        raise ConfigError(unknown(f"suite={name}", [*names(), "a file such as mine.yaml"], "not found"))
-    if path in within:
-        raise ConfigError(f"{path}: the suite includes itself")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    path, content = read_yaml("suite", name, within)
     try:
         return _suite(path.stem, content, (*within, path))
     except ValueError as error:
@@ -211,10 +202,7 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
 
     folder  of one's own algorithms
     """
-    known = sorted(path.stem for path in ALGOS.glob("*.yaml"))
-    if folder:  # which may also hold tasks and models
-        files = Path(folder).expanduser().glob("*.yaml")
-        known += sorted(path.stem for path in files if "objective" in _yaml(path))
+    known = names_in(ALGOS) + ([] if folder is None else list(own_files("algo", folder)))
     if pattern.startswith("glob(") and pattern.endswith(")"):
         found = [name for name in fnmatch.filter(known, pattern[5:-1]) if name not in suite.leave_out]
     else:
@@ -229,19 +217,20 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
 
 def default_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
     """What the default track of a method trains."""
+    section = algo_section(algo, folder)
     for task in suite.tasks:
-        yield _row(suite, task, algo, DEFAULT, suite.protocol.reported, store, folder)
+        yield configured_row(task, algo, section, DEFAULT, suite.protocol.reported, store)
 
 
 def tuned_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
     """What the tuned track of a method trains: all settings on the tuning seeds, then the best on the reported ones."""
-    protocol = suite.protocol
+    protocol, section = suite.protocol, algo_section(algo, folder)
     for task in suite.tasks:
-        grid = {s: _row(suite, task, algo, s, protocol.tuning_seeds, store, folder) for s in settings(protocol)}
+        grid = {s: configured_row(task, algo, section, s, protocol.tuning_seeds, store) for s in settings(protocol)}
         yield from grid.values()
         best = choose(grid, task, protocol)
         if best is not None:
-            yield _row(suite, task, algo, best, protocol.reported, store, folder)
+            yield configured_row(task, algo, section, best, protocol.reported, store)
 
 
 def settings(protocol: Protocol) -> list[Setting]:
@@ -273,15 +262,23 @@ def is_edge(setting: Setting, protocol: Protocol) -> bool:
     return setting.factor in (min(protocol.learning_rates), max(protocol.learning_rates))
 
 
-def _row(
-    suite: Suite, task: Task, algo: str, setting: Setting, seeds: tuple[int, ...], store: Store, folder: str | None
+def algo_section(name: str, folder: str | None) -> dict[str, Any]:
+    """The settings of an algorithm of the suite, or of one's own folder."""
+    if (ALGOS / f"{name}.yaml").exists() or folder is None:
+        return algo_file(name)
+    return OmegaConf.to_container(own_files("algo", folder)[name])
+
+
+def configured_row(
+    task: Task, algo: str, section: dict[str, Any], setting: Setting, seeds: tuple[int, ...], store: Store
 ) -> Row:
+    """The row of a task with an algorithm, whose settings are `section`, in a setting of the grid."""
     base = task_config(task.overrides, store)
     if not isinstance(base["optim"].get("lr"), int | float):
         raise ConfigError(f"task {task.name}: optim.lr={base['optim'].get('lr')}: must be a number")
     overrides = [*task.overrides, f"algo={algo}", *_overrides(setting, base["optim"]["lr"])]
     optim = base["optim"] | {"lr": learning_rate(base["optim"]["lr"], setting.factor)}
-    config = base | {"algo": _algo(algo, folder), "optim": optim}
+    config = base | {"algo": section, "optim": optim}
     if setting.epochs is not None:
         config |= {"train": base["train"] | {"epochs": setting.epochs}}
     config = canonical(config)
@@ -298,25 +295,21 @@ def learning_rate(base: float, factor: float) -> float:
     return base if factor == 1 else float(f"{base * factor:.3g}")
 
 
-def _algo(name: str, folder: str | None) -> dict[str, Any]:
-    path = ALGOS / f"{name}.yaml"
-    path = path if path.exists() or folder is None else Path(folder).expanduser() / path.name
-    return _yaml(path)
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    return _parsed(path.read_text())
+def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
+    """The config of a task without an algorithm, not to be changed."""
+    return _task_config(overrides, _own_texts(overrides), cache_of(store))
 
 
 @cache
-def _parsed(text: str) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.create(text))
-
-
-def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
-    """The config of a task without an algorithm."""
-    files = cache_of(store).get(["task", overrides], lambda: {"config": json.dumps(_composed(overrides)).encode()})
+def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], kept: Cache) -> dict[str, Any]:
+    files = kept.get(["task", overrides, own], lambda: {"config": json.dumps(_composed(overrides)).encode()})
     return json.loads(files["config"])
+
+
+def _own_texts(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """The yaml files of the folders that overrides name, on which the config depends beside our own files."""
+    folders = [Path(value).expanduser() for key, _, value in (o.partition("=") for o in overrides) if key in PATHS]
+    return tuple(path.read_text() for folder in folders for path in sorted(folder.glob("*.yaml")))
 
 
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,7 +18,7 @@ import training
 from algorithms.base import Objective
 from conf.discover import discover, find_classes, left_out
 from conf.messages import FILES, ConfigError, unknown
-from conf.own_files import PATHS
+from conf.own_files import PATHS, register
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
@@ -105,6 +106,13 @@ def resolve(cfg: DictConfig) -> Experiment:
     if match == "interactions" and objective.sampler == "single":
         experiment = match_interactions(experiment)
     return dataclasses.replace(experiment, config=config)
+
+
+def compose_experiment(overrides: list[str]) -> Experiment:
+    """The experiment of a command line; raises ConfigError, or what Hydra makes of overrides that it cannot apply."""
+    register(overrides)
+    with initialize_config_module("conf", version_base="1.3"):
+        return resolve(compose("config", overrides))
 
 
 def match_interactions(experiment: Experiment) -> Experiment:

@@ -12,7 +12,6 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import pandas as pd
-from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -21,8 +20,7 @@ from analysis import cost, leaderboard, status, suites
 from analysis.load import Row
 from analysis.suite_cells import cells
 from conf.messages import ConfigError, duration
-from conf.own_files import register
-from conf.resolve import MisfitError, resolve
+from conf.resolve import MisfitError, compose_experiment
 from launch import failures, plans
 from launch.job import screen
 from launch.kinds import cores, lower_priority
@@ -43,7 +41,7 @@ def run(argv: list[str], console: Console) -> int:
     """Train the plan or suite that `argv` names and return the exit code; raises ConfigError before any work."""
     request = parse(argv)
     store, tasks = request.store, request.tasks()
-    before = status.cells(_wanted(request), store)
+    before = status.cells(_wanted(tasks), store)
     if request.budget == 0:
         _show(request, before, console)
         return 0
@@ -54,7 +52,7 @@ def run(argv: list[str], console: Console) -> int:
     with stop.listening():
         code = (_work_alone if request.workers == 1 else _work_together)(request, tasks, stop)
     failures.ignore()
-    now = status.cells(_wanted(request), store)
+    now = status.cells(_wanted(request.tasks()), store)
     before |= {key: replace(cell, done=frozenset()) for key, cell in now.items() if key not in before}
     _show(request, {key: replace(cell, before=before[key].done) for key, cell in now.items()}, console)
     runs = [store.folder.find(cell.row.config) for cell in now.values()]
@@ -66,9 +64,9 @@ def run(argv: list[str], console: Console) -> int:
     return 128 + stop.signal if stop.signal else code
 
 
-def _wanted(request: Request) -> list[tuple[Row, tuple[int, ...], str]]:
-    """Rows, seeds and sources of all tasks that are known now."""
-    return [(task.row, task.seeds, task.source) for task in request.tasks()]
+def _wanted(tasks: list[plans.Task]) -> list[tuple[Row, tuple[int, ...], str]]:
+    """Rows, seeds and sources of tasks."""
+    return [(task.row, task.seeds, task.source) for task in tasks]
 
 
 def _work_alone(request: Request, tasks: list[plans.Task], stop: Stop) -> int:
@@ -183,9 +181,7 @@ def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console
     if request.data_dir is not None and "data_dir" in task.row.config["env"]:
         overrides.append(f"env.data_dir={request.data_dir}")
     try:
-        register(overrides)
-        with initialize_config_module("conf", version_base="1.3"):
-            experiment = resolve(compose("config", overrides))
+        experiment = compose_experiment(overrides)
     except MisfitError as error:
         console.print(f"{task.name}: left out: {error}", soft_wrap=True, markup=False)
         return Outcome(task.row.label, "unfit", message=str(error))

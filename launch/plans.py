@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from analysis import catalogue, suites
 from analysis.compare import compare
-from analysis.compose import SWEEPS, sweep_names
+from analysis.compose import read_yaml, sweep_names
 from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
@@ -18,7 +16,6 @@ from conf.messages import ConfigError, unknown
 from store.identity import run_id
 from store.results import Results
 
-PLANS = SWEEPS / "plans"
 KINDS = ("sweep", "suite", "undecided", "plan")
 
 
@@ -75,21 +72,9 @@ class Task:
         return replace(self, row=replace(self.row, run=None))
 
 
-def names() -> list[str]:
-    return sorted(path.stem for path in PLANS.glob("*.yaml"))
-
-
-def read(name: str, within: tuple[str, ...] = ()) -> list[Entry]:
+def read(name: str, within: tuple[Path, ...] = ()) -> list[Entry]:
     """The entries of a plan, those of the plans that it includes in their place; raises ConfigError."""
-    path = Path(name) if name.endswith(".yaml") else PLANS / f"{name}.yaml"
-    if not path.is_file():
-        raise ConfigError(unknown(f"plan={name}", [*names(), "a file such as mine.yaml"], "not found"))
-    if path in within:
-        raise ConfigError(f"{path}: the plan includes itself")
-    try:
-        lines = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    path, lines = read_yaml("plan", name, within)
     if not isinstance(lines, list) or not lines:
         raise ConfigError(f"{path}: must be a list of entries such as - {{sweep: fig07, seeds: 10}}")
     found: list[Entry] = []

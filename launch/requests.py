@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from analysis import suites
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import register
-from conf.resolve import MisfitError, parse_section, resolve
+from conf.resolve import MisfitError, compose_experiment, parse_section, resolve
 from launch import plans
 from launch.kinds import LAUNCHES, Joblib, Serial, cores
 from store.archive import Archive
@@ -127,9 +127,7 @@ def _check(
     for algo in algos:
         overrides = [*task.overrides, f"algo={algo}", *own, *data]
         try:
-            register(overrides)
-            with initialize_config_module("conf", version_base="1.3"):
-                resolve(compose("config", overrides))
+            compose_experiment(overrides)
         except MisfitError:
             continue
         except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:

@@ -67,7 +67,8 @@ def record(store, row, errors: dict[int, float | list[float]]) -> None:
 
 def rows(store, algo: str, setting: Setting = DEFAULT) -> dict[str, object]:
     """{task: row} of a setting."""
-    return {task.name: suites._row(SUITE, task, algo, setting, (), store, None) for task in SUITE.tasks}
+    section = suites.algo_section(algo, None)
+    return {task.name: suites.configured_row(task, algo, section, setting, (), store) for task in SUITE.tasks}
 
 
 def fill(store, algo: str, value: float, setting: Setting = DEFAULT, seeds=range(4)) -> None:
@@ -315,6 +316,17 @@ def test_a_method_that_raises_stops_a_suite_at_its_line(cli, tmp_path):
     text = "".join(out.split())
     assert code == 1 and "raiser.py,line" in text and "traceback.txt" in text
     assert "thefirststepsfailedinthesameplace" in text and out.count("seeds to train") == 3
+
+
+def test_a_task_of_ones_own_is_composed_anew_when_its_file_changes(store, tmp_path):
+    from envs import new as new_task
+
+    assert new_task.SCAFFOLD.main(["mine_bandit", "--dir", str(tmp_path / "own")]) == 0
+    overrides = ("env=mine_bandit", f"env_path={tmp_path / 'own'}")
+    before = suites.task_config(overrides, store)
+    path = tmp_path / "own" / "mine_bandit.yaml"
+    path.write_text(path.read_text().replace(f"arms: {before['env']['arms']}", "arms: 7"))
+    assert suites.task_config(overrides, store)["env"]["arms"] == 7 != before["env"]["arms"]
 
 
 def test_an_empty_store_names_the_command(tmp_path, monkeypatch, capsys):
