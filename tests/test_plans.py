@@ -123,7 +123,7 @@ def test_a_plan_stops_by_itself_and_goes_on_and_loses_nothing(tmp_path, plan):
         assert "Traceback" not in said
         if number != signal.SIGKILL:
             assert "wait at a checkpoint, from which the same command goes on" in said
-    said = finish(*start(folder, "budget", (plan, "budget=1s", "launch.workers=1")))
+    said = finish(*start(folder, "budget", (plan, "budget=0.2s", "launch.workers=1")))
     assert "0 seeds new" in said
     said = finish(*start(folder, "last", (plan, "budget=5m", "launch.workers=1")))
     assert "resumed at step" in said and "3 of 3" in said
