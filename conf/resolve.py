@@ -19,6 +19,7 @@ from algorithms.base import Objective
 from conf.discover import discover, find_classes, left_out
 from conf.messages import FILES, ConfigError, unknown
 from conf.own_files import PATHS, register
+from engines.trl_misfit import trl_misfit
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
@@ -26,7 +27,7 @@ from training import warmstart
 from training.config import TrainConfig
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
-TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "device", "runs_dir", "force", "launch", *PATHS)
+TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "engine", "device", "runs_dir", "force", "launch", *PATHS)
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
     "label": (r".+", "some text"),
@@ -51,6 +52,7 @@ class Experiment:
     optim: Any
     train: TrainConfig
     sampler: str
+    engine: str
     tracker: Any
     seeds: tuple[int, ...]
     device: torch.device
@@ -79,6 +81,7 @@ def resolve(cfg: DictConfig) -> Experiment:
         "optim": parse_section(cfg, "optim", discover(training)),
         "train": _build(TrainConfig, cfg.train, "train"),
         "sampler": sampler,
+        "engine": _choice("engine", cfg.engine, ("suite", "trl")),
         "tracker": parse_section(cfg, "tracker", TRACKERS),
         "seeds": _seeds(cfg.seeds),
         "device": _device(cfg.device),
@@ -91,6 +94,8 @@ def resolve(cfg: DictConfig) -> Experiment:
     check_context_type(env, cfg, classes["model"])
     experiment = Experiment(env=env, model=parse_section(cfg, "model", classes["model"]), config={}, **settings)
     check_model(experiment, cfg)
+    if experiment.engine == "trl" and (reason := trl_misfit(experiment)):
+        raise MisfitError(f"engine=trl: {reason}")
     if objective.needs_reference and experiment.train.reference == "none":
         typed = "train.reference=none"
         raise MisfitError(f"{typed}: algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0")

@@ -6,6 +6,7 @@ GroupObjectiveTrainer(objective=TPO(), model=..., args=GRPOConfig(...), reward_f
 
 import dataclasses
 import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ IGNORED = (
 )
 
 
-def check(objective: Objective, args: GRPOConfig) -> None:
+def check(objective: Objective, args: GRPOConfig, has_reference: bool) -> None:
     """Raise ValueError for an objective or a setting that cannot be honoured; the message says what to change."""
     require_group_objective(objective)
     if args.steps_per_generation != args.gradient_accumulation_steps:
@@ -48,8 +49,11 @@ def check(objective: Objective, args: GRPOConfig) -> None:
                 f"{field.name}={value}: belongs to the loss of TRL, which objective={objective.name} replaces; leave "
                 f"it out"
             )
-    if objective.needs_reference and not args.beta:
-        raise ValueError(f"beta={args.beta}: must be > 0, since objective={objective.name} reads a reference policy")
+    if objective.needs_reference and not (args.beta or has_reference):
+        raise ValueError(
+            f"beta={args.beta}: must be > 0, since objective={objective.name} reads a reference policy; or "
+            f"give reference_logp"
+        )
     if args.beta and not objective.needs_reference:
         raise ValueError(
             f"beta={args.beta}: must be 0, since objective={objective.name} reads no reference policy; "
@@ -65,16 +69,25 @@ class GroupObjectiveTrainer(GRPOTrainer):
     gradient times log-prob, so groups may be split in any way. `num_iterations` counts the gradient epochs.
     `vllm_importance_sampling_correction` only makes TRL record the mismatch. Evaluation reports TRL's own loss.
 
-    objective  an `algorithms.base.Objective`; the other arguments are those of GRPOTrainer
+    objective       an `algorithms.base.Objective`; the other arguments are those of GRPOTrainer
+    reference_logp  (inputs of a micro-batch) -> log-probs (N,T) of its completions under the reference policy, for an
+                    objective that reads one; None: TRL loads the model again where beta > 0
 
     Raises ValueError as `check` does.
     """
 
-    def __init__(self, *args: Any, objective: Objective, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        objective: Objective,
+        reference_logp: Callable[[dict[str, Any]], Tensor] | None = None,
+        **kwargs: Any,
+    ):
         given = inspect.signature(GRPOTrainer).bind(*args, **kwargs).arguments
-        check(objective, given.get("args") or GRPOConfig())  # before a model is loaded
+        check(objective, given.get("args") or GRPOConfig(), reference_logp is not None)  # before a model is loaded
         super().__init__(*args, **kwargs)
         self.objective = objective
+        self.reference_logp = reference_logp or (lambda inputs: inputs["ref_per_token_logps"])
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)  # of all processes, in their order
@@ -92,39 +105,39 @@ class GroupObjectiveTrainer(GRPOTrainer):
     def _prepare_inputs(self, generation_batch: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(generation_batch)
         if self.model.training and self._step % self.args.steps_per_generation == 0:
-            self._weigh(self._buffered_inputs)
+            self._set_weights(self._buffered_inputs)
         return inputs
 
     @torch.no_grad()
-    def _weigh(self, micro_batches: list[dict[str, Any]]) -> None:
-        """Give each micro-batch the gradient of the objective on the log-probs of its tokens, as "weights"."""
+    def _set_weights(self, micro_batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Give each micro-batch the gradient of the objective on the log-probs of its tokens, as "weights".
+
+        Returns the metrics of the loss.
+        """
         for inputs in micro_batches:
             inputs["logp"] = self._logp(self.model, inputs)
             inputs.setdefault("logp_old", inputs["logp"])  # the first epoch is on the policy that drew the completions
-        names = ("logp", "logp_old", "completion_mask", *(("ref_per_token_logps",) if self.args.beta else ()))
-        local = {name: torch.cat([inputs[name] for inputs in micro_batches]) for name in ("row", "score", *names)}
-        whole = {name: self._gather(value) for name, value in local.items()}
-        order = whole["row"].argsort()
-        logp, logp_old, mask, *ref = (whole[name][order] for name in names)
-        weights, metrics = token_weights(
-            self.objective,
-            logp.float(),
-            logp_old.float(),
-            whole["score"][order].float(),
-            mask.float(),
-            self.num_generations,
-            *(x.float() for x in ref),
-        )
+            if self.objective.needs_reference and "logp_ref" not in inputs:
+                inputs["logp_ref"] = self.reference_logp(inputs)
+        names = ("logp", "logp_old", "score", "completion_mask", *("logp_ref",) * self.objective.needs_reference)
+        logp, logp_old, score, mask, *ref = (x.float() for x in self._gathered(micro_batches, names).values())
+        weights, metrics = token_weights(self.objective, logp, logp_old, score, mask, self.num_generations, *ref)
         for inputs in micro_batches:
             inputs["weights"] = weights[inputs["row"], : inputs["logp"].shape[1]]
         for name, value in metrics.items():
             self._metrics["train"][f"objective/{name}"].append(value.item())
+        return metrics
 
-    def _gather(self, value: Tensor) -> Tensor:
-        """The rows of all processes, whose completions may be padded to different lengths."""
-        if value.dim() > 1:
-            value = self.accelerator.pad_across_processes(value, dim=1)
-        return self.accelerator.gather(value)
+    def _gathered(self, micro_batches: list[dict[str, Any]], names: Sequence[str]) -> dict[str, Tensor]:
+        """These inputs of all micro-batches of all processes, groups one after the other, padded to one length."""
+        found = {}
+        for name in ("row", *names):
+            value = torch.cat([inputs[name] for inputs in micro_batches])
+            if value.dim() > 1:
+                value = self.accelerator.pad_across_processes(value, dim=1)
+            found[name] = self.accelerator.gather(value)
+        order = found.pop("row").argsort()
+        return {name: value[order] for name, value in found.items()}
 
     def _logp(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Log-probs (N,T) of completions, in nats; 0 at padding."""

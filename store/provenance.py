@@ -10,7 +10,7 @@ from typing import Any
 
 from store.runs import Run, atomic_write
 
-PACKAGES = ("torch", "numpy", "hydra-core", "pandas", "transformers", "vllm")
+PACKAGES = ("torch", "numpy", "hydra-core", "pandas", "transformers", "trl", "vllm")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

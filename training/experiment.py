@@ -4,7 +4,7 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -164,9 +164,16 @@ def explain_out_of_memory(error: Exception, experiment) -> Exception:
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
     """A trainer for `seeds` before its first step."""
     noise = Noise(seeds, experiment.device)
-    policy = experiment.model.build(experiment.env.spec, noise).to(experiment.device)
-    optimizer = experiment.optim.build(policy)
-    return Trainer(experiment.env, policy, experiment.objective, optimizer, noise, experiment.train, experiment.sampler)
+    # TRL trains weights in float32, and computes in the precision that model.dtype says
+    model = experiment.model if experiment.engine == "suite" else replace(experiment.model, dtype="float32")
+    policy = model.build(experiment.env.spec, noise).to(experiment.device)
+    optimizer, train = experiment.optim.build(policy), experiment.train
+    parts = experiment.env, policy, experiment.objective, optimizer, noise, train, experiment.sampler
+    if experiment.engine == "suite":
+        return Trainer(*parts)
+    from engines.trl_training import TRLTraining
+
+    return TRLTraining(*parts, model=experiment.model)
 
 
 def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -216,6 +223,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     seconds = time.monotonic() - start
     trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
+    batch |= {} if experiment.engine == "suite" else {"engine": experiment.engine}
     batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
     run.save(to_frame(trainer.history, seeds), batch)
     for seed, step in trainer.frozen_seeds().items():

@@ -1,0 +1,37 @@
+"""What TRL cannot do of an experiment, said before any work; it does not import TRL."""
+
+import importlib.util
+import os
+
+from engines.weights import require_group_objective
+
+INSTALL = 'pip install -c constraints.txt -e ".[trl]"'
+
+
+def trl_misfit(experiment) -> str:
+    """Why TRL cannot train an experiment, and the key to change; empty where it can."""
+    env, train, optim = experiment.env, experiment.train, experiment.optim
+    if not env.spec.is_text:
+        return f"env={env.name} is no task for language models; use engine=suite"
+    if importlib.util.find_spec("trl") is None:
+        return f"needs trl, which is not installed: {INSTALL}"
+    try:
+        require_group_objective(experiment.objective)
+    except ValueError as error:
+        return f"{error}; use engine=suite"
+    if optim.name != "adamw_clipped":
+        return f"optim={optim.name} is not AdamW; use optim=adamw_clipped"
+    if train.staleness:
+        return f"train.staleness={train.staleness} is not what TRL does; use train.staleness=0"
+    if train.diagnostics:
+        return "train.diagnostics=true needs gradients that TRL does not give; use train.diagnostics=false"
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    completions = env.batch * env.candidates
+    if completions % processes:
+        return f"{processes} processes cannot share {completions} completions equally; change env.batch"
+    if train.micro_batch and completions // processes % train.micro_batch:
+        return (
+            f"train.micro_batch={train.micro_batch} does not divide the {completions // processes} completions of a "
+            f"process; use a divisor"
+        )
+    return ""
