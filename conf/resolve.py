@@ -59,6 +59,7 @@ class Experiment:
     runs_dir: Path
     force: bool
     config: dict[str, Any]
+    sweep: str | None = None  # the sweep file that it belongs to
 
 
 def resolve(cfg: DictConfig) -> Experiment:

@@ -1,7 +1,9 @@
 """One job, in whichever process it runs: from a composed config to its outcome."""
 
+import dataclasses
 import sys
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -28,6 +30,12 @@ def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
         return Outcome(f"{algo} on {env}", status, message=str(error))
 
 
+def sweep_file() -> str | None:
+    """The sweep file of the command that this job belongs to."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    return choices.get("paper") or choices.get("studies")
+
+
 def train(cfg: DictConfig) -> Outcome:
     """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
     outcome = resolve_or_refuse(cfg)
@@ -36,7 +44,7 @@ def train(cfg: DictConfig) -> Outcome:
         outcome = Outcome(f"{config['algo']['label']} on {config['env']['name']}", "stopped", place=place)
     if isinstance(outcome, Experiment):
         lower_priority(cfg.launch.get("nice", 0))
-        outcome = execute(outcome, screen(bars=cfg.launch.name == "serial"))
+        outcome = execute(dataclasses.replace(outcome, sweep=sweep_file()), screen(bars=cfg.launch.name == "serial"))
         failures.record(outcome)
     outcomes.append(outcome)
     return outcome

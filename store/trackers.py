@@ -1,12 +1,16 @@
-"""Loggers that copy the metrics of a run to other services. The store alone is read again."""
+"""Trackers: they copy the metrics of a run to other services while it trains. The store alone is read again."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from store.tracked import Tracked, curves, final_values, scalars
+
+log = logging.getLogger(__name__)
 Logger = Callable[[Any], None]  # called with the training history after every step
+INIT_SECONDS = 20  # for which a run waits for Weights & Biases
 
 
 @dataclass(frozen=True)
@@ -16,34 +20,117 @@ class NoTracker:
     name = "none"
 
     @contextmanager
-    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Logger]:
+    def open(self, run: Tracked) -> Iterator[Logger]:
         yield lambda history: None
 
 
 @dataclass(frozen=True)
 class Wandb:
-    """Logs means over seeds to Weights & Biases during training. WANDB_MODE=offline writes them to the run's folder."""
+    """Weights & Biases. WANDB_MODE=offline writes to the run's folder; `wandb sync` uploads it later.
+
+    A run of this suite is a run there, with its configuration, and goes on there when it is resumed. At the end it gets
+    the curves of all seeds and a table of their final metrics.
+
+    group  runs of one group are drawn together; null: the sweep file that the run belongs to, or its task
+    tags   in addition to task, method and sweep file
+    """
 
     name = "wandb"
 
     project: str = "tpo"
     entity: str | None = None
+    group: str | None = None
+    tags: tuple[str, ...] = ()
 
     @contextmanager
-    def open(self, config: dict[str, Any], folder: Path) -> Iterator[Logger]:
+    def open(self, run: Tracked) -> Iterator[Logger]:
         import wandb
 
-        name = f"{config['env']['name']}/{config['algo']['name']}"
-        shown = -1
-        with wandb.init(project=self.project, entity=self.entity, name=name, config=config, dir=folder) as run:
+        opened = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            group=self.group or run.sweep or run.env,
+            tags=[*self.tags, *filter(None, (run.env, run.algo, run.sweep))],
+            name=run.title,
+            id=run.id,
+            resume="allow",
+            config=run.config,
+            dir=run.folder,
+            settings=wandb.Settings(init_timeout=INIT_SECONDS),
+        )
+        shown = max(run.step, opened.step - 1 if opened.resumed else 0)
+        newest = None
 
-            def log(history) -> None:
+        def log_metrics(history) -> None:
+            nonlocal shown, newest
+            newest = history
+            for step, values in scalars(history, shown):
+                opened.log(values, step=step)
+                shown = step
+
+        with opened:
+            yield log_metrics
+            if newest is not None:
+                steps, seeds = curves(newest)
+                keys = [f"seed {seed}" for seed in run.seeds]
+                opened.log({"curves": wandb.plot.line_series(steps, seeds, keys, "error of each seed", "step")})
+                names, rows = final_values(newest, run.seeds)
+                opened.log({"final": wandb.Table(columns=names, data=rows)})
+
+
+@dataclass(frozen=True)
+class TensorBoard:
+    """TensorBoard: event files in runs/<env>/<algo>/<run>/tensorboard, for `tensorboard --logdir runs`."""
+
+    name = "tensorboard"
+
+    @contextmanager
+    def open(self, run: Tracked) -> Iterator[Logger]:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = run.folder / "tensorboard" / run.id
+        shown = run.step
+        # events after the checkpoint that a run goes on from are dropped
+        with SummaryWriter(folder, purge_step=run.step + 1 if run.step else None) as writer:
+
+            def log_metrics(history) -> None:
                 nonlocal shown
-                for step, metrics in history.records_after(shown):
-                    run.log({name: value.nanmean().item() for name, value in metrics.items()}, step=step)
+                for step, values in scalars(history, shown):
+                    for name, value in values.items():
+                        writer.add_scalar(name, value, step)
                     shown = step
 
-            yield log
+            yield log_metrics
 
 
-TRACKERS = {tracker.name: tracker for tracker in (NoTracker, Wandb)}
+@contextmanager
+def tracking(tracker: Any, run: Tracked) -> Iterator[Logger]:
+    """The logger of a tracker. One that fails says so once, and the run goes on without it."""
+    context = tracker.open(run)
+    logger = _attempt(tracker, context.__enter__)
+
+    def log_metrics(history) -> None:
+        nonlocal logger
+        if logger is not None and not _attempt(tracker, lambda: (logger(history), True)[1]):
+            logger = None
+
+    try:
+        yield log_metrics
+    finally:
+        if logger is not None:
+            _attempt(tracker, lambda: context.__exit__(None, None, None))
+
+
+def _attempt(tracker: Any, act: Callable[[], Any]) -> Any:
+    """What `act` returns; None after a warning where it fails."""
+    try:
+        return act()
+    except Exception as error:  # whatever the service raises: no network, a full disk, a bad key
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        log.warning(
+            "tracker=%s failed (%s); the run goes on without it, and its store is complete", tracker.name, reason
+        )
+        return None
+
+
+TRACKERS = {tracker.name: tracker for tracker in (NoTracker, Wandb, TensorBoard)}

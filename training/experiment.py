@@ -14,6 +14,8 @@ from rich.console import Console
 from store.failure import describe, locate
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
+from store.tracked import Tracked
+from store.trackers import tracking
 from training import checkpoint, distributed, warmstart
 from training.history import History
 from training.loop import Trainer
@@ -202,7 +204,8 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:
         title = label if len(seeds) == len(experiment.seeds) else f"{label}, seeds {seeds[0]} to {seeds[-1]}"
-        with experiment.tracker.open(experiment.config, run.path) as log_metrics, Reporter(title, console) as report:
+        tracked = Tracked(experiment.config, run.path, seeds, experiment.sweep, trainer.step)
+        with tracking(experiment.tracker, tracked) as log_metrics, Reporter(title, console) as report:
 
             def after_step(t: Trainer) -> None:
                 report(t)
