@@ -25,6 +25,9 @@ def trl_misfit(experiment) -> str:
         return f"train.staleness={train.staleness} is not what TRL does; use train.staleness=0"
     if train.diagnostics:
         return "train.diagnostics=true needs gradients that TRL does not give; use train.diagnostics=false"
+    for sharding in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{sharding}", "false").lower() == "true":
+            return f"does not shard the model ({sharding}); use engines.trl.GroupObjectiveTrainer in a script of TRL"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     completions = env.batch * env.candidates
     if completions % processes:

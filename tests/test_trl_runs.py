@@ -170,3 +170,9 @@ def test_what_it_cannot_do_is_refused_before_work(small, settings, text):
 def test_a_task_without_a_language_model_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="engine=trl: env=sparse_bandit is no task for language models"):
         compose_experiment(["engine=trl", f"runs_dir={tmp_path}"])
+
+
+def test_a_sharded_model_is_refused(small, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match=r"engine=trl: does not shard the model \(FSDP\); use engines.trl"):
+        compose_experiment([*small, "engine=trl"])
