@@ -1,22 +1,43 @@
-"""docs/algorithms.md and docs/graders.md are what the code says today, and show every method and every grader."""
+"""The pages that are made from the code are what it says today, and show every method, grader and setting."""
 
 import itertools
 import re
 
+import pytest
 from omegaconf import OmegaConf
 
-from docs import graders, sections
+from docs import graders, sections, settings
 from envs.rlvr.graders import GRADERS
 from tests.helpers import ROOT
+from training.config import TrainConfig
 
-PAGE = ROOT / "docs" / "algorithms.md"
+PAGE, SETTINGS = ROOT / "docs" / "algorithms.md", ROOT / "docs" / "settings.md"
 GRADERS_PAGE = (ROOT / "docs" / "graders.md").read_text()
 PINNED = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints-engines.txt").read_text()
 
 
 def test_the_pages_are_up_to_date():
     assert PAGE.read_text() == sections.text(), "run make docs"
+    assert SETTINGS.read_text() == settings.text(), "run make docs"
     assert graders.with_table(GRADERS_PAGE) == GRADERS_PAGE, "run make docs"
+
+
+@pytest.mark.parametrize("section", settings.SECTIONS)
+def test_every_file_and_every_setting_of_a_group_is_shown(section):
+    text = SETTINGS.read_text()
+    for file in (ROOT / "conf" / section).glob("*.yaml"):
+        if section != "train":
+            assert f"`{section}={file.stem}`" in text
+        node = OmegaConf.load(file)
+        for key in node.get(section, node):
+            if key not in ("defaults", "name", "label", "task"):
+                assert f"| `{section}.{key}` |" in text, key
+
+
+def test_allowed_values_are_those_that_a_class_checks():
+    found = settings.allowed_values(TrainConfig)
+    assert found["steps"] == ">= 1" and found["epochs"] == "null or >= 1"
+    assert found["eval_split"] == "one of validation, test"
 
 
 def test_every_grader_is_shown_and_told_from_the_others():
