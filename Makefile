@@ -4,7 +4,7 @@ BIN := .venv/bin
 HOURS ?= 8
 PLAN ?= paper
 
-.PHONY: run test lint format test-slow test-vllm test-engines replay docs evidence smollm2 clean
+.PHONY: run test lint format test-slow test-vllm test-engines replay docs site evidence smollm2 clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -43,6 +43,14 @@ pretrained/smollm2/config.json: .venv/installed constraints-smollm2.txt
 
 docs: .venv/installed
 	$(BIN)/python -m docs
+
+# the documentation as a website: site/html/index.html
+site: .venv/site
+	$(BIN)/python -m docs.site
+
+.venv/site: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[site]"
+	touch $@
 
 replay: .venv/installed
 	$(BIN)/python -m reference.replay
