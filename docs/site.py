@@ -81,7 +81,11 @@ def config() -> dict:
 
 OPTIONS = {"docstring_style": None, "show_root_heading": True, "show_source": False, "members_order": "source"}
 # a table wider than a phone scrolls by itself
-STYLE = ".md-typeset table:not([class]) { display: block; overflow-x: auto; }\n.md-grid { max-width: 76rem; }\n"
+STYLE = """.md-typeset table:not([class]) { display: block; overflow-x: auto; }
+.md-typeset table:not([class]) th { min-width: 0; }
+.md-typeset table:not([class]) :is(th, td) { padding: 0.4em 0.8em; }
+.md-grid { max-width: 76rem; }
+"""
 
 
 def site_path(page: str) -> str:
