@@ -12,18 +12,29 @@ from torch import Tensor
 
 from rollouts.base import Engine, EngineOutput
 from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
+from rollouts.weights import LowPrecisionCopy
 
 DROP = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most."""
+    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most.
 
-    def __init__(self, stops: Sequence[int], rows: int):
-        self.stops, self.rows, self.model = list(stops), rows, None
+    dtype  of a copy of the weights from which it draws, made anew by each push; None: it draws from the model itself
+    """
+
+    def __init__(self, stops: Sequence[int], rows: int, dtype: torch.dtype | None = None):
+        self.stops, self.rows, self.dtype = list(stops), rows, dtype
+        self.model, self.copy = None, None
 
     def push(self, model) -> None:
-        self.model = model
+        if self.dtype is None:
+            self.model = model
+            return
+        if self.copy is None:
+            self.copy = LowPrecisionCopy(model, self.dtype)
+            self.model = self.copy.model
+        self.copy.refresh(model)
 
     @torch.no_grad()
     def generate(self, prompts, k, uniforms, length) -> EngineOutput:

@@ -58,7 +58,9 @@ def with_warm_start(experiment, console: Console):
 
 def _make(experiment, folder: Path, console: Console) -> None:
     model, noise = experiment.model, Noise((experiment.model.warm_seed,), experiment.device)
-    plain = dataclasses.replace(model, dtype="float32", lora_rank=None, engine="hf", gradient_checkpointing=False)
+    plain = dataclasses.replace(
+        model, dtype="float32", rollout_dtype=None, lora_rank=None, engine="hf", gradient_checkpointing=False
+    )
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
     with distributed.single_process():
