@@ -21,12 +21,12 @@ def test_both_ways_to_draw_are_measured():
     assert set(found) == {None, "bfloat16"}
     for case in found.values():
         times = rlvr.measure(case, 2)
-        assert 0 < times["rollout"] < times["all"] and 0 < times["processor"]
+        assert 0 < times["rollout"] < times["all"] and times["processor"] > 0
         assert 2 * 4 <= times["tokens"] <= 2 * 4 * 3
 
 
 def test_a_setting_that_is_not_there_is_named():
-    with pytest.raises(ConfigError, match="model=smolm2: not found .did you mean smollm2"):
+    with pytest.raises(ConfigError, match=r"model=smolm2: not found .did you mean smollm2"):
         rlvr.read(["model=smolm2"], 2, 4, 3)
 
 
@@ -40,5 +40,5 @@ def test_without_trl_the_command_that_installs_it_is_named():
 def test_trl_takes_the_same_steps():
     env, model = rlvr.read(TINY, 2, 4, 3)
     times = trl.measure_trl(env, model, 2)
-    assert 0 < times["rollout"] < times["all"] and 0 < times["processor"]
+    assert 0 < times["rollout"] < times["all"] and times["processor"] > 0
     assert 2 * 4 <= times["tokens"] <= 2 * 4 * 3
