@@ -21,7 +21,7 @@ from training.evaluation import evaluate
 from training.noise import Noise
 from training.samplers.completions import pad_prompts
 
-EVALUATE_EVERY, EVALUATION_PROBLEMS = 25, 512  # steps between two evaluations, and validation problems in each
+EVALUATE_EVERY, EVALUATION_PROBLEMS = 5, 512  # steps between two evaluations (accuracy jumps), and problems in each
 LR_WARMUP_STEPS = 50
 PROGRESS_SECONDS = 5.0  # between two lines of progress
 IRRELEVANT = ("batch", "candidates")  # settings of a task that do not change its warm start
