@@ -95,10 +95,10 @@ def main() -> None:
             env, model = rlvr.read(args.overrides or ["model=smollm2"], args.prompts, args.candidates, tokens)
         except ConfigError as error:
             parser.error(str(error))
-        console.print(f"{tokens} tokens: this trainer", highlight=False)
         ours = measure_alone(rlvr.measure, Case("", env, model), args.steps)
-        console.print(f"{tokens} tokens: TRL", highlight=False)
+        console.print(f"{tokens} tokens, this trainer: {ours['all']:.2f} s per step", highlight=False)
         theirs = measure_alone(measure_trl, env, model, args.steps)
+        console.print(f"{tokens} tokens, TRL: {theirs['all']:.2f} s per step", highlight=False)
         ratio = f"{theirs['processor'] / ours['processor']:.2f}"
         for name, times, last in (("this one", ours, ratio), ("TRL", theirs, "")):
             seconds = [f"{times[key]:.2f}" for key in ("all", "processor")]
