@@ -1,45 +1,49 @@
-"""python -m benchmarks.rlvr: tokens per second and memory of rollout and update, beside TRL's GRPOTrainer.
+"""python -m benchmarks.rlvr [model=smollm2]: tokens per second and memory of rollout and update of a language model.
 
-An untrained Qwen3 of the same size, prompts, K and length for all; GRPO, one epoch, AdamW; every process is alone.
+Completions to puzzles of Reasoning Gym; GRPO, one epoch, AdamW; each process is alone, with OMP_NUM_THREADS threads.
 Rewards are the parity of a completion's characters, worked out in the trainer's process, so that every group learns.
-With --big, Qwen3-1.7B's architecture with random weights, 512 tokens, and a sweep of micro-batches: for a GPU.
+Without model=, a small Qwen3. With --big, Qwen3-1.7B's architecture with random weights, 512 tokens, and a sweep of
+micro-batches: for a GPU.
 """
 
 import argparse
 import importlib.util
 import multiprocessing
-import os
 import resource
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
+from hydra.errors import HydraException
 from rich.console import Console
 from rich.table import Table
 
 from algorithms.grpo import GRPO
-from benchmarks import yardstick
 from benchmarks.sequences import DEVICE, Clock, synchronize
-from envs.rlvr.arithmetic import Arithmetic
+from conf.messages import ConfigError, expand_shorthands, explain
+from conf.resolve import compose_experiment
+from envs.rlvr.gym import ReasoningGym
 from envs.rlvr.verify import Grade
-from models.hf import TinyQwen3Config
+from models.hf import LanguageModelConfig, TinyQwen3Config
 from training.clipped_adamw import AdamWClippedConfig
 from training.config import TrainConfig
 from training.loop import Trainer
 from training.noise import Noise
 
-TRL = 'beside TRL: pip install --no-deps "trl==1.16.0"'
 MICRO_BATCHES = (64, 32, 16, 8, 4)  # completions
-COLUMNS = ("case", "s / step", "rollout", "update", "rollout tokens/s", "update tokens/s", "GiB", "of TRL's steps/s")
+COLUMNS = ("case", "s / step", "CPU s / step", "rollout", "update", "rollout tokens/s", "update tokens/s", "GiB")
+PUZZLES = ("env=chain_sum", "env.stop=null")
 
 
 @dataclass(frozen=True)
-class Parity(Arithmetic):
-    """Sums whose rewards even an untrained model earns."""
+class Parity(ReasoningGym):
+    """Puzzles whose rewards even an untrained model earns."""
 
     def submit(self, problems, completions):
-        return Graded([Grade(yardstick.parity(text), False) for text in completions])
+        return Graded([Grade(parity(text), False) for text in completions])
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Graded:
 
     def result(self) -> list[Grade]:
         return self.grades
+
+
+def parity(text: str) -> float:
+    return sum(map(ord, text)) % 2
 
 
 @dataclass(frozen=True)
@@ -73,27 +81,69 @@ class Case:
 
     name: str
     env: Parity
-    model: Sized
+    model: LanguageModelConfig
     micro_batch: int | None = None
-    trl: bool = False
 
 
-def cases(env: Parity, model: Sized, micro_batches: tuple[int | None, ...]) -> list[Case]:
-    """Both engines as far as they are installed, with each micro-batch."""
-    engines = ["hf"] + ["vllm"] * (importlib.util.find_spec("vllm") is not None)
-    found = []
-    for engine in engines:
-        for size in micro_batches:
-            name = engine if size is None else f"{engine}, micro-batch {size}"
-            found.append(Case(name, env, replace(model, engine=engine), size))
-    return found
+def read(overrides: list[str], prompts: int, candidates: int, tokens: int) -> tuple[Parity, LanguageModelConfig]:
+    """Puzzles and model of settings such as model=smollm2; raises ConfigError."""
+    chosen = any(word.startswith("model=") for word in overrides)
+    words = expand_shorthands([*PUZZLES, *([] if chosen else ["model=tiny_qwen3"]), *overrides])
+    try:
+        found = compose_experiment(words)
+    except (HydraException, ConfigError, ValueError) as error:
+        raise ConfigError(explain(error, words)) from None
+    puzzles = {field.name: getattr(found.env, field.name) for field in fields(ReasoningGym)}
+    puzzles |= {"batch": prompts, "candidates": candidates, "max_new_tokens": tokens}
+    return Parity(**puzzles), found.model
+
+
+def cases(env: Parity, model: LanguageModelConfig, micro_batches: tuple[int | None, ...]) -> list[Case]:
+    """The engines as far as they are installed, with each micro-batch; hf also from a copy in bfloat16."""
+    models = {"hf": model}
+    if model.dtype == "float32":
+        models["hf, rollouts in bfloat16"] = replace(model, rollout_dtype="bfloat16")
+    if importlib.util.find_spec("vllm"):
+        models["vllm"] = replace(model, engine="vllm")
+    return [
+        Case(name if size is None else f"{name}, micro-batch {size}", env, each, size)
+        for name, each in models.items()
+        for size in micro_batches
+    ]
 
 
 def measure(case: Case, steps: int) -> dict[str, float]:
-    """Seconds per step, in all and of the rollout, tokens per step, and the most memory held, in bytes."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    """Seconds per step on the clock, of the processor and of the rollout, and tokens per step, after one to warm up."""
+    noise = Noise((0,), DEVICE)
+    policy = case.model.build(case.env.spec, noise).to(DEVICE)
+    optimizer = AdamWClippedConfig().build(policy)
+    # so many steps that none of the timed ones is the last, which would evaluate
+    cfg = TrainConfig(steps=10**9, epochs=1, micro_batch=case.micro_batch)
+    trainer = Trainer(case.env, policy, GRPO(), optimizer, noise, cfg)
+    trainer.train_step()
+    rollout, start, processor = Clock(trainer, "rollout"), time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        trainer.train_step()
+    synchronize()
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
+    tokens = trainer.history.arrays()["length"][1:].mean() * case.env.batch * case.env.candidates
+    return {
+        "all": seconds / steps,
+        "processor": processor / steps,
+        "rollout": rollout.seconds / steps,
+        "tokens": tokens,
+    }
+
+
+def measure_alone(measured: Callable[..., dict[str, float]], *args: Any) -> dict[str, float]:
+    """What `measured` says in a process of its own, and the most memory that it held, in bytes; {} if that ran out."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(_with_memory, measured, *args).result()
+
+
+def _with_memory(measured: Callable[..., dict[str, float]], *args: Any) -> dict[str, float]:
     try:
-        found = yardstick.measure(case.env, case.model, steps) if case.trl else measure_ours(case, steps)
+        found = measured(*args)
     except torch.OutOfMemoryError:
         return {}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
@@ -102,70 +152,49 @@ def measure(case: Case, steps: int) -> dict[str, float]:
     return found | {"memory": memory}
 
 
-def measure_ours(case: Case, steps: int) -> dict[str, float]:
-    noise = Noise((0,), DEVICE)
-    policy = case.model.build(case.env.spec, noise).to(DEVICE)
-    optimizer = AdamWClippedConfig().build(policy)
-    # so many steps that none of the timed ones is the last, which would evaluate
-    cfg = TrainConfig(steps=10**9, epochs=1, micro_batch=case.micro_batch)
-    trainer = Trainer(case.env, policy, GRPO(), optimizer, noise, cfg)
-    trainer.train_step()  # warms up
-    rollout, start = Clock(trainer, "rollout"), time.perf_counter()
-    for _ in range(steps):
-        trainer.train_step()
-    synchronize()
-    seconds, drawn = time.perf_counter() - start, trainer.history.arrays()["length"][1:].mean()
-    tokens = drawn * case.env.batch * case.env.candidates
-    return {"all": seconds / steps, "rollout": rollout.seconds / steps, "tokens": tokens}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.rlvr", description=__doc__.splitlines()[0])
+    parser.add_argument("overrides", nargs="*", help="settings such as model=smollm2")
     parser.add_argument("--steps", type=int, default=5, help="timed steps (default: 5)")
     parser.add_argument("--prompts", type=int, default=16, help="prompts per step (default: 16)")
     parser.add_argument("--candidates", type=int, default=16, help="completions per prompt (default: 16)")
     parser.add_argument("--tokens", type=int, help="the most tokens of a completion (default: 32; with --big 512)")
     parser.add_argument("--big", action="store_true", help="Qwen3-1.7B's architecture, and a sweep of micro-batches")
     args = parser.parse_args()
-    tokens = args.tokens or (512 if args.big else 32)
+    tokens = (512 if args.big else 32) if args.tokens is None else args.tokens
     if min(args.steps, args.prompts, tokens) < 1 or args.candidates < 2:
         parser.error("--steps, --prompts and --tokens must be >= 1, --candidates >= 2")
-    if tokens < len("1998") + 1:
-        parser.error("--tokens must be >= 5, the tokens of the longest sum")
     if args.big and DEVICE.type == "cpu":
         parser.error("--big needs a CUDA GPU with about 40 GB")
-    env = Parity(batch=args.prompts, candidates=args.candidates, max_new_tokens=tokens)
-    todo = cases(env, BIG, MICRO_BATCHES) if args.big else cases(env, Sized(), (None,))
-    if not args.big and importlib.util.find_spec("trl"):
-        todo.append(Case("TRL, transformers", env, Sized(), trl=True))
-    elif not args.big:
-        print(TRL)
-    report(todo, args.steps)
-
-
-def report(todo: list[Case], steps: int) -> None:
-    console, found = Console(width=120), {}
+    try:
+        env, model = read(args.overrides, args.prompts, args.candidates, tokens)
+    except ConfigError as error:
+        parser.error(str(error))
+    todo = cases(env, BIG, MICRO_BATCHES) if args.big else cases(env, model, (None,))
+    console, table = Console(width=120), table_of(f"{args.steps} steps", COLUMNS)
     for i, case in enumerate(todo, start=1):
         console.print(f"{i}/{len(todo)}: {case.name}", highlight=False)
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
-            found[case.name] = alone.submit(measure, case, steps).result()
-    theirs = next((found[case.name]["all"] for case in todo if case.trl), None)
-    table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {steps} steps")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "case" else "right")
-    for name, times in found.items():
-        table.add_row(name, *(row_cells(times, theirs) if times else ["out of memory"]))
+        times = measure_alone(measure, case, args.steps)
+        table.add_row(case.name, *(row_cells(times) if times else ["out of memory"]))
     console.print(table)
     gpu = "of the GPU, without what vLLM holds of it while it draws (model.vllm_memory)"
     console.print(f"GiB: {gpu if DEVICE.type == 'cuda' else 'of the process, with torch itself'}", highlight=False)
 
 
-def row_cells(times: dict[str, float], theirs: float | None) -> list[str]:
+def table_of(title: str, columns: tuple[str, ...]) -> Table:
+    """An empty table, whose first column holds names."""
+    threads = f", {torch.get_num_threads()} threads" if DEVICE.type == "cpu" else ""
+    table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}{threads}; {title}")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    return table
+
+
+def row_cells(times: dict[str, float]) -> list[str]:
     update = times["all"] - times["rollout"]
     speeds = [f"{times['tokens'] / seconds:,.0f}" for seconds in (times["rollout"], update)]
-    versus = f"{theirs / times['all']:.2f}x" if theirs else ""
-    seconds = [f"{s:.3f}" for s in (times["all"], times["rollout"], update)]
-    return [*seconds, *speeds, f"{times['memory'] / 2**30:.2f}", versus]
+    seconds = [f"{s:.3f}" for s in (times["all"], times["processor"], times["rollout"], update)]
+    return [*seconds, *speeds, f"{times['memory'] / 2**30:.2f}"]
 
 
 if __name__ == "__main__":

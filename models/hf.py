@@ -16,6 +16,7 @@ from rollouts.base import Engine
 from rollouts.hf import HFEngine
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ROLLOUT_DTYPES = ("bfloat16",)
 ENGINES = ("hf", "vllm")
 INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
 
@@ -29,6 +30,8 @@ class LanguageModelConfig(ModelConfig):
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
     engine          what draws completions: hf or vllm
+    rollout_dtype   of a copy of the weights that the engine hf draws from, which is faster where the processor computes
+                    in bfloat16 itself; log-probs are those of the trainer all the same; null: draw from the weights
     rollout_rows    completions drawn at once, in training and in evaluation. It changes memory, not results
     vllm_memory     share of a GPU's memory for the engine vllm, while it draws
     vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
@@ -47,6 +50,7 @@ class LanguageModelConfig(ModelConfig):
     lora_alpha: int = 32
     gradient_checkpointing: bool = False
     engine: str = "hf"
+    rollout_dtype: str | None = None
     rollout_rows: int = 256
     vllm_memory: float = 0.3
     vllm_window: int | None = None
@@ -56,6 +60,10 @@ class LanguageModelConfig(ModelConfig):
     def __post_init__(self):
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
+        allowed = self.rollout_dtype is None or self.rollout_dtype in ROLLOUT_DTYPES
+        require(allowed, "rollout_dtype", self.rollout_dtype, f"null or {', '.join(ROLLOUT_DTYPES)}")
+        hf_only = self.rollout_dtype is None or self.engine == "hf"
+        require(hf_only, "rollout_dtype", self.rollout_dtype, f"null with engine={self.engine}")
         for key in ("lora_rank", "vllm_window"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
         for key in ("lora_alpha", "rollout_rows"):
@@ -95,7 +103,8 @@ class LanguageModelConfig(ModelConfig):
 
     def _engine(self, stops: list[int]) -> Engine:
         if self.engine == "hf":
-            return HFEngine(stops, self.rollout_rows)
+            own = self.rollout_dtype not in (None, self.dtype)
+            return HFEngine(stops, self.rollout_rows, DTYPES[self.rollout_dtype] if own else None)
         return vllm.VLLMEngine(stops, self.rollout_rows, self.vllm_memory, self.vllm_window, self.vllm_eager)
 
 

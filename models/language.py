@@ -12,7 +12,7 @@ from torch import Tensor
 from models.base import Policy
 from models.head import token_logp
 from rollouts.base import Engine, EngineOutput
-from rollouts.hf import position_ids
+from rollouts.prompts import pass_prompts, position_ids, prefix_cache
 
 
 class LanguagePolicy(Policy):
@@ -67,24 +67,28 @@ class LanguagePolicy(Policy):
         return self.causal_lm.get_output_embeddings()
 
     def _hidden(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
-        """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted."""
-        given, mask = rows[:, :-1].clamp_min(0), torch.cat([prompts[owner], rows[:, :-1]], dim=1) >= 0
+        """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted.
+
+        Each prompt passes through the model once for all of its completions, and a prefix that all prompts share once.
+        """
+        given, is_given = rows[:, :-1].clamp_min(0), rows[:, :-1] >= 0
         if self.checkpointing and torch.is_grad_enabled():
             # a layer that is computed twice cannot grow a cache, so each completion passes with its prompt
             tokens = torch.cat([prompts[owner].clamp_min(0), given], dim=1)
             with self._recomputing_layers():
+                mask = torch.cat([prompts[owner] >= 0, is_given], dim=1)
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.causal_lm.config)
-        last = self._states(prompts.clamp_min(0), prompts >= 0, cache)[:, -1:].index_select(0, owner)
+        listed = [prompt[prompt >= 0].tolist() for prompt in prompts]
+        cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
+        states, mask = pass_prompts(self._states, listed, cache, prompts.device)
+        last = states[:, -1:].index_select(0, owner)
         if not given.shape[1]:
             return last
         cache.batch_select_indices(owner)
-        return torch.cat([last, self._states(given, mask, cache)], dim=1)
+        return torch.cat([last, self._states(given, torch.cat([mask[owner], is_given], dim=1), cache)], dim=1)
 
     def _states(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        """Last hidden states (N,n,D) of tokens (N,n); `mask` covers those in the cache too."""
+        """Last hidden states (N,n,D) of tokens (N,n); `mask` (N,L) covers those in the cache too."""
         return self.causal_lm.get_decoder()(
             input_ids=tokens,
             attention_mask=mask.long(),

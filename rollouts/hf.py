@@ -1,41 +1,56 @@
-"""Completions drawn by the training model itself; the keys and values of a prompt are computed once per group."""
+"""Completions drawn by the training model itself.
 
+The keys and values of a prompt are computed once per group, and those of a prefix that all prompts share once for all.
+"""
+
+import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rollouts.base import Engine, EngineOutput
+from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
+from rollouts.weights import LowPrecisionCopy
 
 DROP = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most."""
+    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most.
 
-    def __init__(self, stops: Sequence[int], rows: int):
-        self.stops, self.rows, self.model = list(stops), rows, None
+    dtype  of a copy of the weights from which it draws, made anew by each push; None: it draws from the model itself
+    """
+
+    def __init__(self, stops: Sequence[int], rows: int, dtype: torch.dtype | None = None):
+        self.stops, self.rows, self.dtype = list(stops), rows, dtype
+        self.model, self.copy = None, None
 
     def push(self, model) -> None:
-        self.model = model
+        if self.dtype is None:
+            self.model = model
+            return
+        if self.copy is None:
+            self.copy = LowPrecisionCopy(model, self.dtype)
+            self.model = self.copy.model
+        self.copy.refresh(model)
 
     @torch.no_grad()
     def generate(self, prompts, k, uniforms, length) -> EngineOutput:
         size = max(1, self.rows // k)
+        cache = prefix_cache(self._logits, prompts, self.model.config, self.model.device)
         parts = []
         for i in range(0, len(prompts), size):
             numbers = None if uniforms is None else uniforms[i * k : (i + size) * k]
-            parts.append(self._generate(prompts[i : i + size], k, numbers, length))
+            parts.append(self._generate(prompts[i : i + size], k, numbers, length, copy.deepcopy(cache)))
         fields = ("tokens", "lengths", "truncated", "logp")
         return EngineOutput(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
 
-    def _generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
-        from transformers import DynamicCache
-
+    def _generate(self, prompts: Prompts, k: int, uniforms: Tensor | None, length: int, cache: Any) -> EngineOutput:
         device, n = self.model.device, len(prompts) * k
-        stops, cache = torch.tensor(self.stops, device=device), DynamicCache(config=self.model.config)
-        tokens, mask = pad_left(prompts, device)
-        logits = self._logits(tokens, mask, cache)
+        stops = torch.tensor(self.stops, device=device)
+        logits, mask = pass_prompts(self._logits, prompts, cache, device)
         owner = torch.arange(len(prompts), device=device).repeat_interleave(k)
         cache.batch_select_indices(owner)
         logits, mask = logits[owner], mask[owner]
@@ -75,20 +90,6 @@ class HFEngine(Engine):
             logits_to_keep=1,
         ).logits[:, -1]
         return out if out.dtype == torch.float64 else out.float()
-
-
-def pad_left(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Prompts as tokens (N,P), padded on the left, and their mask (N,P), 1 for a token."""
-    longest = max(map(len, prompts))
-    tokens = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    mask = torch.arange(longest, device=device) >= longest - lengths.unsqueeze(1)
-    return torch.tensor(tokens, device=device), mask.long()
-
-
-def position_ids(mask: Tensor) -> Tensor:
-    """Positions (N,L), which start at 0 at the first token of each row."""
-    return (mask.cumsum(-1) - 1).clamp_min(0)
 
 
 def _invert(table: Tensor, uniforms: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rollouts.base import Engine, EngineOutput
+from rollouts.weights import checkpoint_weights, without_adapters
 
 INSTALL = (
     'engine=vllm: needs vLLM, which is not installed. With a CUDA GPU: pip install -e ".[vllm]"; without one the extra '
@@ -72,7 +72,7 @@ class VLLMEngine(Engine):
 
     def _start(self, model) -> Any:
         """An engine for models of this shape, without weights until the first push."""
-        causal = _base(model)
+        causal = without_adapters(model)
         gpu = self.device.type == "cuda"
         memory = {"gpu_memory_utilization": self.memory} if gpu else {"kv_cache_memory_bytes": CPU_CACHE}
         with tempfile.TemporaryDirectory() as folder:
@@ -129,24 +129,6 @@ class VLLMEngine(Engine):
             torch.cuda.empty_cache()  # what the update no longer uses
             self.llm.wake_up()
             self.asleep = False
-
-
-@torch.no_grad()
-def checkpoint_weights(model) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors as in a checkpoint of the model, with adapters merged and with a tied head."""
-    causal = _base(model)
-    for name, tensor in causal.state_dict().items():
-        if ".lora_" in name:
-            continue
-        if name.endswith(".base_layer.weight"):
-            layer = causal.get_submodule(name.removesuffix(".base_layer.weight"))
-            change = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
-            tensor = (tensor + change).to(tensor.dtype)
-        yield name.replace(".base_layer.", "."), tensor
-
-
-def _base(model) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _vllm() -> Any:

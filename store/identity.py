@@ -19,6 +19,7 @@ FILES = ("data", "validation_data", "test_data", "reward")
 NEUTRAL = {
     "algo": {"length_normalize": False},
     "env": {"working": False, "grader": "strict", "shots": 0, "stop": None},
+    "model": {"rollout_dtype": None},
     "train": {
         "staleness": 0,
         "reference": "initial",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from algorithms.base import Batch, standardize
+from algorithms.base import Batch, scored_completions, standardize
 from algorithms.ce import CE
 from algorithms.dapo import DAPO
 from algorithms.dg import DG
@@ -108,6 +108,26 @@ def test_tpo_odds_factor_of_one_success(k, factor):
 def test_tpo_log_odds_of_m_successes(k, m):
     u = standardize((torch.arange(k) < m).double().unsqueeze(0))[0]
     assert (u[0] - u[-1]).item() == pytest.approx(k / math.sqrt(m * (k - m)))
+
+
+@pytest.mark.parametrize("p", [1e-4, 0.01, 1 / 16, 0.5])
+@pytest.mark.parametrize("eta", [0.25, 1.0])
+def test_the_push_on_one_success_by_its_share_of_the_group(p, eta):
+    """docs/language_models.md has the table. The push is -d loss / d log-prob of the success, of a group of 16."""
+    k = 16
+    share = torch.full((1, k, 1), (1 - p) / (k - 1), dtype=torch.float64)
+    share[0, 0] = p
+    score, mask = torch.zeros(1, k, dtype=torch.float64), torch.ones_like(share)
+    score[0, 0] = 1
+    batch = scored_completions(share.log(), score, mask)
+
+    def push(objective) -> float:
+        return -gradient(objective, batch.logp_old, batch)[0, 0].item()
+
+    odds = math.exp(k / (eta * math.sqrt(k - 1)))
+    assert push(TPO(eta=eta)) == pytest.approx(p * (1 - p) * (odds - 1) / (1 - p + p * odds))
+    assert push(TPO(eta=eta, anchor=False)) == pytest.approx(odds / (odds + k - 1) - p)
+    assert push(GRPO()) == pytest.approx(math.sqrt(k - 1))  # whatever its share
 
 
 @pytest.mark.parametrize(("pi", "gate"), [(0.1, 0.909), (0.9, 0.526)])

@@ -14,6 +14,7 @@ from analysis.labels import label
 from analysis.load import Row, other_runs_on_their_tasks, sweep_rows
 from analysis.paper import TABLES
 from envs import datasets, images
+from models import pretrained
 from store.runs import RunStore
 from tests.helpers import experiment, objective
 
@@ -21,7 +22,7 @@ FIGURES = ("fig05", "fig06", "fig07", "fig08", "fig16", "fig17")
 METRIC_FIGURES = ("fig01", "fig04", "fig10", "fig11", "fig13", "fig14", "length", "sums")
 SETTING_FIGURES = {"fig12": ("env", "candidates"), "fig15": ("train", "epochs")}
 METRICS = ("error", "grad_norm", "weight_success", "weight_failure", "all_fail_share", "success_share")
-METRICS += ("reward", "test_accuracy", "test_greedy", "group_size", "entropy")
+METRICS += ("reward", "test_accuracy", "test_greedy", "test_pass_at_16", "group_size", "entropy")
 METRICS += tuple(f"surplus_{i}" for i in (1, 2, 3, 4))
 TINY = ("train.steps=3", "seeds=2", "env.horizon=3", "env.batch=8")
 
@@ -46,6 +47,7 @@ def rows_of(figure: str, store: RunStore, scale: str = "quick") -> list[Row]:
 @pytest.mark.parametrize("sweep", sweep_names())
 def test_a_sweep_asks_for_runs_once_and_its_commands_resolve_to_them(tmp_path, monkeypatch, sweep):
     monkeypatch.setattr(images, "load", lambda dataset, data_dir: datasets.load("digits", None))
+    monkeypatch.setattr(pretrained, "MADE_BY", {})  # as if it had been made
     store = RunStore(tmp_path / "runs")
     cost = {}
     for scale in ("paper", "quick"):

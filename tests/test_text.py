@@ -144,6 +144,19 @@ def test_splits_are_by_hash_or_by_file(own):
     assert by_file.content_hash != env.content_hash
 
 
+def test_a_new_line_of_a_template_can_be_typed(own, tmp_path):
+    (typed,) = re.findall(r"`'(env\.template=.*?)'`", (ROOT / "docs" / "text.md").read_text())
+    assert "\\n" in typed  # as a shell hands it over: a backslash and an n
+    env = experiment(tmp_path, *overrides(own), typed).env
+    assert env.problems("train")[0].prompt.startswith("Question: ")
+    assert env.problems("train")[0].prompt.endswith("\nAnswer: ")
+    puzzles = experiment(tmp_path, "env=products", "model=tiny_qwen3", r"env.template='Q: {question}\nA:'").env
+    assert (
+        puzzles.problems("train")[0].prompt.endswith("\nA:")
+        and puzzles == experiment(tmp_path, "env=products", "model=tiny_qwen3", "env.template='Q: {question}\nA:'").env
+    )
+
+
 def test_prompts_go_through_template_and_chat_template_and_rows_reach_the_function(own):
     (own / "score.py").write_text('def score(completion, row):\n    return row["level"] == 3 and completion == "é"\n')
     rows = [row(i) | {"level": 3} for i in range(60)]

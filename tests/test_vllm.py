@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from rollouts.vllm import VLLMEngine, checkpoint_weights
+from rollouts.vllm import VLLMEngine
+from rollouts.weights import checkpoint_weights
 from store.runs import RunStore
 
 EOS, LENGTH, K = 2, 12, 4

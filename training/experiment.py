@@ -17,6 +17,7 @@ from store.runs import Run, RunBusy, RunStore
 from store.tracked import Tracked
 from store.trackers import tracking
 from training import checkpoint, distributed, warmstart
+from training.advice import advise_on_rollout_dtype, advise_on_threads
 from training.history import History
 from training.loop import Trainer
 from training.memory import TooLittleMemoryError, require_memory
@@ -73,6 +74,8 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                 distributed.broadcast(())
                 run.repair_manifest()
                 return outcome
+            if experiment.env.spec.is_text:
+                _print_lines(console, advise_on_threads(experiment.device))
             if warmstart.target_accuracy(experiment):
                 experiment = warmstart.with_warm_start(experiment, console)
             _announce(experiment, console)
@@ -99,9 +102,15 @@ def _announce(experiment, console: Console) -> None:
     """Say what is to be known of a model before it is loaded; raises TooLittleMemoryError where it does not fit."""
     train, objective = experiment.train, experiment.objective
     keeps_reference = bool(train.kl_beta) or objective.needs_reference
-    lines = experiment.model.remark(), require_memory(experiment.model, keeps_reference, experiment.device)
+    memory = require_memory(experiment.model, keeps_reference, experiment.device)
+    advice = advise_on_rollout_dtype(experiment.model, experiment.device)
+    _print_lines(console, experiment.model.remark(), memory, advice)
+
+
+def _print_lines(console: Console, *lines: str) -> None:
+    """Print those that are not empty."""
     for line in filter(None, lines):
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager

@@ -21,13 +21,15 @@ def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
     """Bytes by what takes them, for a model whose number of weights is known; activations come on top.
 
     weights: n of the dtype's size. Without adapters also: gradients 4 n, AdamW's two moments 8 n, a float32 copy 4 n of
-    weights of lower precision, and the reference policy's own weights.
+    weights of lower precision, and the reference policy's own weights. A copy to draw from has `rollout_dtype`'s size.
     """
     count = getattr(model, "parameter_count", lambda: None)()
     if count is None:
         return {}
     size = ITEM_BYTES[model.dtype]
     found = {"weights": size * count}
+    if model.rollout_dtype not in (None, model.dtype):
+        found |= {"the copy to draw from": ITEM_BYTES[model.rollout_dtype] * count}
     if not model.lora_rank:
         found |= {"gradients": 4 * count, "AdamW": 8 * count}
         found |= {"a float32 copy": 4 * count} if size < 4 else {}

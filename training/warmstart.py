@@ -21,7 +21,7 @@ from training.evaluation import evaluate
 from training.noise import Noise
 from training.samplers.completions import pad_prompts
 
-EVALUATE_EVERY, EVALUATION_PROBLEMS = 25, 512  # steps between two evaluations, and validation problems in each
+EVALUATE_EVERY, EVALUATION_PROBLEMS = 5, 512  # steps between two evaluations (accuracy jumps), and problems in each
 LR_WARMUP_STEPS = 50
 PROGRESS_SECONDS = 5.0  # between two lines of progress
 IRRELEVANT = ("batch", "candidates")  # settings of a task that do not change its warm start
@@ -58,7 +58,9 @@ def with_warm_start(experiment, console: Console):
 
 def _make(experiment, folder: Path, console: Console) -> None:
     model, noise = experiment.model, Noise((experiment.model.warm_seed,), experiment.device)
-    plain = dataclasses.replace(model, dtype="float32", lora_rank=None, engine="hf", gradient_checkpointing=False)
+    plain = dataclasses.replace(
+        model, dtype="float32", rollout_dtype=None, lora_rank=None, engine="hf", gradient_checkpointing=False
+    )
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
     with distributed.single_process():

@@ -28,7 +28,7 @@ class TextEnv(Env):
 
     rule      "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
     chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
-    stop      a character at which a completion ends, or None
+    stop      a character at which a completion ends, or None. Here and in a `template`, \\n is a new line
     thinking  what a chat template that can switch "thinking" on or off is told
     warm_accuracy  how often a model that starts untrained should be right before it learns from rewards
     """
@@ -46,8 +46,10 @@ class TextEnv(Env):
         require(self.batch >= 1, "batch", self.batch, ">= 1")
         require(self.candidates >= 1, "candidates", self.candidates, ">= 1")
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, ">= 1")
-        if self.stop == "\\n":  # a command line has no other way to write a new line
-            object.__setattr__(self, "stop", "\n")
+        for key in ("stop", "template"):  # a command line has no other way to write a new line
+            text = getattr(self, key, None)
+            if text is not None:
+                object.__setattr__(self, key, text.replace("\\n", "\n"))
         stop_is_one = self.stop is None or (len(self.stop) == 1 and self.stop.isascii())
         require(stop_is_one, "stop", repr(self.stop), "null or one character of ASCII, such as \\n")
         require(self.chat in tokens.CHATS, "chat", self.chat, f"one of {', '.join(tokens.CHATS)}")

@@ -141,8 +141,8 @@ def completion_rollout(found: Completions, logp_old: Tensor, grades: list[Grade]
     if not mismatch <= max_mismatch:
         raise RuntimeError(
             f"engine_mismatch={mismatch:.3g} nats per token, above model.max_mismatch={max_mismatch}: the engine does "
-            f"not draw from the policy that learns (other weights, or rounding of model.dtype); use model.engine=hf "
-            f"or model.dtype=float32, or raise model.max_mismatch"
+            f"not draw from the policy that learns (other weights, or rounding of model.dtype or model.rollout_dtype); "
+            f"use model.engine=hf, model.dtype=float32 or model.rollout_dtype=null, or raise model.max_mismatch"
         )
     return Rollout(
         batch=batch,

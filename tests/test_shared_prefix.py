@@ -1,0 +1,106 @@
+"""Prompts that start alike share the keys and values of what they start with; what is computed stays the same."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from models.language import LanguagePolicy
+from rollouts import prompts as prompts_module
+from rollouts.hf import HFEngine
+from rollouts.prompts import shared_prefix
+from tests.helpers import experiment
+from tests.test_rlvr import TINY
+from training.experiment import build
+
+PREFIX = [1, *(3 + i % 9 for i in range(20))]
+CASES = {
+    "of different lengths": [[*PREFIX, 5, 6], [*PREFIX, 7], [*PREFIX, 8, 9, 10, 4, 5]],
+    "one the start of another": [PREFIX, [*PREFIX, 7], [*PREFIX, 7, 3, 4]],
+    "the same twice": [[*PREFIX, 5], [*PREFIX, 5], [*PREFIX, 6]],
+    "nothing in common": [[2, *PREFIX], PREFIX, [*PREFIX[5:], 4]],
+}
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory) -> LanguagePolicy:
+    return build(experiment(tmp_path_factory.mktemp("tiny"), *TINY), (0,)).policy.double()
+
+
+@pytest.fixture
+def passed(monkeypatch) -> list[tuple[int, int]]:
+    """The shapes of the tokens that go through the engine's model."""
+    shapes, run = [], HFEngine._logits
+
+    def logits(self, tokens, *rest):
+        shapes.append(tuple(tokens.shape))
+        return run(self, tokens, *rest)
+
+    monkeypatch.setattr(HFEngine, "_logits", logits)
+    return shapes
+
+
+def padded(found: list[list[int]], left: bool) -> torch.Tensor:
+    longest = max(map(len, found))
+    gaps = [[-1] * (longest - len(one)) for one in found]
+    return torch.tensor([gap + one if left else one + gap for gap, one in zip(gaps, found, strict=True)])
+
+
+def test_what_prompts_share_is_counted():
+    counts = {name: shared_prefix(prompts) for name, prompts in CASES.items()}
+    assert counts == {
+        "of different lengths": 21,
+        "one the start of another": 20,  # of the shortest one token is left
+        "the same twice": 21,
+        "nothing in common": 0,
+    }
+    assert shared_prefix([PREFIX]) == 0 and shared_prefix([[1, 2, 3], [1, 2, 4]]) == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_completions_and_log_probs_are_those_of_each_prompt_alone(policy, name):
+    prompts, k, length = CASES[name], 4, 4
+    uniforms = torch.rand(len(prompts) * k, length, generator=torch.Generator().manual_seed(0))
+    together = policy.complete(prompts, k, uniforms, length)
+    for i, prompt in enumerate(prompts):
+        part = slice(i * k, (i + 1) * k)
+        alone = policy.complete([prompt], k, uniforms[part], length)
+        for field in dataclasses.fields(alone):
+            assert_close(getattr(together, field.name)[part], getattr(alone, field.name))
+    is_token = torch.arange(length) < together.lengths.unsqueeze(1)
+    tokens = torch.where(is_token, together.tokens, -1).view(1, len(prompts), k, length)
+    logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens)
+    assert_close(logp.view(-1, length), together.logp)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_gradient_is_that_of_whole_prompts(policy, name, monkeypatch):
+    prompts = CASES[name]
+    answers = [[4 + i % 3] * (1 + i % 3) for i in range(2 * len(prompts))]
+    tokens = padded(answers, left=False).view(1, len(prompts), 2, -1)
+    found = []
+    for least in (1, 10**9):
+        monkeypatch.setattr(prompts_module, "LEAST", least)
+        policy.zero_grad()
+        logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens)
+        (logp * torch.arange(1.0, 1 + logp.numel()).view_as(logp)).sum().backward()
+        found.append([logp.detach(), *(p.grad.clone() for p in policy.parameters())])
+    assert_close(*found, atol=1e-5, rtol=1e-5)  # positions are in float32
+    assert max(grad.abs().max() for grad in found[0][1:]) > 1
+
+
+def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
+    monkeypatch.setattr(policy.engine, "rows", 4)
+    prompts = CASES["of different lengths"]
+    policy.complete(prompts, 4, None, 1)
+    assert passed == [(1, 21), (1, 2), (1, 1), (1, 5)]
+
+
+def test_a_model_that_attends_to_the_last_tokens_only_passes_whole_prompts(policy, passed, monkeypatch):
+    config = policy.model.config
+    monkeypatch.setattr(config, "layer_types", ["sliding_attention"] * config.num_hidden_layers)
+    monkeypatch.setattr(config, "sliding_window", 8)
+    monkeypatch.setattr(policy.model.get_decoder(), "has_sliding_layers", True)
+    policy.complete(CASES["of different lengths"], 1, None, 1)
+    assert passed == [(3, 26)]
