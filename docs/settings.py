@@ -84,7 +84,7 @@ def _classes_named_in(file: Path, section: str) -> set[str]:
 
 def allowed_values(cls: type) -> dict[str, str]:
     """{key: allowed values} of the checks require(condition, key, value, allowed) in a class's __post_init__."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for base in reversed(cls.__mro__):
         check = base.__dict__.get("__post_init__")
         if check is None or not inspect.isfunction(check):
@@ -100,8 +100,9 @@ def allowed_values(cls: type) -> dict[str, str]:
                 _, key, _, allowed = call.args
                 words = _words(allowed, names)
                 keys = [_value(key, names)] if isinstance(key, ast.Constant) else _value(loops[call].iter, names)
-                found |= dict.fromkeys(keys, words) if words else {}
-    return found
+                for key in keys if words else ():
+                    found.setdefault(key, []).append(words)
+    return {key: "; ".join(dict.fromkeys(words)) for key, words in found.items()}
 
 
 def _words(node: ast.expr, names: dict) -> str:

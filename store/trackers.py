@@ -1,6 +1,7 @@
 """Trackers: they copy the metrics of a run to other services while it trains. The store alone is read again."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,21 +87,25 @@ class TensorBoard:
 
     @contextmanager
     def open(self, run: Tracked) -> Iterator[Logger]:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        folder = run.folder / "tensorboard" / run.id
-        shown = run.step
-        # events after the checkpoint that a run goes on from are dropped
-        with SummaryWriter(folder, purge_step=run.step + 1 if run.step else None) as writer:
+        writer, shown = EventFileWriter(str(run.folder / "tensorboard" / run.id)), run.step
+        if run.step:  # events after the checkpoint that a run goes on from are dropped
+            writer.add_event(Event(step=run.step + 1, session_log=SessionLog(status=SessionLog.START)))
 
-            def log_metrics(history) -> None:
-                nonlocal shown
-                for step, values in scalars(history, shown):
-                    for name, value in values.items():
-                        writer.add_scalar(name, value, step)
-                    shown = step
+        def log_metrics(history) -> None:
+            nonlocal shown
+            for step, values in scalars(history, shown):
+                summary = Summary(value=[Summary.Value(tag=tag, simple_value=x) for tag, x in values.items()])
+                writer.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+                shown = step
 
+        try:
             yield log_metrics
+        finally:
+            writer.close()
 
 
 @contextmanager

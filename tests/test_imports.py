@@ -26,13 +26,14 @@ NEW = "conf.scaffold"  # what writes new files
 TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 MAY_IMPORT = {
     "algorithms": {"algorithms", NEW},
-    "engines": {"algorithms.base", "engines"},
+    "engines": {"algorithms.base", "conf.discover", "conf.resolve", "engines", "training", *TEXT},
     "envs": {"algorithms.base", "envs", NEW},
     "models": {"algorithms.base", "models", "rollouts", NEW},
     "rollouts": {"rollouts"},
     "training": {
         "algorithms.base",
         "algorithms.kl_penalty",
+        "engines.trl_training",
         "envs.base",
         *TEXT,
         "models.base",

@@ -29,7 +29,7 @@ def test_the_readme_stays_short():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_and_link_of_a_page_names_things_that_exist(page):
     text = page.read_text()
-    for module in set(re.findall(r"python -m ([\w.]+)", text)) - {"pytest"}:
+    for module in set(re.findall(r"python -m ([\w.]+)", text)) - {"pytest", "verl.trainer.main_ppo"}:
         path = ROOT / module.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
     for target in re.findall(r"]\(([^)]+)\)", text):
