@@ -28,10 +28,10 @@ from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, stored_rows
 from conf.discover import find_classes
-from conf.messages import GRID, ConfigError, expand_shorthands, explain, unknown
-from conf.own_files import register
+from conf.messages import GRID, ConfigError, explain, unknown
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
+from launch.command_line import prepare
 from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
@@ -137,8 +137,7 @@ def _configs(overrides: list[str]) -> list[DictConfig]:
     """One config for each job of a command line; raises ConfigError."""
     logging.getLogger("hydra").setLevel(logging.ERROR)
     try:
-        register(overrides)
-        overrides = expand_shorthands(overrides)
+        overrides = prepare(overrides)
         with initialize_config_module("conf", version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             single = [override for override in overrides if not _is_axis(override)]

@@ -1,5 +1,6 @@
 """The boards that `python -m analysis leaderboard` makes: of a suite, or of the runs of a study."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.console import Console
 from analysis import board_page, board_pictures, catalogue, leaderboard, study_board, style, suites
 from analysis.load import Row, cache_of, stored_rows
 from analysis.suite_cells import cells
+from conf.messages import command
 from store.results import Results
 
 DEFAULT = "core"  # suite
@@ -19,7 +21,7 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     found = cells(suite, store)
     lines = leaderboard.board(found, suite)
     if lines.empty:
-        console.print(f"suite {name}: no runs in {store}; run: python run.py suite={name} algo=tpo")
+        console.print(f"suite {name}: no runs in {store}; run: {command([f'suite={name}', 'algo=tpo'])}")
         return 1
     stem = "leaderboard" if name == DEFAULT else f"leaderboard_{suite.name}"
     content = ["board", suite.name, [cell.row.content for cell in found], lines.to_csv()]
@@ -32,8 +34,8 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     lines.to_csv(csv, index=False)
     leaderboard.cell_frame(found, suite).to_csv(out / f"{stem}_cells.csv", index=False)
     images = [f"{stem}_{file}" for file in files if file.endswith(".png")]
-    command = "python -m analysis leaderboard" + ("" if name == DEFAULT else f" --suite {name}")
-    text.write_text(leaderboard.markdown(lines, suite, images, command))
+    drawn_by = "python -m analysis leaderboard" + ("" if name == DEFAULT else f" --suite {shlex.quote(name)}")
+    text.write_text(leaderboard.markdown(lines, suite, images, drawn_by))
     page.write_text(board_page.page(lines, suite, images))
     console.print(f"{stem}: {', '.join(map(str, [csv, text, page, *(out / image for image in images)]))}")
     return 0

@@ -7,6 +7,7 @@ from types import ModuleType
 import analysis.figures
 from analysis.compose import choice
 from analysis.load import Row, Store, sweep_rows
+from conf.messages import command
 
 
 def figures() -> list[str]:
@@ -36,7 +37,7 @@ def rows(figure: str, store: Store, scale: str) -> list[Row]:
 
 
 def sweep_command(sweep: str, scale: str) -> str:
-    return " ".join(["python run.py", *choice(sweep, scale)])
+    return command(choice(sweep, scale))
 
 
 def figure_command(figure: str, scale: str) -> str:

@@ -14,6 +14,7 @@ from analysis.cache import Cache
 from analysis.compose import SWEEPS, Job, sweep_jobs
 from analysis.labels import changed_settings, label, with_unique_labels
 from analysis.series import Series
+from conf.messages import command
 from store.identity import CHOICES, identity, run_id
 from store.results import ReadableRun, Results
 from store.runs import RunStore
@@ -34,7 +35,7 @@ class Row:
     @property
     def command(self) -> str:
         """What computes the row."""
-        return " ".join(["python run.py", *self.overrides])
+        return command(self.overrides)
 
     @property
     def style(self) -> dict[str, Any]:

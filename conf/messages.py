@@ -2,11 +2,10 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable
-from pathlib import Path
 
 from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError
@@ -35,21 +34,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def expand_shorthands(argv: list[str]) -> list[str]:
-    """A command line in Hydra's words: -m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several
-    processes where a plan or launch.workers=N asks for them.
-    """
-    own = ConfigStore.instance().repo.get("model", {})  # files of the user's, from model_path
-    found = [arg for arg in argv if arg in GRID]  # elsewhere, what follows it would be the only override
-    for arg in (arg for arg in argv if arg not in GRID):
-        key, _, value = arg.partition("=")
-        known = (Path(__file__).parent / "model" / f"{value}.yaml").exists() or f"{value}.yaml" in own
-        of_hub = key == "model" and value and not known and ("/" in value or Path(value).is_dir())
-        paths = ",".join(f"'{path}'" for path in value.split(","))
-        found += ["model=hf", f"model.path={paths}"] if of_hub else [arg]
-    parallel = any(arg.startswith(("plan=", "suite=", "launch.workers=")) for arg in found)
-    chosen = any(arg.startswith("launch=") for arg in found)
-    return [*found, "launch=joblib"] if parallel and not chosen else found
+def command(overrides: Iterable[str]) -> str:
+    """The command that takes these overrides, as a shell reads it."""
+    return shlex.join(["python", "run.py", *overrides])
 
 
 def explain(error: Exception, argv: list[str]) -> str:
@@ -68,9 +55,7 @@ def explain(error: Exception, argv: list[str]) -> str:
         return unknown(f"scale={scale[1]}", ("paper", "quick"), "unknown choice")
     ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
-        return f"{ambiguous[1]}: several values are a grid, which needs -m: python run.py -m {' '.join(argv)}"
-    if isinstance(error, ValueError) and "group override" in str(error):
-        return f"a group (algo, env, model, optim, train, tracker, launch) takes the name of one of its files ({error})"
+        return f"{ambiguous[1]}: several values are a grid, which needs -m: {command(['-m', *argv])}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read ({str(error).splitlines()[0]}); write key=value"
     return str(error)

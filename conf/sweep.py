@@ -2,6 +2,7 @@
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
 
 from conf.messages import ConfigError
 
@@ -9,10 +10,14 @@ from conf.messages import ConfigError
 def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) -> list[list[str]]:
     """The overrides of each job of `axes` {key: "value,value"}; an override of the same key replaces an axis.
 
-    glob(*) needs Hydra's `loader`, which knows the files of each group. Raises ConfigError for one that fits no file.
+    A value that an axis has twice is one job. glob(*) needs Hydra's `loader`, which knows the files of each group.
+    Raises ConfigError for one that fits no file.
     """
     texts = [*(f"{key}={value}" for key, value in axes.items()), *overrides]
     parsed = OverridesParser.create(loader).parse_overrides(texts)
+    for axis in (override.value() for override in parsed):
+        if isinstance(axis, ChoiceSweep):
+            axis.list = [value for i, value in enumerate(axis.list) if value not in axis.list[:i]]
     found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not found:
         raise ConfigError(f"{' '.join(overrides)}: no file has such a name; python run.py --help lists them")

@@ -27,12 +27,6 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 def prepare(config: DictConfig) -> None:
     """Fill in the number of workers, and set the environment that they inherit; raises ConfigError."""
-    chosen = config.hydra.runtime.choices
-    if chosen.paper and chosen.studies:
-        raise ConfigError(f"paper={chosen.paper} studies={chosen.studies}: one sweep file at a time; leave one out")
-    for override in config.hydra.overrides.task:
-        if override.startswith(("paper=", "studies=")) and "," in override:
-            raise ConfigError(f"{override}: one sweep file at a time; run one after the other")
     launch = parse_section(config, "launch", LAUNCHES)
     if isinstance(launch, Serial):
         return

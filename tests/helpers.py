@@ -13,13 +13,13 @@ import torch
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
-import run
 from algorithms.base import Batch, Objective
 from conf.discover import find_classes, left_out
 from conf.own_files import PATHS, own_files, register
 from conf.resolve import Experiment, resolve
 from envs.rlvr.base import TextEnv
 from envs.sequence import SequenceEnv
+from launch import command as command_line
 from store.runs import Run, RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,9 +90,9 @@ def objective(name: str) -> Objective:
 def command(monkeypatch, capsys, *args: object) -> tuple[int, str]:
     """Exit code and output of `python run.py ARGS`, in this process."""
     monkeypatch.setattr(sys, "argv", ["run.py", *map(str, args)])
-    run.outcomes.clear()
+    command_line.outcomes.clear()
     try:
-        code = run.main()
+        code = command_line.main()
     except SystemExit as stop:  # argparse: --help
         code = stop.code
     return code, capsys.readouterr().out

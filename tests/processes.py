@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-import run as command_line
+from launch import command as command_line
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["run", "tests.processes"])
+PROCESSES.set_forkserver_preload(["launch.command", "tests.processes"])
 
 
 def child(folder: Path, log: Path, args: tuple[str, ...]) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from analysis import stats
-from analysis.__main__ import main
 from analysis.catalogue import figures
+from analysis.command import main
 from tests.helpers import metrics, saved
 
 

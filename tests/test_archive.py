@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from analysis import catalogue
-from analysis.__main__ import main as analysis
+from analysis.command import main as analysis
 from analysis.load import sweep_rows
-from store.__main__ import main as store_command
 from store.archive import ABOUT, VERSION, Archive
+from store.command import main as store_command
 from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore

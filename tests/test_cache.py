@@ -7,8 +7,8 @@ import time
 import pytest
 
 from analysis import cache, pictures
-from analysis.__main__ import main
 from analysis.cache import Cache
+from analysis.command import main
 from analysis.compose import sweep_jobs
 from analysis.load import cache_of, sweep_rows
 from analysis.pictures import Picture, drawn

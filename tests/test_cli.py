@@ -3,6 +3,7 @@
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from launch.kinds import cores
 from store.runs import RunStore
 from tests.helpers import command, names
 from training.loop import Trainer
@@ -23,7 +24,7 @@ REFUSED = {
     "optim.lr=inf": ["optim.lr=inf", "finite"],
     "-m algo=glob(x*)": ["algo=glob(x*)", "no file"],
     "-m paper=fig02,fig03": ["paper=fig02,fig03", "one sweep file at a time"],
-    "algo=tpo,grpo": ["algo=tpo,grpo", "python run.py -m algo=tpo,grpo"],
+    "algo=tpo,grpo": ["algo=tpo,grpo", "python run.py -m algo=tpo,grpo runs_dir=runs"],
     "alg.eta=1": ["alg: unknown key (did you mean algo?)"],
     "-m algo=tpo,grpo algo.eta=2": ["algo.eta", "not all of the chosen files have it"],
     "env=dense_reversal model=mlp": ["model=mlp", "env=dense_reversal", "allowed: model=transformer"],
@@ -52,7 +53,21 @@ REFUSED = {
     "algo.name=../up": ["algo.name=../up", "letters"],
     "paper=fig99": ["paper=fig99", "fig02"],
     "paper=fig02 studies=noise": ["paper=fig02 studies=noise", "one sweep file at a time"],
-    "algo=null": ["algo", "name of one of its files"],
+    "algo=null": ["algo=null", "takes the name of a file", "grpo_no_kl"],
+    "env=[1,2]": ["env=[1,2]", "takes the name of a file", "sparse_bandit"],
+    "-m optim=1,2": ["optim=1,2", "takes the name of a file", "muon"],
+    "+model=[1]": ["model=[1]", "takes the name of a file", "tabular"],
+    "train={steps:3}": ["train={steps:3}", "one of its settings is written train.KEY=VALUE"],
+    "paper=null": ["paper=null", "takes the name of a file", "fig02"],
+    "paper=fig02,fig03": ["one sweep file at a time", "run.py paper=fig02 runs_dir=runs && python run.py paper=fig03"],
+    "paper=fig02 paper=fig03": ["paper=fig02 paper=fig03: one sweep file at a time"],
+    "-m paper=glob(fig*)": ["paper=glob(fig*): one sweep file at a time"],
+    "paper=fig11": ["paper=fig11: not found", "drawn from the runs of fig10: python run.py paper=fig10"],
+    "paper=table3 scale=quick": ["of fig07 and fig07_interactions", "run.py paper=fig07_interactions scale=quick"],
+    "studies=rivals": ["studies=rivals: not found", "&& python run.py studies=rivals_terminal"],
+    "paper=noise": ["paper=noise: not found; type python run.py studies=noise"],
+    "runs_dir=my folder": ["folder: must be key=value", "'runs_dir=my folder'"],
+    "=3": ["=3: must be key=value"],
     "~algo": ["algo: missing"],
     "~seeds": ["seeds: missing"],
     "~model.name": ["model.name: missing"],
@@ -77,6 +92,20 @@ def test_bad_input_is_refused_in_one_screen(cli, tmp_path, args):
     for text in REFUSED[args]:
         assert text in out
     assert not list(RunStore(tmp_path / "runs").runs())
+
+
+def test_a_command_in_a_message_can_be_pasted_into_a_shell(cli):
+    code, out = cli("algo=tpo,grpo", "env.label=my task")
+    assert code == 2 and "python run.py -m algo=tpo,grpo 'env.label=my task' runs_dir=runs" in out
+
+
+@pytest.mark.parametrize("name", ["my runs", "it's (mine)", "größe = 1"])
+def test_the_path_of_a_folder_needs_no_quotes_but_the_shells(monkeypatch, capsys, tmp_path, name):
+    code, _ = command(monkeypatch, capsys, "debug=smoke", f"runs_dir={tmp_path / name}")
+    assert code == 0 and list(RunStore(tmp_path / name).runs())
+    monkeypatch.chdir(tmp_path)
+    code, out = command(monkeypatch, capsys, f"algo_path={name} too")
+    assert code == 2 and f"algo_path={name} too: no such folder" in out
 
 
 def test_a_missing_plug_in_is_named_with_its_command(cli, monkeypatch):
@@ -172,6 +201,20 @@ def test_multirun_trains_every_combination(cli, tmp_path):
     assert out.startswith("4 jobs, 4 to train: at most about ")
     _, out = cli("-m", "algo=tpo,grpo,dg,pg", "env=sparse_bandit", "debug=smoke")
     assert out.startswith("4 jobs, 0 to train: at most about 0 s")
+
+
+def test_a_value_that_is_given_twice_is_one_job(cli):
+    code, out = cli("-m", "algo=tpo,tpo", "algo.eta=1,1.0,2", "debug=smoke")
+    assert code == 0 and out.startswith("2 jobs, 2 to train")
+    assert out.count("curve.png") == 2
+
+
+def test_workers_are_processes_without_a_word_about_the_launcher(cli, tmp_path):
+    code, _ = cli("-m", "algo=tpo,dg", "debug=smoke", "launch.workers=2")
+    assert code == 0
+    threads = max(1, cores() // 2)
+    for run in RunStore(tmp_path / "runs").runs():
+        assert f"({threads} thread" in run.manifest()["batches"][0]["device"]
 
 
 def test_a_sweep_file_runs_its_grid_and_gives_way_to_the_command_line(cli, tmp_path):

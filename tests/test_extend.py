@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from analysis.__main__ import main as analysis
+from analysis.command import main as analysis
 from store.runs import RunStore
 from tests.helpers import ROOT, command
 from tests.own_text import TINY

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from analysis import catalogue, cost, study_board, tables
-from analysis.__main__ import main
 from analysis.claims import CLAIMS, OPEN, claims
+from analysis.command import main
 from analysis.compare import compare
 from analysis.labels import label
 from analysis.load import Row, shorter, sweep_rows

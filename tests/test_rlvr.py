@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from analysis.__main__ import main as analysis
+from analysis.command import main as analysis
 from envs.rlvr.verify import Grade
 from models.head import token_logp
 from models.language import tokens_with

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import torch
 
-from conf.messages import expand_shorthands
+from launch.command_line import prepare
 from tests.helpers import experiment
 from training.experiment import build, explain_out_of_memory
 
@@ -39,13 +39,13 @@ def test_bad_input_is_refused(cli, args):
 
 
 def test_model_ids_and_folders_are_spelled_out(tmp_path):
-    assert expand_shorthands(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == [
+    assert prepare(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == [
         "algo=tpo",
         "model=mlp",
         "model=tiny_qwen3",
     ]
-    assert expand_shorthands(["model=Qwen/Qwen3-1.7B,a/b"]) == ["model=hf", "model.path='Qwen/Qwen3-1.7B','a/b'"]
-    assert expand_shorthands([f"model={tmp_path}"]) == ["model=hf", f"model.path='{tmp_path}'"]
+    assert prepare(["model=Qwen/Qwen3-1.7B,a/b"]) == ["model=hf", "model.path='Qwen/Qwen3-1.7B','a/b'"]
+    assert prepare([f"model={tmp_path}"]) == ["model=hf", f"model.path='{tmp_path}'"]
 
 
 def test_a_missing_library_is_named_with_its_command(cli, monkeypatch):

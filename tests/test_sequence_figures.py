@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import catalogue, stats, style
-from analysis.__main__ import main
+from analysis.command import main
 from analysis.compare import compare, markdown
 from analysis.compose import sweep_names
 from analysis.labels import label

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import boards, catalogue, rivals, stats
-from analysis.__main__ import console, main
+from analysis.command import console, main
 from analysis.compose import SWEEPS, choice
 from analysis.heat import learning_rate_maps
 from analysis.load import sweep_rows

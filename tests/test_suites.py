@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from analysis import leaderboard, suites
-from analysis.__main__ import main as analysis
+from analysis.command import main as analysis
 from analysis.suite_cells import cells
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
 from conf.messages import ConfigError

@@ -10,10 +10,10 @@ import sys
 import pytest
 from rich.console import Console
 
-from analysis.__main__ import main as analysis
+from analysis.command import main as analysis
 from envs.rlvr import sources, tokens
 from envs.rlvr.text import Text
-from store.__main__ import main as store
+from store.command import main as store
 from store.identity import run_id
 from store.runs import RunStore
 from tests.helpers import ROOT, experiment

@@ -1,0 +1,216 @@
+"""python -m analysis list | all | FIGURE ... | TABLE ... | table ENV | samples RUN | report | leaderboard"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis import catalogue
+from analysis.paper import TABLES
+from conf.messages import ConfigError, unknown
+from store.archive import Archive
+from store.results import Results
+from store.runs import RunStore
+
+console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
+COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
+FEW = 8  # missing configurations of a sweep that are named one by one
+
+
+def requested_rows(name: str, store: Results, scale: str) -> list:
+    """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
+    rows = {catalogue.sweep_command(s, scale): catalogue.sweep_rows(s, store, scale) for s in catalogue.sweeps(name)}
+    found = [row for of_sweep in rows.values() for row in of_sweep]
+    if not any(row.seeds for row in found):
+        console.print(f"{name}: no runs in {store}; run: {' && '.join(rows)}")
+        return found
+    for command, of_sweep in rows.items():
+        missing = [row for row in of_sweep if row.seeds < len(row.only)]
+        if len(missing) > FEW:
+            console.print(f"{name}: {len(missing)} of {len(of_sweep)} configurations lack seeds; run: {command}")
+            continue
+        for row in missing:
+            console.print(f"{name}: {row.label} has {row.seeds} of {len(row.only)} seeds; run: {row.command}")
+    return found
+
+
+def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) -> list[int]:
+    """Draw figures {name: rows} from what the store has; an exit code for each."""
+    from analysis import style
+    from analysis.load import cache_of, drawn_rows
+    from analysis.pictures import Picture, drawn
+
+    shown = {name: drawn_rows(rows, store) for name, rows in asked.items()}
+    pictures = [Picture(name, rows) for name, rows in shown.items() if rows]
+    for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
+        paths = style.write(files, out / _stem(picture.figure, scale))
+        console.print(f"{picture.figure}: {', '.join(map(str, paths))}")
+    return [0 if rows else 1 for rows in shown.values()]
+
+
+def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: str) -> int:
+    """Print ours beside the paper's, and write the same as CSV and markdown."""
+    from analysis import compare
+    from analysis.load import shorter
+
+    frame = compare.compare(name, rows, shorter(rows, store) if TABLES[name].arrives else ())
+    csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
+    frame.to_csv(csv, index=False)
+    text.write_text(compare.markdown(name, frame))
+    console.print(compare.render(name, frame))
+    console.print(f"{name}: {csv}, {text}")
+    return 0 if any(row.seeds for row in rows) else 1
+
+
+def make(name: str, store: Results, out: Path, scale: str) -> int:
+    """One figure or table of the paper; a table without runs still shows the paper's numbers."""
+    if name in TABLES:
+        return make_paper_table(name, requested_rows(TABLES[name].figure, store, scale), store, out, scale)
+    return max(make_figures({name: requested_rows(name, store, scale)}, store, out, scale))
+
+
+def make_all(store: Results, out: Path, scale: str) -> int:
+    """Every figure and table that has runs; for the others, the command that runs them."""
+    if next(store.runs(), None) is None:
+        console.print(f"no runs in {store}; run: python run.py paper=fig02 (python -m analysis list names the others)")
+        return 1
+    asked = {name: requested_rows(name, store, scale) for name in catalogue.figures()}
+    drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
+    tables = [name for name, table in TABLES.items() if table.figure in drawn]
+    codes = make_figures({name: asked[name] for name in drawn}, store, out, scale)
+    codes += [make_paper_table(name, asked[TABLES[name].figure], store, out, scale) for name in tables]
+    missing = [name for name in (*asked, *TABLES) if name not in (*drawn, *tables)]
+    console.print(f"all: {len(codes)} drawn; without runs: {', '.join(missing) or 'none'}")
+    return min(codes, default=1)
+
+
+def make_table(env: str, store: Results, out: Path) -> int:
+    """Print every run of an environment, and write the same as CSV."""
+    import pandas as pd
+
+    from analysis import tables
+    from analysis.load import environment_rows
+
+    rows = environment_rows(env, store)
+    if not rows:
+        known = sorted({run.config()["env"]["name"] for run in store.runs()})
+        console.print(f"{unknown(f'table {env}', known, f'no runs in {store}')}; run: python run.py env={env}")
+        return 1
+    frame = tables.summary(rows).sort_values("error")
+    seeds = tables.seed_by_seed([rows[i] for i in frame.index])
+    both = [frame.reset_index(drop=True), seeds.drop(columns=["label", "seeds"])]
+    pd.concat(both, axis=1).to_csv(out / f"table_{env}.csv", index=False)
+    console.print(tables.render(frame, env))
+    console.print(tables.render_seeds(seeds))
+    console.print(f"{out / f'table_{env}.csv'}")
+    return 0
+
+
+def make_report(store: Results, out: Path) -> int:
+    """Write the whole comparison with the paper as a page and as markdown."""
+    from analysis import report
+
+    paths = report.write(store, out)
+    console.print(f"report: {', '.join(map(str, paths))}")
+    return 0
+
+
+def make_leaderboard(store: Results, out: Path, of: str | None, scale: str, suite: str | None) -> int:
+    """The board of a suite, of one figure's sweeps, or of every run in the store."""
+    from analysis import boards
+
+    if of is None:
+        return boards.of_suite(suite or boards.DEFAULT, store, out, console)
+    if of == boards.ALL_RUNS:
+        return boards.of_runs(store, out, console)
+    rows = [row for row in requested_rows(of, store, scale) if row.seeds]
+    return boards.of_study(of, rows, store, out, scale, console)
+
+
+def show_samples(name: str, store: RunStore) -> int:
+    """Print the completions that a run of a language model kept."""
+    from analysis import samples
+
+    runs = samples.find_runs(name, store)
+    if len(runs) != 1:
+        known = [run.path.name for run in store.runs() if (run.path / "samples.jsonl").exists()]
+        what = f"{len(runs)} runs in {store.root}" if runs else f"no run in {store.root}"
+        console.print(unknown(f"samples {name}", known, what))
+        return 1
+    found = samples.sample_lines(runs[0].samples()) or [
+        f"{runs[0].path}: no completions; runs of language models keep them"
+    ]
+    for line in found:
+        console.print(line, markup=False, highlight=False)
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    logging.basicConfig(format="%(message)s")
+    titles = {name: catalogue.title(name) for name in catalogue.figures()}
+    titles |= {name: table.title for name, table in TABLES.items()}
+    parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
+    allowed = f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV, samples RUN"
+    parser.add_argument("what", nargs="+", help=allowed)
+    parser.add_argument("--scale", choices=("paper", "quick"), help="as in python run.py paper=fig07 (default: paper)")
+    parser.add_argument("--runs-dir", type=Path, help="the runs to read (default: runs)")
+    parser.add_argument("--results", type=Path, help="the archive to read what they lack from (default: results)")
+    parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
+    parser.add_argument("--of", help="leaderboard: the runs of this figure, such as rivals, or all runs with --of runs")
+    parser.add_argument("--suite", help="leaderboard: a suite, or a file of one's own (default: core)")
+    args = parser.parse_args(argv)
+    if args.of is not None and args.what != ["leaderboard"]:
+        parser.error(f"--of {args.of}: only the leaderboard takes it")
+    if args.of is not None and args.of not in (*catalogue.figures(), "runs"):
+        parser.error(unknown(f"--of {args.of}", [*catalogue.figures(), "runs"], "no such figure"))
+    if args.suite is not None and (args.of is not None or args.what != ["leaderboard"]):
+        parser.error(f"--suite {args.suite}: only the leaderboard takes it, without --of")
+    if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
+        parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
+    scale, out = args.scale or "paper", args.out or Path("figures")
+    if args.results and not args.results.is_dir():
+        parser.error(f"--results {args.results}: no such folder")
+    if args.runs_dir and not args.runs_dir.is_dir():
+        parser.error(f"--runs-dir {args.runs_dir}: no such folder")
+    runs_dir = args.runs_dir or Path("runs")
+    store = Results(RunStore(runs_dir), Archive(args.results or Path("results")))
+    if args.what == ["list"]:
+        for name, title in titles.items():
+            console.print(f"{name}  {title}", highlight=False)
+        return 0
+    if args.what[0] == "samples":
+        if len(args.what) != 2:
+            parser.error("samples takes one run: python -m analysis samples RUN, its id or folder")
+        return show_samples(args.what[1], RunStore(runs_dir))
+    if args.what == ["report"]:
+        out = args.out or Path()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {out}: {error.strerror}; name a folder that can be written")
+    if args.what == ["all"]:
+        return make_all(store, out, scale)
+    if args.what[0] == "table":
+        if len(args.what) != 2:
+            parser.error("table takes one environment: python -m analysis table sparse_bandit")
+        return make_table(args.what[1], store, out)
+    if args.what == ["report"]:
+        return make_report(store, out)
+    if args.what == ["leaderboard"]:
+        try:
+            return make_leaderboard(store, out, args.of, scale, args.suite)
+        except ConfigError as error:
+            parser.error(str(error))
+    for name in args.what:
+        if name in COMMANDS:
+            parser.error(f"{' '.join(args.what)}: {name} stands alone")
+        if name not in titles:
+            parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))
+    return max(make(name, store, out, scale) for name in args.what)
+
+
+def _stem(name: str, scale: str) -> str:
+    """Quick results never overwrite those of the paper's scale."""
+    return name if scale == "paper" else f"{name}_{scale}"

@@ -1,0 +1,45 @@
+"""How a command begins and ends: it is light, so that even Ctrl-C in the seconds of the imports finds it."""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+
+
+def run(module: str) -> int:
+    """Import a module, call its `main` and return the exit code.
+
+    Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word.
+    """
+    try:
+        code = _import_main(module)()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it exits
+        return LEFT_BY_READER
+
+
+def _import_main(module: str):
+    """The `main` of a module. While it is imported, Ctrl-C ends the process at once.
+
+    An exception would not do: libraries that are half imported catch it, or print it where nobody can catch it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # such as nohup's
+        return importlib.import_module(module).main
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        return importlib.import_module(module).main
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(128 + number)

@@ -1,0 +1,40 @@
+"""Train one configuration, or a grid of them: python run.py algo=tpo env=sparse_bandit"""
+
+import logging
+import os
+import signal
+import sys
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from analysis.summary import conclude
+from conf.messages import ConfigError, explain
+from launch import evidence, requests
+from launch.command_line import prepare
+from launch.job import outcomes, screen, train
+from training.experiment import Outcome
+
+
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+def job(cfg) -> Outcome:
+    return train(cfg)
+
+
+def main() -> int:
+    console, argv = screen(), sys.argv[1:]
+    logging.basicConfig(format="%(message)s")
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
+    try:
+        sys.argv[1:] = prepare(argv)
+        if requests.is_asked(argv):
+            return evidence.run(sys.argv[1:], console)
+        job()
+    except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
+        console.print(explain(error, argv), style="red", soft_wrap=True, markup=False, highlight=False)
+        return 2
+    except KeyboardInterrupt as error:
+        console.print("interrupted; the same command goes on from here")
+        return 128 + (getattr(error, "signal", 0) or signal.SIGINT)
+    return conclude(outcomes, console)

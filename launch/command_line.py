@@ -1,0 +1,131 @@
+"""From the words of a command line to the overrides that Hydra takes; words that Hydra would misread are refused."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import OverrideParseException
+
+from analysis import catalogue
+from analysis.compose import GRIDS, SWEEPS, choice, names_in
+from analysis.paper import TABLES
+from conf.messages import GRID, ConfigError, command, unknown
+from conf.own_files import CONF, register
+
+SECTIONS = ("algo", "env", "model", "optim", "train", "tracker", "launch", "debug")
+GROUPS = {group: CONF / group for group in SECTIONS} | {group: SWEEPS / group for group in GRIDS}
+OPEN = ("env.options",)  # settings whose keys another library knows
+
+
+def prepare(argv: list[str]) -> list[str]:
+    """The overrides of a command line, in Hydra's words; Hydra then finds the files of the folders that it names.
+
+    Raises ConfigError for a word that says nothing, and for a group that is given what names no file.
+    """
+    words = [_with_quoted_path(word) for word in argv]
+    register(words)
+    before = ""
+    for word in words:
+        if not word.startswith("-") and (before in GRID or not before.startswith("-")):  # Hydra's own: --cfg job
+            _check(word, before)
+        before = word
+    _check_sweeps(words)
+    return _expanded(words)
+
+
+def _with_quoted_path(word: str) -> str:
+    """The same word, in which a path that Hydra's grammar cannot read, such as one with an apostrophe, is quoted."""
+    key, equals, value = word.partition("=")
+    is_path = "/" in value or value.startswith("~") or key.endswith(("path", "_dir"))
+    return f"{key}={_quoted(value)}" if equals and key != "model" and is_path and _parsed(word) is None else word
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", r"\'") + "'"
+
+
+def _parsed(word: str) -> Override | None:
+    """An override as Hydra reads it; None where it cannot."""
+    try:
+        return OverridesParser.create().parse_overrides([word])[0]
+    except OverrideParseException:
+        return None
+
+
+def _check(word: str, before: str) -> None:
+    """Raise ConfigError for a word, which comes after the word `before`, if it cannot be right."""
+    if not word.partition("=")[0] or ("=" not in word and not word.startswith("~")):
+        example = f"{before} {word}" if "=" in before else "runs_dir=/my runs"
+        raise ConfigError(f"{word}: must be key=value, in quotes if it has a space: {shlex.quote(example)}")
+    override = _parsed(word)
+    if override is None or override.is_delete():
+        return
+    if override.key_or_group in GROUPS:
+        _check_file_names(override.key_or_group, word, _values(override))
+
+
+def _check_file_names(group: str, word: str, values: list[Any]) -> None:
+    """Raise ConfigError unless each value of a group is a name."""
+    if not all(isinstance(value, str) for value in values):
+        is_setting = any(isinstance(value, dict) for value in values)
+        one = f", and one of its settings is written {group}.KEY=VALUE" * is_setting
+        raise ConfigError(unknown(word, names_in(GROUPS[group]), f"{group} takes the name of a file{one}"))
+
+
+def _values(override: Override) -> list[Any]:
+    """The value of an override, or all values of an axis as far as the words name them."""
+    value = override.value()
+    if isinstance(value, ChoiceSweep):
+        return [getattr(one, "text", one) for one in value.list]
+    return [] if override.is_sweep_override() else [value]
+
+
+def _check_sweeps(words: list[str]) -> None:
+    """Raise ConfigError, with what to type, for several sweep files, and for a name that is none."""
+    chosen = [word for word in words if word.startswith(tuple(f"{group}=" for group in GRIDS))]
+    others = [word for word in words if word not in (*chosen, *GRID)]
+    found = [(word.partition("=")[0], value) for word in chosen if (o := _parsed(word)) for value in _values(o)]
+    if len(found) > 1 or any("glob(" in word for word in chosen):
+        each = " && ".join(command([f"{group}={name}", *others]) for group, name in found) or "paper=fig02 for example"
+        raise ConfigError(f"{' '.join(chosen)}: one sweep file at a time; type {each}")
+    for group, name in found:
+        if name not in names_in(GROUPS[group]):
+            _explain_missing_sweep(group, name, others)
+
+
+def _explain_missing_sweep(group: str, name: str, others: list[str]) -> None:
+    """Raise ConfigError if a name is a figure or a table that the runs of other sweep files draw, or of another group.
+
+    others  the other words of the command line
+    """
+    for other in GRIDS:
+        if name in names_in(GROUPS[other]):
+            raise ConfigError(f"{group}={name}: not found; type {command([f'{other}={name}', *others])}")
+    figure = TABLES[name].figure if name in TABLES else name
+    if figure in catalogue.figures():
+        sweeps = catalogue.sweeps(figure)
+        each = " && ".join(command([*choice(sweep, "paper"), *others]) for sweep in sweeps)
+        raise ConfigError(f"{group}={name}: not found; {name} is drawn from the runs of {' and '.join(sweeps)}: {each}")
+
+
+def _expanded(words: list[str]) -> list[str]:
+    """-m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several processes where a plan or
+    launch.workers=N asks for them.
+    """
+    own = ConfigStore.instance().repo.get("model", {})  # files of the user's, from model_path
+    found = [word for word in words if word in GRID]  # elsewhere, what follows it would be the only override
+    for word in (word for word in words if word not in GRID):
+        key, _, value = word.partition("=")
+        known = (CONF / "model" / f"{value}.yaml").exists() or f"{value}.yaml" in own
+        of_hub = key == "model" and value and not known and ("/" in value or Path(value).is_dir())
+        paths = ",".join(map(_quoted, value.split(",")))
+        found += ["model=hf", f"model.path={paths}"] if of_hub else [word]
+    parallel = any(word.startswith(("plan=", "suite=", "launch.workers=")) for word in found)
+    chosen = any(word.startswith("launch=") for word in found)
+    # Hydra adds a key only after ++
+    found = [f"++{word}" if re.match(rf"({'|'.join(map(re.escape, OPEN))})[.=]", word) else word for word in found]
+    return [*found, "launch=joblib"] if parallel and not chosen else found

@@ -1,0 +1,67 @@
+"""How every command begins and ends: Ctrl-C while it imports, and a reader that closes the pipe."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers import ROOT
+from tests.test_imports import imports
+
+COMMANDS = ("run.py", "analysis/__main__.py", "store/__main__.py", "docs/__main__.py")
+START = "import sys; from conf.entry import run; sys.exit(run('module'))"
+SLOW = """
+import time
+print("imports", flush=True)
+try:
+    time.sleep(60)
+except BaseException:
+    print("a library that catches everything")
+def main(): return 0
+"""
+INTERRUPTED = "def main(): raise KeyboardInterrupt"
+TALKATIVE = "def main():\n    print('a line')\n    return 0"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A process that runs a module of this text as a command."""
+
+    def begin(text: str) -> subprocess.Popen:
+        (tmp_path / "module.py").write_text(text)
+        path = {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, "-c", START], env=path, **pipes)
+
+    return begin
+
+
+def test_ctrl_c_during_the_imports_is_one_line(start):
+    process = start(SLOW)
+    assert process.stdout.readline() == "imports\n"
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out, errors) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_that_a_command_leaves_to_its_caller_is_one_line(start):
+    process = start(INTERRUPTED)
+    assert process.communicate(timeout=20) == ("", "interrupted\n") and process.returncode == 130
+
+
+def test_a_reader_that_closes_the_pipe_ends_a_command_without_a_word(start):
+    process = start(TALKATIVE)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(20) == 128 + signal.SIGPIPE
+    process.stderr.close()
+
+
+def test_what_a_command_prints_and_returns_is_passed_on(start):
+    process = start(TALKATIVE)
+    assert process.communicate(timeout=20) == ("a line\n", "") and process.returncode == 0
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_command_imports_nothing_that_takes_time_before_it_listens(path):
+    assert set(imports(ROOT / path)) == {"sys", "conf.entry", "conf.entry.run"}
