@@ -1,9 +1,17 @@
-"""Soft gates on the ratio of two policies: near 1 they equal the ratio, up to a constant; far from 1 they saturate."""
+"""Soft gates on the ratio of two policies: near 1 they equal the ratio, up to a constant; far from 1 they saturate.
+
+SAPO and SSPO share their settings.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from algorithms.base import Batch, Objective, require, standardize
 
 
 def sigmoid(ratio: Tensor, tau: Tensor) -> Tensor:
@@ -34,6 +42,34 @@ GATES = {"sigmoid": sigmoid, "erf": erf, "arctan": arctan, "softsign": softsign}
 LOG_GATES = {name: lambda d, tau, gate=gate: gate(d.exp(), tau).log() for name, gate in GATES.items()}
 LOG_GATES["sigmoid"] = lambda d, tau: (4 / tau).log() + torch.nn.functional.logsigmoid(tau * (d.exp() - 1))
 LOG_GATES["arctan"] = lambda d, tau: (tau * d).arctan() / tau
+
+
+@dataclass(frozen=True)
+class GatedObjective(Objective):
+    """A loss of z-scores A and gates whose temperature tau is `tau_pos` where A > 0, and `tau_neg` elsewhere.
+
+    A subclass says in `gates` which there are. Raises ValueError for a tau <= 0 or an unknown gate.
+    """
+
+    sampler = "group"
+    invariances = frozenset({"shift", "scale"})
+    zero_variance_gradient = "none"
+    gates: ClassVar[dict[str, Callable[[Tensor, Tensor], Tensor]]]
+
+    gate: str = "sigmoid"
+    tau_pos: float = 1.0
+    tau_neg: float = 1.05
+    bessel: bool = False
+
+    def __post_init__(self):
+        require(self.gate in self.gates, "gate", self.gate, f"one of {', '.join(self.gates)}")
+        require(self.tau_pos > 0, "tau_pos", self.tau_pos, "> 0")
+        require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
+
+    def advantage_and_tau(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """A and tau, both (*L,B,K)."""
+        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
+        return advantage, temperature(advantage, self.tau_pos, self.tau_neg)
 
 
 def temperature(advantage: Tensor, positive: float, negative: float) -> Tensor:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from algorithms.aggregate import seq_mean_token_mean
-from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.gates import GATES, temperature
+from algorithms.base import Batch, Loss
+from algorithms.gates import GATES, GatedObjective
 from algorithms.ratios import log_ratio
 
 
 @dataclass(frozen=True)
-class SAPO(Objective):
+class SAPO(GatedObjective):
     """GRPO with a soft gate on the ratio of each token in place of the clip.
 
         loss = -(1/N) sum_i (1/|y_i|) sum_t f(r_t) A_i,    f(r) = (4/tau) sigmoid(tau (r - 1)),    A = z-score
@@ -23,22 +23,9 @@ class SAPO(Objective):
 
     name = "sapo"
     paper = "https://arxiv.org/abs/2511.20347"
-    sampler = "group"
-    invariances = frozenset({"shift", "scale"})
-    zero_variance_gradient = "none"
-
-    gate: str = "sigmoid"
-    tau_pos: float = 1.0
-    tau_neg: float = 1.05
-    bessel: bool = False
-
-    def __post_init__(self):
-        require(self.gate in GATES, "gate", self.gate, f"one of {', '.join(GATES)}")
-        require(self.tau_pos > 0, "tau_pos", self.tau_pos, "> 0")
-        require(self.tau_neg > 0, "tau_neg", self.tau_neg, "> 0")
+    gates = GATES
 
     def loss(self, logp, batch: Batch) -> Loss:
-        advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
-        tau = temperature(advantage, self.tau_pos, self.tau_neg)
+        advantage, tau = (x.unsqueeze(-1) for x in self.advantage_and_tau(batch))
         gated = GATES[self.gate](log_ratio(logp, batch).exp(), tau)
         return seq_mean_token_mean(-gated * advantage, batch.mask, batch.effective_weight), {}
