@@ -70,9 +70,9 @@ class Row:
         return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
-        """`metric` of the error, 1 from where a seed turned non-finite."""
+        """`metric` of the error as `stats.filled_errors` has it."""
         steps, values = self.metric("error")
-        return steps, np.nan_to_num(values, nan=1.0)
+        return steps, stats.filled_errors(values)
 
     def finite(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """`metric` without the seeds that turned non-finite."""

@@ -76,8 +76,13 @@ def _reach(values: np.ndarray, seeds: float, n: int) -> tuple[np.ndarray, np.nda
 
 
 def late(errors: np.ndarray) -> np.ndarray:
-    """Error of each seed, mean over the last tenth of the records (n, seeds); 1 for one that turned non-finite."""
-    return np.nan_to_num(errors[-max(1, round(TAIL * len(errors))) :], nan=1.0).mean(axis=0)
+    """Error of each seed, mean over the last tenth of the records (n, seeds) of `filled_errors`."""
+    return filled_errors(errors[-max(1, round(TAIL * len(errors))) :]).mean(axis=0)
+
+
+def filled_errors(errors: np.ndarray) -> np.ndarray:
+    """Errors, 1 in place of each that is not finite: a seed that diverged solves nothing."""
+    return np.where(np.isfinite(errors), errors, errors.dtype.type(1))
 
 
 def steps_to(steps: np.ndarray, mean_error: np.ndarray, threshold: float) -> int | None:

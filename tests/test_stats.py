@@ -118,3 +118,9 @@ def test_mean_reads_the_step_it_is_asked_for():
     assert Mean().value(steps, values) == 4.5 and Mean(at=20, scale=100).value(steps, values) == 250
     assert Mean(whole=True).value(steps, values) == 2.5
     assert Mean(decimals=1, hopeless=95).text(95.1) == "-" == Arrival().text(None) and Mean().text(5.1e-5) == "5.1e-05"
+
+
+def test_an_error_that_is_not_finite_counts_as_1():
+    errors = np.array([[0.5, np.nan, 0.25], [0.5, np.inf, np.nan]], np.float32)
+    assert stats.filled_errors(errors).tolist() == [[0.5, 1, 0.25], [0.5, 1, 1]]
+    assert stats.filled_errors(errors).dtype == np.float32 and stats.late(errors).tolist() == [0.5, 1, 1]
