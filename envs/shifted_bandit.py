@@ -50,11 +50,14 @@ class ShiftedBandit(Env):
     def contexts(self, noise) -> Tensor:
         return (noise.uniform("context", self.batch) * self.num_contexts).long()
 
-    def score(self, contexts, candidates, noise=None) -> Tensor:
+    def true_reward(self, contexts, device) -> Tensor:
         place = 2 * contexts / (self.num_contexts - 1) - 1
         scale, shift = self.scale**place, self.shift * (1 - 2 * (contexts % 2))
-        right = candidates == (contexts % self.arms).unsqueeze(-1)
-        return (scale.unsqueeze(-1) * right + shift.unsqueeze(-1)).unsqueeze(-1)
+        right = torch.arange(self.arms, device=device) == (contexts % self.arms).unsqueeze(-1)
+        return scale.unsqueeze(-1) * right + shift.unsqueeze(-1)
+
+    def score(self, contexts, candidates, noise=None) -> Tensor:
+        return self.true_reward(contexts, candidates.device).gather(2, candidates).unsqueeze(-1)
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
         with torch.no_grad():

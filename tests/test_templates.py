@@ -77,7 +77,7 @@ FAULTS = [  # a template, what it says, what it says instead, and the test that 
     ("bandit", 'noise.uniform("context", self.batch)', "torch.rand(len(noise.seeds), self.batch)", "a_seed_meets"),
     ("bandit", "(2, candidates)", "(2, candidates).log()", "rollouts_have_the_shapes_of_the_axes_and_finite_rewards"),
     ("bandit", "(2, candidates)", "(2, candidates)[:1]", "rollouts_have_the_shapes_of_the_axes_and_finite_rewards"),
-    ("bandit", "self.arms).float()\n", "self.arms).float() / 2\n", "a_right_answer_has_reward_1_and_error_0"),
+    ("bandit", "self.arms).float()\n", "self.arms).float() / 2\n", "a_right_answer_has_the_highest_reward_and_error_0"),
     ("bandit", "one_hot(contexts %", "one_hot(contexts.cpu() %", "tensors_are_on_the_device_of_the_noise"),
     (
         "bandit",
