@@ -9,6 +9,8 @@ from envs.base import Env, Spec
 
 TARGETS = ("copy", "flip", "reverse_copy", "reverse_flip")
 REWARDS = ("bag_of_tokens", "sequential", "terminal")
+LONGEST = 10_000  # tokens; the attention of a policy takes memory that grows with the square of an answer's length
+MOST_TOKENS = 2**24  # different ones, which a uniform number in float32 tells apart
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class SequenceEnv(Env):
 
     A task derives from this class and says in `answer` what is right. One with several right answers to a prompt also
     says in `correct` and `score_tokens` which tokens are right, and in `chance_error` how well random answers do.
+
+    Raises ValueError for a size that is impossible.
     """
 
     reward: str = "terminal"
@@ -32,8 +36,8 @@ class SequenceEnv(Env):
 
     def __post_init__(self):
         require(self.reward in REWARDS, "reward", self.reward, f"one of {', '.join(REWARDS)}")
-        require(self.horizon >= 1, "horizon", self.horizon, ">= 1")
-        require(self.vocab >= 2, "vocab", self.vocab, ">= 2")
+        require(1 <= self.horizon <= LONGEST, "horizon", self.horizon, f"from 1 to {LONGEST}")
+        require(2 <= self.vocab <= MOST_TOKENS, "vocab", self.vocab, f"from 2 to {MOST_TOKENS}")
         require(self.batch >= 1, "batch", self.batch, ">= 1")
         require(self.candidates >= 1, "candidates", self.candidates, ">= 1")
 

@@ -241,8 +241,10 @@ def test_what_does_not_fit_says_why(tmp_path, overrides, reason):
     [
         ("env.target=revers", "reverse_copy"),
         ("env.reward=dense", "bag_of_tokens"),
-        ("env.horizon=0", ">= 1"),
-        ("env.vocab=1", ">= 2"),
+        ("env.horizon=0", "from 1 to 10000"),
+        ("env.horizon=1000000000", "from 1 to 10000"),
+        ("env.vocab=1", "from 2 to 16777216"),
+        ("env.vocab=1000000000", "from 2 to 16777216"),
         ("model.heads=3", "divisible"),
         ("optim.split=keras", "flax or torch"),
         ("sampler=tokens", "token_group"),
