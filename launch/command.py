@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.summary import conclude
 from conf.messages import ConfigError, explain
-from launch import evidence, requests
+from launch import evidence, help, requests
 from launch.command_line import prepare
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
@@ -27,6 +27,9 @@ def main() -> int:
     logging.basicConfig(format="%(message)s")
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
+        if help.is_asked(argv):
+            print(help.text(argv))
+            return 0
         sys.argv[1:] = prepare(argv)
         if requests.is_asked(argv):
             return evidence.run(sys.argv[1:], console)

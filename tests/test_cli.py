@@ -150,10 +150,48 @@ def test_an_oracle_needs_an_environment_that_has_one(cli, monkeypatch):
     assert "algo=ce" in out and "oracle" in out and "offers: single" in out
 
 
-def test_help_lists_what_exists(cli):
-    _, out = cli("--help")
-    for name in names("algo") + names("env"):
+@pytest.mark.parametrize("args", [["--help"], ["-h"]])
+def test_help_lists_what_exists_on_one_screen(cli, args):
+    code, out = cli(*args)
+    assert code == 0 and len(out.splitlines()) <= 40 and max(map(len, out.splitlines())) <= 100
+    for name in (*names("algo"), *names("env"), *names("model"), "fig17_dense", "lr_sparsity_bandit", "core"):
         assert name in out
+
+
+def test_a_command_without_a_word_says_what_to_type(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out = command(monkeypatch, capsys)
+    assert code == 0 and "python run.py algo=tpo env=sparse_bandit" in out and not list(tmp_path.iterdir())
+
+
+TOPICS = {
+    "algo": ["tpo_no_anchor", "TPO"],
+    "env": ["contextual_bandit", "Figure 3"],
+    "optim": ["normalized"],
+    "paper": ["fig10", "figures 10, 11, 14"],
+    "suite": ["core", "Fourteen tasks"],
+    "plan": ["paper"],
+    "train": ["staleness", "number of rollouts"],
+    "settings": ["seeds: 20 #", "model_path: null"],
+    "algo=tpo": ["eta: 1.0", "std_floor"],
+    "env=sparse_bandit": ["arms: 100", "reward_noise"],
+    "model=transformer": ["d_model"],
+    "optim=normalized": ["lr: 0.1"],
+    "launch=joblib": ["workers", "share its cores"],
+    "tracker=wandb": ["name: wandb"],
+}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_help_tells_the_details_of_a_topic(cli, topic):
+    code, out = cli("--help", topic)
+    assert code == 0 and all(text in out for text in TOPICS[topic])
+
+
+@pytest.mark.parametrize(("topic", "near"), [("alog", "algo"), ("algo=tpoo", "tpo"), ("train=tpo", "no such topic")])
+def test_help_on_what_is_none_is_refused(cli, topic, near):
+    code, out = cli("--help", topic)
+    assert code == 2 and f"--help {topic}: " in out and near in out
 
 
 def test_a_run_ends_with_a_table_and_its_paths(cli, tmp_path):

@@ -1,0 +1,118 @@
+"""What `python run.py --help` prints: an overview on one screen, and a page for each topic."""
+
+import inspect
+import re
+import textwrap
+from itertools import takewhile
+from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+import training
+from analysis.compose import SWEEPS, names_in
+from conf.discover import discover, find_classes
+from conf.messages import ConfigError, unknown
+from conf.own_files import CONF, PATHS, register
+from launch.kinds import LAUNCHES
+from store.trackers import TRACKERS
+from training.config import TrainConfig
+
+ASKS = ("--help", "-h")
+WIDTH = 100  # columns
+GROUPS = ("algo", "env", "model", "optim", "launch", "tracker")
+SWEPT = {"paper": "paper", "studies": "studies", "suite": "suites", "plan": "plans"}  # {key: folder of sweeps/}
+TOPICS = (*GROUPS, *SWEPT, "train", "settings")
+EXAMPLES = """\
+Train one configuration of a method on a task, or many.
+
+  python run.py algo=tpo env=sparse_bandit        one run
+  python run.py -m algo=tpo,grpo,dg,pg seeds=20   a grid: -m, and commas between values
+  python run.py paper=fig02 scale=quick           the runs of a figure of the paper, in minutes
+  python run.py studies=noise                     the runs of a study beyond it
+  python run.py suite=core algo=tpo               a method on every task of the leaderboard
+  python run.py plan=paper budget=8h              a night of training; budget=0: what is left
+  python -m analysis list                         what can be drawn of the runs
+"""
+ENDING = """\
+Any setting is KEY=VALUE: seeds=20 train.steps=300 algo.eta=0.5 optim.lr=0.01 runs_dir=FOLDER.
+More: python run.py --help TOPIC, with one of
+"""
+
+
+def is_asked(argv: list[str]) -> bool:
+    """Whether a command line asks for help; one without a word does."""
+    return not argv or any(word in ASKS for word in argv)
+
+
+def text(argv: list[str]) -> str:
+    """The pages that a command line asks for, or the overview; raises ConfigError for an unknown topic."""
+    folders = [word for word in argv if word.startswith(tuple(f"{key}=" for key in PATHS))]
+    topics = [word for word in argv if word not in (*ASKS, *folders) and not word.startswith("runs_dir=")]
+    register(folders)
+    return "\n\n".join(_page(topic, folders) for topic in topics) if topics else _overview()
+
+
+def _overview() -> str:
+    lists = [_filled(f"{key}: {', '.join(_names(key))}") for key in (*GROUPS, *SWEPT)]
+    return "\n".join([EXAMPLES, *lists, "", ENDING + _filled(f"  {', '.join(TOPICS)}, or one file: algo=tpo")])
+
+
+def _page(topic: str, folders: list[str]) -> str:
+    group, equals, name = topic.partition("=")
+    if group not in TOPICS or (equals and group not in GROUPS):
+        raise ConfigError(unknown(f"--help {topic}", [*TOPICS, "one file such as algo=tpo"], "no such topic"))
+    if equals:
+        return _file(group, name, folders)
+    if group == "train":
+        return f"Keys of train, such as train.steps=300\n\n{inspect.getdoc(TrainConfig)}"
+    if group == "settings":
+        lines = (CONF / "config.yaml").read_text().partition("\nseeds:")[2].partition("\nhydra:")[0]
+        return f"Settings that belong to no group, with their defaults\n\nseeds:{lines.rstrip()}"
+    return "\n".join([f"{group}=NAME, with one of", *(f"  {name:<22} {_about(group, name)}" for name in _names(group))])
+
+
+def _file(group: str, name: str, folders: list[str]) -> str:
+    """Settings of a file of a group, and what its class says of them."""
+    if name not in _names(group):
+        raise ConfigError(unknown(f"--help {group}={name}", _names(group), "not found"))
+    with initialize_config_module("conf", version_base="1.3"):
+        node = compose("config", [f"{group}={name}", *folders])[group]
+    found = _classes(group, folders).get(node.get({"algo": "objective", "env": "task"}.get(group, "name")))
+    settings = textwrap.indent(OmegaConf.to_yaml(node), "  ")
+    return f"{group}={name}, with settings such as {group}.KEY=VALUE\n\n{settings}\n{inspect.getdoc(found) or ''}"
+
+
+def _classes(group: str, folders: list[str]) -> dict[str, type]:
+    if group in ("launch", "tracker"):
+        return {"launch": LAUNCHES, "tracker": TRACKERS}[group]
+    own = dict(folder.split("=", 1) for folder in folders)
+    return discover(training) if group == "optim" else find_classes(group, own.get(f"{group}_path"))
+
+
+def _names(key: str) -> list[str]:
+    """The files of a group, with those of the user's folders, or of a folder of sweeps."""
+    own = [name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get(key, {})]
+    return sorted({*names_in(_folder(key)), *own})
+
+
+def _folder(key: str) -> Path:
+    return SWEEPS / SWEPT[key] if key in SWEPT else CONF / key
+
+
+def _about(key: str, name: str) -> str:
+    """The comment at the head of a file, or the label of the method or task that it configures."""
+    path = _folder(key) / f"{name}.yaml"
+    if not path.exists():
+        return "your own"
+    text = path.read_text()
+    head = [line[2:] for line in takewhile(lambda line: line.startswith("#"), text.splitlines())]
+    head = [line for line in head if not line.startswith("@package")]
+    sentences = [line for line in head if not line.startswith("python")]  # the others are commands: (20 seeds x 300)
+    label = re.search(r"^ *label: (.*)$", text, re.MULTILINE)
+    return (sentences or [line[line.find("(") :] for line in head] or [label[1] if label else ""])[0]
+
+
+def _filled(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False)
