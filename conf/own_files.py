@@ -1,5 +1,6 @@
 """The yaml files of a folder of the user's own, as Hydra finds them."""
 
+import logging
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -13,6 +14,8 @@ from conf.messages import ConfigError
 CONF = Path(__file__).resolve().parent
 # where in the config the files of each group belong; None: in the part of the group's name
 PACKAGES = {"algo": None, "env": "_global_", "model": None}
+left_out: dict[Path, str] = {}  # {file that holds no settings: where and why}
+log = logging.getLogger(__name__)
 PATHS = tuple(f"{group}_path" for group in PACKAGES)
 
 
@@ -22,7 +25,13 @@ def register(argv: list[str]) -> None:
         ConfigStore.instance().repo[group] = {}
         texts = [arg for arg in argv if arg.startswith(f"{group}_path=")]
         folder = OverridesParser.create().parse_override(texts[-1]).value() if texts else None
-        for name, node in {} if folder is None else own_files(group, folder).items():
+        if folder is None:
+            continue
+        found = own_files(group, folder)
+        for path, reason in left_out.items():
+            if f"{group}={path.stem}" in argv and path.parent == checked_folder(group, folder):
+                raise ConfigError(f"{group}={path.stem}: {path}: {reason}")
+        for name, node in found.items():
             if (CONF / group / f"{name}.yaml").exists():
                 raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename it")
             ConfigStore.instance().store(name, node, group, package=package, provider=f"{group}_path")
@@ -31,7 +40,7 @@ def register(argv: list[str]) -> None:
 def own_files(group: str, folder: object) -> dict[str, DictConfig]:
     """{name: content} of the yaml files in a folder that belong to a group; one folder may hold those of several."""
     nodes = {path.stem: _read(path) for path in sorted(checked_folder(group, folder).glob("*.yaml"))}
-    return {name: node for name, node in nodes.items() if _group_of(node) == group}
+    return {name: node for name, node in nodes.items() if node is not None and _group_of(node) == group}
 
 
 def _group_of(node: DictConfig) -> str:
@@ -41,14 +50,19 @@ def _group_of(node: DictConfig) -> str:
     return "algo" if node.keys() & {"objective", "label", "color", "linestyle"} else "model"
 
 
-def _read(path: Path) -> DictConfig:
+def _read(path: Path) -> DictConfig | None:
+    """The content of a file; None, and a warning when it is first met, where it holds no settings."""
     try:
-        node = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
-    if not isinstance(node, DictConfig):
-        raise ConfigError(f"{path}: must hold settings, one `key: value` a line")
-    return node
+        node, reason = OmegaConf.load(path), "must hold settings, one `key: value` a line"
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        node, reason = None, f"cannot be read as yaml: {' '.join(str(error).split())}"
+    if isinstance(node, DictConfig):
+        left_out.pop(path, None)
+        return node
+    if path not in left_out:
+        log.warning("left out: %s: %s", path, reason)
+    left_out[path] = reason
+    return None
 
 
 def checked_folder(group: str, folder: object) -> Path:

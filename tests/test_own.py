@@ -123,11 +123,15 @@ def test_a_name_of_the_suite_is_refused(run, cli, own, group):
     assert code == 2 and f"the suite has a {taken}.yaml of its own" in out
 
 
-def test_yaml_that_says_nothing_is_refused(run, own):
-    for text, said in (("a: [", "cannot be read as yaml"), ("- a\n", "must hold settings")):
-        (own / "other.yaml").write_text(text)
-        code, out = run()
-        assert code == 2 and "other.yaml: " in out and said in out and "Traceback" not in out
+@pytest.mark.parametrize(("text", "said"), [("a: [", "cannot be read as yaml"), ("- a\n", "must hold settings")])
+def test_yaml_that_says_nothing_is_named_and_hides_no_other_file(cli, run, own, group, caplog, text, said):
+    (own / "other.yaml").write_text(text)
+    code, _ = run()
+    assert code == 0
+    (warned,) = (record.getMessage() for record in caplog.records)
+    assert f"{own / 'other.yaml'}: {said}" in warned
+    code, out = cli(f"{group}=other", f"{group}_path={own}")
+    assert code == 2 and f"{group}=other: {own / 'other.yaml'}: {said}" in out and "Traceback" not in out
 
 
 def test_a_folder_that_is_none_is_refused(monkeypatch, capsys, tmp_path, group):
