@@ -28,9 +28,10 @@ from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, stored_rows
 from conf.discover import find_classes
-from conf.messages import GRID, ConfigError, explain, unknown
+from conf.messages import GRID, ConfigError, command, explain, unknown
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
+from launch import requests
 from launch.command_line import prepare
 from store.archive import Archive
 from store.results import Results
@@ -56,6 +57,9 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     """
     console = Console(file=sys.stdout, quiet=not verbose)
     asked = [override for override in overrides if override not in GRID]  # a grid needs no -m here
+    if requests.is_asked(asked):
+        typed = f"only the command line trains a plan or a suite: {command(asked)}"
+        raise ConfigError(f"{' '.join(asked)}: {typed}; then suite.load() returns its metrics")
     experiments = [resolve(cfg) for cfg in _configs(asked)]
     rows = []
     for experiment in experiments:

@@ -21,6 +21,9 @@ WRONG = {
     ("algo=ce", "env=terminal_reversal"): "oracle",
     ("paper=fig99",): "paper=fig99: not found",
     ("algo=glob(x*)",): "no file has such a name",
+    ("suite=core", "algo=tpo"): "only the command line trains a plan or a suite: python run.py suite=core algo=tpo",
+    ("plan=paper",): "python run.py plan=paper",
+    ("paper=fig11",): "drawn from the runs of fig10",
 }
 
 
