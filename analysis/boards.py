@@ -1,5 +1,6 @@
 """The boards that `python -m analysis leaderboard` makes: of a suite, or of the runs of a study."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from rich.console import Console
 from analysis import board_page, board_pictures, catalogue, leaderboard, study_board, style, suites
 from analysis.load import Row, cache_of, stored_rows
 from analysis.suite_cells import cells
-from conf.messages import command
+from conf.messages import ConfigError, command
 from store.results import Results
 
 DEFAULT = "core"  # suite
@@ -24,17 +25,20 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
         console.print(f"suite {name}: no runs in {store}; run: {command([f'suite={name}', 'algo=tpo'])}")
         return 1
     stem = "leaderboard" if name == DEFAULT else f"leaderboard_{suite.name}"
+    asked = "" if name == DEFAULT else f" --suite {shlex.quote(os.path.normpath(name))}"
+    drawn_by = f"python -m analysis leaderboard{asked}"
+    csv, text, page = (out / f"{stem}.{suffix}" for suffix in ("csv", "md", "html"))
+    if text.exists() and leaderboard.made_by(drawn_by) not in text.read_text():
+        raise ConfigError(f"suite={name}: {text} is the board of another suite; choose a folder with --out")
     content = ["board", suite.name, [cell.row.content for cell in found], lines.to_csv()]
     files = cache_of(store).get(content, lambda: _pictures(found, lines, suite))
     for file, data in files.items():
         (out / f"{stem}_{file}").write_bytes(data)
     for printed in (*leaderboard.render(lines, suite), *leaderboard.records(found, suite)):
         console.print(printed)
-    csv, text, page = (out / f"{stem}.{suffix}" for suffix in ("csv", "md", "html"))
     lines.to_csv(csv, index=False)
     leaderboard.cell_frame(found, suite).to_csv(out / f"{stem}_cells.csv", index=False)
     images = [f"{stem}_{file}" for file in files if file.endswith(".png")]
-    drawn_by = "python -m analysis leaderboard" + ("" if name == DEFAULT else f" --suite {shlex.quote(name)}")
     text.write_text(leaderboard.markdown(lines, suite, images, drawn_by))
     page.write_text(board_page.page(lines, suite, images))
     console.print(f"{stem}: {', '.join(map(str, [csv, text, page, *(out / image for image in images)]))}")

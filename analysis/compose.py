@@ -145,5 +145,7 @@ def _algo(job: list[str]) -> dict[str, Any]:
 
 @cache
 def algo_file(name: str) -> dict[str, Any]:
-    """The settings of an algorithm of the suite."""
+    """The settings of an algorithm of the suite; raises ConfigError for a name that is none."""
+    if name not in names_in(ALGOS):
+        raise ConfigError(unknown(f"algo={name}", names_in(ALGOS), "not found"))
     return OmegaConf.to_container(OmegaConf.load(ALGOS / f"{name}.yaml"))

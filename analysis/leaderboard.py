@@ -171,10 +171,15 @@ def neighbours(lines: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
     return lines[lines.method.isin(wanted) | (lines["rank"] == 1)].reset_index(drop=True)
 
 
+def made_by(command: str) -> str:
+    """The sentence of a board's page by which it is known."""
+    return f"Made by `{command}`."
+
+
 def markdown(lines: pd.DataFrame, suite: Suite, images: Iterable[str], command: str) -> str:
     """A document: what the board shows and what it cannot, a table and the `images` of each track, the tasks."""
     protocol = suite.protocol
-    parts = [f"# Leaderboard of the suite {suite.name}", f"Made by `{command}`.", "## What it shows"]
+    parts = [f"# Leaderboard of the suite {suite.name}", made_by(command), "## What it shows"]
     parts.append("\n".join(f"- {text}" for text in findings(lines, suite)) or "No method has run every task yet.")
     if suite.limits:
         parts += ["## What it cannot show", "\n".join(f"- {text}" for text in suite.limits)]

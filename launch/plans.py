@@ -24,6 +24,7 @@ class Entry:
     """One step of a plan: a sweep, a track of a suite, or those cells of a table of the paper whose order of methods is
     undecided.
 
+    suite  a name, or a file of one's own such as mine.yaml
     set    overrides that replace axes of the sweep, separated by spaces
     seeds  number of seeds 0 .. seeds - 1; null: those of the sweep file
     scale  paper or quick
@@ -146,7 +147,9 @@ def _entry(line: Any) -> Entry:
     choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": TABLES}
     for key, allowed in (choices | {"scale": ("paper", "quick"), "track": suites.TRACKS}).items():
         value = getattr(entry, key)
-        if key in line and value not in allowed:
+        if key == "suite" and str(value).endswith(".yaml"):
+            suites.read(value)  # a file of one's own, which says what is wrong with it
+        elif key in line and value not in allowed:
             raise ValueError(unknown(f"{key}={value}", sorted(allowed), "not found"))
     if entry.seeds is not None and not (type(entry.seeds) is int and entry.seeds >= 1):
         raise ValueError(f"seeds={entry.seeds}: must be a number >= 1")

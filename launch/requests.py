@@ -19,8 +19,8 @@ from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
 
-SHARED = ("budget", "launch", "launch.workers", "launch.nice", "device", "runs_dir", "env.data_dir")
-KEYS = {"plan": ("plan", *SHARED), "suite": ("suite", "algo", "track", "algo_path", *SHARED)}
+SHARED = ("budget", "launch", "launch.workers", "launch.nice", "device", "runs_dir", "env.data_dir", "algo_path")
+KEYS = {"plan": ("plan", *SHARED), "suite": ("suite", "algo", "track", *SHARED)}
 COMPOSED = ("launch", "launch.workers", "launch.nice", "device", "runs_dir", "algo_path")
 UNITS = {"s": 1, "m": 60, "h": 3600}
 ARCHIVE = Path("results")

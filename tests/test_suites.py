@@ -246,6 +246,10 @@ def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
     assert "Mine" in out and "TPO" in out and "24 seeds new" in out
     code, out = cli(*command, "algo=mine")
     assert code == 0 and "0 seeds new" in out and "Mine" in out and "TPO" in out
+    plan = "- {suite: small.yaml, algo: mine}\n- {suite: small.yaml, algo: mine, track: tuned}\n"
+    (tmp_path / "plan.yaml").write_text(plan)
+    code, out = cli("plan=plan.yaml", "algo_path=own", "launch.workers=1")
+    assert code == 0 and "0 seeds new" in out and "2 of 2" in out
     assert analysis(["leaderboard", "--suite", "small.yaml"]) == 0
     assert "Mine" in capsys.readouterr().out
     lines = pd.read_csv(tmp_path / "figures" / "leaderboard_small.csv")
@@ -255,6 +259,12 @@ def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
     for name in ("tasks", "profiles", "speed"):
         for track in suites.TRACKS:
             assert (tmp_path / "figures" / f"leaderboard_small_{track}_{name}.png").stat().st_size > 1000
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "small.yaml").write_text(FILE)
+    with pytest.raises(SystemExit):
+        analysis(["leaderboard", "--suite", "other/small.yaml"])
+    assert "leaderboard_small.md is the board of another suite; choose a folder" in capsys.readouterr().err
+    assert analysis(["leaderboard", "--suite", "./small.yaml"]) == 0
 
 
 WRONG = {

@@ -41,7 +41,10 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class NormalizedConfig:
-    """Gradient steps of length lr. Raises ValueError for lr <= 0."""
+    """Gradient steps of length lr, however long the gradient is. Raises ValueError for lr <= 0.
+
+    So no lr is too large for a bandit's table of logits: with lr=1e30 the first step decides, and is often right.
+    """
 
     name = "normalized"
     stacked = True
