@@ -195,7 +195,7 @@ def test_seeds_of_an_archive_count_as_done(tmp_path):
     assert task.missing(shipped) == (2, 3)
     (cell,) = status.cells([(task.row, (0, 1), "fig03"), (task.row, (0, 1, 2, 3), "fig03")], shipped).values()
     assert cell.left == 2 and cell.sweeps == {"fig03"}
-    frame = status.summarise(status.by_figure([cell]), {cost._kind(task.row.config): 1e-3}, workers=2)
+    frame = status.summarise(status.by_figure([cell]), {cost._kind(task.row.config): cost.Speed(1e-3)}, workers=2)
     assert frame.hours.tolist() == [pytest.approx(2 * 1000 * 1e-3 / 3600 / 2)] * 2
 
 

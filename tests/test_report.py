@@ -159,6 +159,13 @@ def test_time_of_what_is_missing_grows_with_its_size(store):
     assert cost.seconds([sweep_rows("fig02", store)[0]], cost.speeds(store)) is None
 
 
+def test_time_of_a_single_sample_method_does_not_grow_with_the_candidates(store):
+    for algo, growth in (("dg", 1), ("tpo", 4)):
+        few, many = (sweep_rows("fig12", store, "paper", (f"algo={algo}", f"env.candidates={k}"))[0] for k in (8, 32))
+        stored(store, few, [0.1] * 30, seconds=60)
+        assert cost.seconds([many], cost.speeds(store)) == pytest.approx(60 * growth)
+
+
 def test_leaderboard_scores_chance_0_and_the_best_1(store):
     rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig03", store)}
     found = [stored(store, rows[a], v) for a, v in {"tpo": [0.1, 0.1], "grpo": [0.1, 0.3], "pg": [1.0, 1.0]}.items()]
