@@ -11,6 +11,7 @@ from analysis import catalogue
 from analysis.paper import TABLES
 from conf.messages import ConfigError, unknown
 from store.archive import Archive
+from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore
 
@@ -72,18 +73,28 @@ def make(name: str, store: Results, out: Path, scale: str) -> int:
 
 
 def make_all(store: Results, out: Path, scale: str) -> int:
-    """Every figure and table that has runs; for the others, the command that runs them."""
+    """Every figure and table that has runs, and every study that has runs of its own; commands for the others."""
     if next(store.runs(), None) is None:
         console.print(f"no runs in {store}; run: python run.py paper=fig02 (python -m analysis list names the others)")
         return 1
     asked = {name: requested_rows(name, store, scale) for name in catalogue.figures()}
-    drawn = [name for name, rows in asked.items() if any(row.seeds for row in rows)]
+    drawn = [name for name in asked if has_runs(name, asked)]
     tables = [name for name, table in TABLES.items() if table.figure in drawn]
     codes = make_figures({name: asked[name] for name in drawn}, store, out, scale)
     codes += [make_paper_table(name, asked[TABLES[name].figure], store, out, scale) for name in tables]
     missing = [name for name in (*asked, *TABLES) if name not in (*drawn, *tables)]
     console.print(f"all: {len(codes)} drawn; without runs: {', '.join(missing) or 'none'}")
     return min(codes, default=1)
+
+
+def has_runs(figure: str, asked: dict[str, list]) -> bool:
+    """Whether the rows of a figure have a run; of a study, one that no figure with other sweeps asks for as well."""
+    found = {run_id(row.config) for row in asked[figure] if row.seeds}
+    if not catalogue.is_paper_figure(figure):
+        ours = set(catalogue.sweeps(figure))
+        others = [name for name in asked if not ours & set(catalogue.sweeps(name))]
+        found -= {run_id(row.config) for name in others for row in asked[name]}
+    return bool(found)
 
 
 def make_table(env: str, store: Results, out: Path) -> int:

@@ -14,7 +14,7 @@ from analysis.load import Row
 POINTS = 200  # more than a column can show
 LABEL_WIDTH = 36  # characters of a label on one line
 LEGEND_LINES = 8  # the most lines of a legend among the curves
-HEIGHT, LINE_HEIGHT = 2.6, 0.17  # inches of a panel, and of each line of a legend below it
+LINE_HEIGHT = 0.17  # inches of each line of a legend below the panels
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
 
@@ -70,6 +70,24 @@ def draw_band(axis, data: pd.DataFrame, line_style: dict[str, Any]) -> None:
     axis.fill_between(data.step, data.low, data.high, color=line_style["color"], alpha=0.2, linewidth=0)
 
 
+def draw_legend(figure: style.Figure, axis) -> None:
+    """Name the curves of an axis: among them, or below all panels of a higher figure where they are many."""
+    handles, names = axis.get_legend_handles_labels()
+    lines = "\n".join(names).count("\n") + 1
+    if lines <= LEGEND_LINES:
+        axis.legend()
+        return
+    columns = legend_columns(names, figure)
+    figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * lines / columns)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+
+
+def legend_columns(names: list[str], figure: style.Figure) -> int:
+    """The number of columns that fit. At 8 points a letter is about 0.065 inches wide, line and gaps half an inch."""
+    longest = max(len(line) for name in names for line in name.splitlines())
+    return max(1, min(len(names), int(figure.get_figwidth() / (0.065 * longest + 0.55))))
+
+
 def seeds_text(rows: list[Row]) -> str:
     """The number of seeds of the rows, as text for a title."""
     counts = sorted({row.seeds for row in rows})
@@ -83,17 +101,12 @@ def seeds_text(rows: list[Row]) -> str:
 def save_error_figure(rows: list[Row], stem: Path) -> Path:
     """One panel of error curves, as a PNG."""
     texts = [textwrap.fill(row.label, LABEL_WIDTH) for row in rows]
-    lines = "\n".join(texts).count("\n") + 1
-    inside = lines <= LEGEND_LINES
-    figure, (axis,) = style.panels(1, height=HEIGHT if inside else HEIGHT + LINE_HEIGHT * lines)
+    figure, (axis,) = style.panels(1)
     styles = line_styles(rows)
     for row, text in zip(rows, texts, strict=True):
         draw_curve(axis, row, "error", styles[row.label] | {"label": text}, log_y=True)
     axis.set_title(textwrap.fill(f"{rows[0].config['env']['label']}, {seeds_text(rows)}", LABEL_WIDTH))
-    if inside:
-        axis.legend()
-    else:
-        figure.legend(loc="outside lower center")
+    draw_legend(figure, axis)
     return style.save(figure, stem, ("png",))[0]
 
 
@@ -105,6 +118,6 @@ def error_and_misalignment(rows: list[Row], title: str) -> tuple[style.Figure, p
     drawn = [draw_curve(left, row, "error", styles[row.label], log_y=True) for row in rows]
     drawn += [draw_curve(right, row, "misalignment", styles[row.label], log_y=True) for row in rows]
     right.set_ylim(bottom=1e-6)  # below it a float32 cosine is rounding noise
-    left.legend()
+    draw_legend(figure, left)
     figure.suptitle(f"{title}, {seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn)

@@ -14,6 +14,7 @@ from analysis.tables import GOAL
 
 Config = dict[str, Any]
 Place = tuple[str, str]  # titles of the row and column of a panel
+LEGEND_LINES = 4  # of a legend below the panels
 FLOOR = 1e-3  # a rollout batch does not resolve smaller errors
 ROUNDING = 1e-6  # 1 - pi in float32 does not resolve smaller errors
 
@@ -144,7 +145,10 @@ def legend(figure: style.Figure, axes, order: list[str]) -> None:
     handles = [axis.get_legend_handles_labels() for axis in axes]
     unique = {name: line for lines, names in handles for line, name in zip(lines, names, strict=True)}
     shown = [name for name in order if name in unique]
-    figure.legend([unique[n] for n in shown], shown, loc="outside lower center", ncols=_legend_columns(shown, figure))
+    columns = curves.legend_columns(shown, figure)
+    more = max(0, -(-len(shown) // columns) - LEGEND_LINES)  # lines that the panels have no room for
+    figure.set_figheight(figure.get_figheight() + curves.LINE_HEIGHT * more)
+    figure.legend([unique[n] for n in shown], shown, loc="outside lower center", ncols=columns)
 
 
 def _style_axes(axes, across: list[str], down: list[str]) -> None:
@@ -157,11 +161,6 @@ def _style_axes(axes, across: list[str], down: list[str]) -> None:
         axis.set_ylabel(f"{text}\nerror" if text else "error")
     for axis in axes[-1]:
         axis.set_xlabel("episode")
-
-
-def _legend_columns(names: list[str], figure: style.Figure) -> int:
-    """The number of columns that fit. At 8 points a letter is about 0.065 inches wide, line and gaps half an inch."""
-    return max(1, min(len(names), int(figure.get_figwidth() / (0.065 * max(map(len, names)) + 0.55))))
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

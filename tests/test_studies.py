@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from analysis import boards, catalogue, rivals, stats
-from analysis.command import console, main
+from analysis.command import console, has_runs, main
 from analysis.compose import SWEEPS, choice
+from analysis.curves import error_and_misalignment
 from analysis.heat import learning_rate_maps
-from analysis.load import sweep_rows
+from analysis.load import drawn_rows, sweep_rows
 from store.runs import RunStore
 from tests.test_sequence_figures import fill
 
@@ -151,3 +152,35 @@ def test_language_models_are_drawn_at_the_rate_of_the_task_with_one_epoch(tmp_pa
     assert len(picture.axes) == panels == drawn.panel.nunique()
     assert (drawn.groupby("panel").label.nunique() == 2).all()
     picture.canvas.draw()
+
+
+def test_a_study_that_shares_runs_with_other_sweeps_needs_one_of_its_own(tmp_path):
+    store = RunStore(tmp_path)
+    fill(store, sweep_rows("fig07", store, "paper"))
+    asked = {name: sweep_rows(name, store, "paper") for name in ("fig07", "group_size")}
+    assert any(row.seeds for row in asked["group_size"])
+    assert has_runs("fig07", asked) and not has_runs("group_size", asked)
+    fill(store, asked["group_size"])
+    assert has_runs("group_size", {name: sweep_rows(name, store, "paper") for name in asked})
+
+
+def test_runs_with_another_warm_start_are_no_part_of_a_study(tmp_path):
+    store = RunStore(tmp_path)
+    fill(store, sweep_rows("sums", store, "quick", ("model.warm_accuracy=0.2",)))
+    assert list(store.runs()) and not drawn_rows(sweep_rows("sums", store, "quick"), store)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_legend_never_lies_over_curves_that_are_many(tmp_path, count):
+    store = RunStore(tmp_path)
+    rates = ",".join(f"{0.001 * (i + 1):g}" for i in range(count))
+    rows = fill(store, sweep_rows("fig02", store, "quick", ("algo=tpo", f"optim.lr={rates}")))
+    assert len(rows) == count
+    picture, _ = error_and_misalignment(rows, "title")
+    picture.canvas.draw()
+    legends = [axis.get_legend() for axis in picture.axes if axis.get_legend()]
+    assert len(legends) == (count == 3) and len(picture.legends) == (count == 40)
+    for legend in picture.legends:
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_tightbbox()) for axis in picture.axes)
+        assert min(axis.get_window_extent().height / picture.dpi for axis in picture.axes) > 1.5

@@ -24,7 +24,7 @@ def draw(rows):
     right.set_xticks(range(1, len(BINS) + 1), BINS)
     right.set(title=f"(b) misclassified images, step {STEP}", xlabel="concentration of the wrong mass")
     right.set_ylabel("surplus gain in p(y)")
-    left.legend()
+    curves.draw_legend(figure, left)
     figure.suptitle(f"MNIST contextual bandit, {curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat([*drawn, bars], ignore_index=True)
 
