@@ -43,7 +43,7 @@ class Optimizer:
 class NormalizedConfig:
     """Gradient steps of length lr, however long the gradient is. Raises ValueError for lr <= 0.
 
-    So no lr is too large for a bandit's table of logits: with lr=1e30 the first step decides, and is often right.
+    So no lr is too large for a bandit's table of logits: with lr=1e30 the first step decides.
     """
 
     name = "normalized"
