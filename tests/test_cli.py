@@ -48,7 +48,7 @@ REFUSED = {
     "seeds=[3,": ["seeds=[3,", "key=value"],
     "device=tpu": ["device=tpu", "auto, cpu, cuda"],
     "force=maybe": ["force=maybe", "true or false"],
-    "tracker=tensorboard": ["tracker=tensorboard", "wandb"],
+    "tracker=mlflow": ["tracker=mlflow", "wandb"],
     "algo.color=red": ["algo.color=red", "#0072B2"],
     "algo.name=../up": ["algo.name=../up", "letters"],
     "paper=fig99": ["paper=fig99", "fig02"],
