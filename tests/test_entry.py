@@ -24,6 +24,10 @@ INTERRUPTED = "def main(): raise KeyboardInterrupt"
 TALKATIVE = "def main():\n    print('a line')\n    return 0"
 
 
+def heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """A process that runs a module of this text as a command."""
@@ -32,7 +36,8 @@ def start(tmp_path):
         (tmp_path / "module.py").write_text(text)
         path = {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([sys.executable, "-c", START], env=path, **pipes)
+        # a process in the background may have been told to ignore Ctrl-C, and its children too
+        return subprocess.Popen([sys.executable, "-c", START], env=path, preexec_fn=heed_ctrl_c, **pipes)
 
     return begin
 
