@@ -67,6 +67,7 @@ class GroupObjectiveTrainer(GRPOTrainer):
     Before each optimiser step it computes the log-probs of all completions without a graph, gathers them, and takes the
     gradient of the objective on each of them (`engines.weights.token_weights`). The loss of a micro-batch is the sum of
     gradient times log-prob, so groups may be split in any way. `num_iterations` counts the gradient epochs.
+    Log-probs are computed more than once, so a model with dropout needs `disable_dropout=True`.
     `vllm_importance_sampling_correction` only makes TRL record the mismatch. Evaluation reports TRL's own loss.
 
     objective       an `algorithms.base.Objective`; the other arguments are those of GRPOTrainer

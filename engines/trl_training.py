@@ -78,7 +78,9 @@ class TRLTraining(Trainer):
     def on_step_end(self) -> None:
         """Called after the last epoch of a step."""
         self.steps_alive += self.alive
+        self.policy.model.eval()  # a layer that recomputes its activations keeps no cache in training
         self._record(self._last | self.observers.on_step_end(self, self._rollout))
+        self.policy.model.train()
 
 
 class _Steps(TrainerCallback):
@@ -214,6 +216,7 @@ def _arguments(training: TRLTraining, folder: str) -> GRPOConfig:
         max_completion_length=env.max_new_tokens,
         max_grad_norm=training.optimizer.cfg.max_grad_norm,
         shuffle_dataset=False,
+        disable_dropout=True,  # log-probs of a completion are computed several times
         beta=0.0,
         bf16=model.dtype == "bfloat16",
         gradient_checkpointing=model.gradient_checkpointing,

@@ -57,6 +57,7 @@ class Replay:
         ["algo=grpo", "train.epochs=2", "train.micro_batch=8", "optim.warmup_steps=3"],
         ["algo=gspo", "train.kl_beta=0.1"],
         ["algo=ppo", "model.lora_rank=2", "train.kl_beta=0.1"],
+        ["algo=tpo", "model.gradient_checkpointing=true", "train.eval_every=1"],
     ],
     ids=lambda settings: " ".join(settings),
 )
