@@ -23,10 +23,11 @@ from rich.table import Table
 
 from algorithms.grpo import GRPO
 from benchmarks.sequences import DEVICE, Clock, synchronize
-from conf.messages import ConfigError, expand_shorthands, explain
+from conf.messages import ConfigError, explain
 from conf.resolve import compose_experiment
 from envs.rlvr.gym import ReasoningGym
 from envs.rlvr.verify import Grade
+from launch.command_line import prepare
 from models.hf import LanguageModelConfig, TinyQwen3Config
 from training.clipped_adamw import AdamWClippedConfig
 from training.config import TrainConfig
@@ -88,7 +89,7 @@ class Case:
 def read(overrides: list[str], prompts: int, candidates: int, tokens: int) -> tuple[Parity, LanguageModelConfig]:
     """Puzzles and model of settings such as model=smollm2; raises ConfigError."""
     chosen = any(word.startswith("model=") for word in overrides)
-    words = expand_shorthands([*PUZZLES, *([] if chosen else ["model=tiny_qwen3"]), *overrides])
+    words = prepare([*PUZZLES, *([] if chosen else ["model=tiny_qwen3"]), *overrides])
     try:
         found = compose_experiment(words)
     except (HydraException, ConfigError, ValueError) as error:
