@@ -24,7 +24,7 @@ test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
 test-vllm: .venv-vllm/installed
-	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_trl_vllm.py
 
 test-engines: .venv-engines/installed
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest -m engines tests/test_engines.py tests/test_trl.py tests/test_trl_runs.py tests/test_verl.py tests/test_benchmark_rlvr.py

@@ -4,13 +4,14 @@ import importlib.util
 import os
 
 from engines.weights import require_group_objective
+from training import warmstart
 
 INSTALL = 'pip install -c constraints.txt -e ".[trl]"'
 
 
 def trl_misfit(experiment) -> str:
     """Why TRL cannot train an experiment, and the key to change; empty where it can."""
-    env, train, optim = experiment.env, experiment.train, experiment.optim
+    env, train, optim, model = experiment.env, experiment.train, experiment.optim, experiment.model
     if not env.spec.is_text:
         return f"env={env.name} is no task for language models; use engine=suite"
     if importlib.util.find_spec("trl") is None:
@@ -21,6 +22,8 @@ def trl_misfit(experiment) -> str:
         return f"{error}; use engine=suite"
     if optim.name != "adamw_clipped":
         return f"optim={optim.name} is not AdamW; use optim=adamw_clipped"
+    if model.engine == "vllm" and not hasattr(model, "path") and not warmstart.target_accuracy(experiment):
+        return "model.engine=vllm reads the model from a folder, and this one is made anew; use model.engine=hf"
     if train.staleness:
         return f"train.staleness={train.staleness} is not what TRL does; use train.staleness=0"
     if train.diagnostics:
