@@ -49,5 +49,5 @@ def test_the_engine_follows_the_model_that_learns(task, tmp_path):
 
 
 def test_a_model_without_a_folder_is_refused(task):
-    with pytest.raises(ConfigError, match="engine=trl: model.engine=vllm reads the model from a folder"):
+    with pytest.raises(ConfigError, match=r"engine=trl: model\.engine=vllm reads the model from a folder"):
         compose_experiment([*task, *TINY, "model.warm_accuracy=0"])
