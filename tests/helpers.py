@@ -193,3 +193,11 @@ def saved(folder: Path, frame: pd.DataFrame, *overrides: str, finished: str = EA
     seeds = sorted(int(seed) for seed in frame.seed.unique())
     run.save(frame, {"seeds": seeds, "seconds": 1.5, "device": "cpu", "finished": finished})
     return run
+
+
+def text_task(folder: Path) -> list[str]:
+    """Overrides for a text task whose rewards differ within a group, whatever an untrained model answers."""
+    rows = "".join(f'{{"prompt": "{letter * n}", "answer": "{letter}"}}\n' for letter in "abcd" for n in range(1, 12))
+    (folder / "rows.jsonl").write_text(rows)
+    (folder / "reward.py").write_text("def reward(completion, row):\n    return len(completion) % 3 == 0\n")
+    return ["env=text", f"env.data={folder}/rows.jsonl", f"env.reward={folder}/reward.py:reward"]

@@ -13,24 +13,19 @@ from conf.messages import ConfigError
 from conf.resolve import compose_experiment
 from rollouts.base import EngineOutput
 from store.runs import RunStore
-from tests.helpers import ROOT
+from tests.helpers import ROOT, text_task
 from training.experiment import build
 
 pytestmark = pytest.mark.engines
 LR = 1e-3
-SMALL = ["env=text", "env.batch=4", "env.candidates=4", "env.max_new_tokens=24", "model=tiny_qwen3", "model.hidden=32"]
+SMALL = ["env.batch=4", "env.candidates=4", "env.max_new_tokens=24", "model=tiny_qwen3", "model.hidden=32"]
 SMALL += ["model.mlp=64", "model.layers=2", "model.warm_accuracy=0", "model.dtype=float32", "train.steps=2"]
 SMALL += ["train.eval_problems=4", f"optim.lr={LR}", "seeds=1", "device=cpu"]
 
 
 @pytest.fixture
 def small(tmp_path):
-    """A text task whose rewards differ within a group, whatever an untrained model answers."""
-    rows = "".join(f'{{"prompt": "{letter * n}", "answer": "{letter}"}}\n' for letter in "abcd" for n in range(1, 12))
-    (tmp_path / "rows.jsonl").write_text(rows)
-    (tmp_path / "reward.py").write_text("def reward(completion, row):\n    return len(completion) % 3 == 0\n")
-    files = [f"env.data={tmp_path}/rows.jsonl", f"env.reward={tmp_path}/reward.py:reward"]
-    return [*SMALL, *files, f"runs_dir={tmp_path}/runs"]
+    return [*text_task(tmp_path), *SMALL, f"runs_dir={tmp_path}/runs"]
 
 
 @dataclass

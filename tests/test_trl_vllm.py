@@ -10,23 +10,18 @@ import torch
 from conf.messages import ConfigError
 from conf.resolve import compose_experiment
 from store.runs import RunStore
-from tests.helpers import ROOT
+from tests.helpers import ROOT, text_task
 from training.noise import Noise
 
 pytestmark = pytest.mark.vllm
 ENGINE = ["algo=tpo", "engine=trl", "model.engine=vllm", "seeds=1", "device=cpu", "optim.lr=3e-3", "train.steps=3"]
-ENGINE += ["env=text", "env.batch=4", "env.candidates=4", "env.max_new_tokens=8", "train.eval_problems=4"]
+ENGINE += ["env.batch=4", "env.candidates=4", "env.max_new_tokens=8", "train.eval_problems=4"]
 TINY = ["model=tiny_qwen3", "model.hidden=64", "model.mlp=64", "model.heads=2", "model.layers=2", "model.dtype=float32"]
 
 
 @pytest.fixture
 def task(tmp_path):
-    """A text task whose rewards differ within a group, whatever an untrained model answers."""
-    rows = "".join(f'{{"prompt": "{letter * n}", "answer": "{letter}"}}\n' for letter in "abcd" for n in range(1, 12))
-    (tmp_path / "rows.jsonl").write_text(rows)
-    (tmp_path / "reward.py").write_text("def reward(completion, row):\n    return len(completion) % 3 == 0\n")
-    files = [f"env.data={tmp_path}/rows.jsonl", f"env.reward={tmp_path}/reward.py:reward"]
-    return [*ENGINE, *files, f"runs_dir={tmp_path}/runs"]
+    return [*text_task(tmp_path), *ENGINE, f"runs_dir={tmp_path}/runs"]
 
 
 def test_the_engine_follows_the_model_that_learns(task, tmp_path):
