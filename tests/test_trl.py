@@ -135,7 +135,7 @@ def test_two_processes_take_the_step_of_one(tmp_path, stage):
         cwd=ROOT,
         env=environment,
         capture_output=True,
-        timeout=300,
+        timeout=600,
     )
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     for name, value in ranks[0][1].items():

@@ -89,7 +89,7 @@ def test_it_takes_the_steps_of_the_suites_own_trainer(small, settings):
 def train(small, *settings, launch=()):
     command = [sys.executable, *launch, "run.py", *small, "algo=tpo", "engine=trl", *settings]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def stored(tmp_path):

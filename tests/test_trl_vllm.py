@@ -30,7 +30,7 @@ def test_the_engine_follows_the_model_that_learns(task, tmp_path):
     policy.export(tmp_path / "model")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     command = [sys.executable, "run.py", *task, f"model={tmp_path}/model", "model.dtype=float32"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = RunStore(tmp_path / "runs").runs()
     frame = run.frame()
