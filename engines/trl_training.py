@@ -70,10 +70,10 @@ class TRLTraining(Trainer):
         self.step += 1
         self._rollout = rollout
         self._last = self.observers.on_rollout(self, rollout)
-        # TRL has no gradient norm at this point, and the observers of a text task read none
-        nothing = torch.zeros(1)
+        # TRL has no gradient yet, and the observers that it trains with read none
+        unread = torch.zeros(1)
         objective_metrics = {name: value.view(1) for name, value in objective_metrics.items()}
-        self._last |= self.observers.on_first_gradient(self, rollout, nothing, nothing, objective_metrics)
+        self._last |= self.observers.on_first_gradient(self, rollout, unread, unread, objective_metrics)
 
     def on_step_end(self) -> None:
         """Called after the last epoch of a step."""
@@ -123,7 +123,7 @@ class _SuiteTrainer(GroupObjectiveTrainer):
             model=policy.model,
             args=_arguments(training, folder),
             reward_funcs=self._grade,
-            train_dataset=_numbers_of_problems(training),
+            train_dataset=_problems_to_draw(training),
             processing_class=policy.tokenizer,
             optimizers=(inner, torch.optim.lr_scheduler.LambdaLR(inner, _warmup(training.optimizer))),
         )
@@ -187,7 +187,7 @@ class _SuiteTrainer(GroupObjectiveTrainer):
         return completion_rollout(found, whole["logp_old"].view(shape), grades, self.training.policy.max_mismatch)
 
 
-def _numbers_of_problems(training: TRLTraining) -> Dataset:
+def _problems_to_draw(training: TRLTraining) -> Dataset:
     """The problems that the suite's own trainer draws, in their order, for the steps that are left."""
     problems = training.env.problems("train")
     steps = range(training.step + 1, training.cfg.steps + 1)
@@ -203,15 +203,14 @@ def _warmup(optimizer) -> Callable[[int], float]:
 
 def _arguments(training: TRLTraining, folder: str) -> GRPOConfig:
     env, cfg, model = training.env, training.cfg, training.model
-    own = env.batch * env.candidates // distributed.world_size()
-    size = cfg.micro_batch or own
-    on_cpu = training.noise.device.type == "cpu"
+    completions = env.batch * env.candidates // distributed.world_size()  # of this process
+    micro_batch = cfg.micro_batch or completions
     return GRPOConfig(
         output_dir=folder,
         max_steps=(cfg.steps - training.step) * training.epochs,
         num_iterations=training.epochs,
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=own // size,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=completions // micro_batch,
         num_generations=env.candidates,
         max_completion_length=env.max_new_tokens,
         max_grad_norm=training.optimizer.cfg.max_grad_norm,
@@ -223,7 +222,7 @@ def _arguments(training: TRLTraining, folder: str) -> GRPOConfig:
         use_vllm=model.engine == "vllm",
         vllm_mode="colocate",
         vllm_gpu_memory_utilization=model.vllm_memory,
-        use_cpu=on_cpu,
+        use_cpu=training.noise.device.type == "cpu",
         seed=training.noise.seeds[0],
         report_to="none",
         save_strategy="no",

@@ -63,11 +63,11 @@ def weighted_logp(
     config: Any = None,
     rollout_is_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Sum over the tokens of a micro-batch of -advantage * log-prob, where the advantages are those of `weigh`."""
+    """Sum of -advantage * log-prob over the tokens of a micro-batch; `set_advantages` computed the advantages."""
     return agg_loss(-advantages * log_prob, response_mask, loss_agg_mode, **config.global_batch_info), {}
 
 
-def weigh(data: Any, objective: Objective) -> Any:
+def set_advantages(data: Any, objective: Objective) -> Any:
     """Set the "advantages" of a rollout to minus the gradient of the objective on the log-prob of each token.
 
     data  verl's DataProto of the whole rollout: the uid of each prompt, old_log_probs, token_level_rewards,
@@ -129,7 +129,7 @@ def _extend(module: Any, name: str, before: Callable[..., Any]) -> None:
 
 def _compute_advantage(data: Any, adv_estimator: Any, *args: Any, **kwargs: Any) -> Any:
     estimator = str(getattr(adv_estimator, "value", adv_estimator))
-    return weigh(data, objective_of(estimator)) if estimator.startswith(PREFIX) else None
+    return set_advantages(data, objective_of(estimator)) if estimator.startswith(PREFIX) else None
 
 
 # verl hands its registered estimators no log-probs, so the function that calls them is extended

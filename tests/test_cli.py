@@ -100,7 +100,7 @@ def test_a_command_in_a_message_can_be_pasted_into_a_shell(cli):
 
 
 @pytest.mark.parametrize("name", ["my runs", "it's (mine)", "größe = 1"])
-def test_the_path_of_a_folder_needs_no_quotes_but_the_shells(monkeypatch, capsys, tmp_path, name):
+def test_a_path_needs_only_the_quotes_of_the_shell(monkeypatch, capsys, tmp_path, name):
     code, _ = command(monkeypatch, capsys, "debug=smoke", f"runs_dir={tmp_path / name}")
     assert code == 0 and list(RunStore(tmp_path / name).runs())
     monkeypatch.chdir(tmp_path)
