@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from algorithms.base import require
+from algorithms.base import require, softmax
 from models.autoregressive import AutoregressivePolicy
 from models.base import ModelConfig, lecun_normal, take_rows
 from models.trie import TileMap, Trie, build_prompt_trie, build_trie
@@ -211,7 +211,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     flat = (x.flatten(0, -3) for x in (q, k, v))
     q, k, v, shape = *flat, q.shape
     scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=shape[-1] ** -0.5)
-    return torch.bmm(scores.softmax(-1), v).view(shape)
+    return torch.bmm(softmax(scores), v).view(shape)
 
 
 def _normal(x: Tensor) -> Tensor:

@@ -81,6 +81,8 @@ class _Move(torch.autograd.Function):
 def build_trie(answers: Tensor, start: int = 0) -> Trie:
     """The `Trie` of answers (S,P,K,T), of its nodes of depth >= `start` alone."""
     s, p, k, length = answers.shape
+    if k == 1:
+        return _build_chain(answers.squeeze(2), start)
     # whether two answers (K,K) agree up to each length
     equal = (answers.unsqueeze(3) == answers.unsqueeze(2)).cumprod(-1, dtype=torch.uint8)
     # the first answer that has this prefix; amax is eight times faster than argmax here
@@ -111,6 +113,22 @@ def build_trie(answers: Tensor, start: int = 0) -> Trie:
         real=real,
         places=rows.gather(1, in_tiles).view(s, p, k, -1),
         attends_to=sees[:, :, first:],
+    )
+
+
+def _build_chain(answers: Tensor, start: int) -> Trie:
+    """`build_trie` of one answer (S,P,T) to each prompt, whose prefixes are all distinct."""
+    s, p, length = answers.shape
+    depths = torch.arange(length, device=answers.device)
+    rows = torch.arange(p * (length - start), device=answers.device).expand(s, -1)
+    return Trie(
+        tokens=answers[..., start:].flatten(1),
+        depths=depths[start:].repeat(p).expand(s, -1),
+        slots=rows,
+        rows=rows,
+        real=torch.ones_like(rows, dtype=torch.bool),
+        places=rows.view(s, p, 1, -1),
+        attends_to=(depths <= depths[start:].unsqueeze(1)).expand(s, p, -1, -1),
     )
 
 
