@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -101,12 +102,36 @@ class MicroBatchedPolicy:
         return torch.cat(parts, dim=1)
 
 
+class ForwardCache:
+    """The last result of a forward pass, with its graph, until the inputs or a parameter change.
+
+    So the pass that draws a rollout also serves its first epoch. A copy of a policy starts without one.
+    """
+
+    def __init__(self):
+        self.forget()
+
+    def get(self, params: Iterable[Tensor], inputs: Tensor | None, compute: Callable[[], Any]) -> Any:
+        """What `compute` returns for these inputs and parameters."""
+        version = [p._version for p in params]
+        if self.version != version or self.inputs is not inputs:
+            with torch.enable_grad():
+                self.version, self.inputs, self.result = version, inputs, compute()
+        return self.result
+
+    def forget(self) -> None:
+        self.version = self.inputs = self.result = None
+
+    def __deepcopy__(self, memo: dict) -> "ForwardCache":
+        return ForwardCache()
+
+
 class CategoricalPolicy(Policy):
     """pi(a|x) = softmax(logits(x))_a over a list of actions; computed once between two updates."""
 
     def __init__(self):
         super().__init__()
-        self._cache = None, None, None
+        self._table = ForwardCache()
 
     def _logits(self, contexts: Tensor | None) -> Tensor:
         """Logits (S,C,A) of contexts (S,C), or of all of them."""
@@ -114,11 +139,7 @@ class CategoricalPolicy(Policy):
 
     def table(self, contexts: Tensor | None = None) -> Tensor:
         """log pi (S,C,A) with its graph."""
-        version = [p._version for p in self.parameters()]
-        if self._cache[0] != version or self._cache[1] is not contexts:
-            with torch.enable_grad():
-                self._cache = version, contexts, log_softmax(self._logits(contexts))
-        return self._cache[2]
+        return self._table.get(self.parameters(), contexts, lambda: log_softmax(self._logits(contexts)))
 
     def logp(self, contexts, candidates) -> Tensor:
         table = self.table(contexts)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from algorithms.base import require, softmax
 from models.autoregressive import AutoregressivePolicy
-from models.base import ModelConfig, lecun_normal, take_rows
+from models.base import ForwardCache, ModelConfig, lecun_normal, take_rows
 from models.trie import TileMap, Trie, build_prompt_trie, build_trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
@@ -84,6 +84,7 @@ class Transformer(AutoregressivePolicy):
         self.flax_shapes = {name: tuple(value.shape[1:]) for name, value in params.items()}
         matrices = {name: self._matrix(name, value) for name, value in params.items()}
         self.params = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(v) for name, v in matrices.items()})
+        self._read = ForwardCache()
 
     def _matrix(self, name: str, value: Tensor) -> Tensor:
         """A kernel as the matrix (S, in, out) that multiplies, a bias as a row (S, 1, out)."""
@@ -104,8 +105,9 @@ class Transformer(AutoregressivePolicy):
 
     def table(self, prompts: Tensor, answers: Tensor) -> Tensor:
         """Log-probs (S,B,K,H,V) of every next token after each prefix of answers (S,B,K,H) to prompts (S,B,H)."""
-        weights = self._weights()
-        first, cache = self._prompt(weights, prompts)
+        weights, first, cache = self._read_prompts(prompts)
+        if torch.is_grad_enabled():  # a graph serves one backward pass
+            self._read.forget()
         first = first.unsqueeze(2).expand(-1, -1, answers.shape[2], -1).unsqueeze(3)
         if answers.shape[3] == 1:
             return first
@@ -114,8 +116,7 @@ class Transformer(AutoregressivePolicy):
 
     @torch.no_grad()
     def _write(self, prompts: Tensor, k: int, horizon: int, choose: Callable) -> tuple[Tensor, Tensor]:
-        weights = self._weights()
-        first, cache = self._prompt(weights, prompts)
+        weights, first, cache = self._read_prompts(prompts)
         tables, answers = [first.unsqueeze(2).expand(-1, -1, k, -1)], []
         for t in range(horizon):
             answers.append(choose(tables[-1], t))
@@ -132,11 +133,17 @@ class Transformer(AutoregressivePolicy):
         weights, nodes = self._weights(), build_trie(tokens.unsqueeze(2))
         return self._table(weights, nodes, self._blocks(weights, nodes, 0, None)[0]).squeeze(2)
 
-    def _prompt(self, weights: Weights, prompts: Tensor) -> tuple[Tensor, Cache]:
-        """Log-probs (S,P,V) of the first token after prompts (S,P,H), and the keys and values of each layer."""
-        nodes = build_prompt_trie(prompts, self.p("embed").shape[1])
+    def _read_prompts(self, prompts: Tensor) -> tuple[Weights, Tensor, Cache]:
+        """Weights, log-probs (S,P,V) of the first token after prompts (S,P,H), and keys and values of each layer.
+
+        They have their graph, and are kept for the first epoch after a rollout, which reads the same prompts.
+        """
+        return self._read.get(self.params.values(), prompts, lambda: self._pass_prompts(prompts))
+
+    def _pass_prompts(self, prompts: Tensor) -> tuple[Weights, Tensor, Cache]:
+        weights, nodes = self._weights(), build_prompt_trie(prompts, self.p("embed").shape[1])
         hidden, cache = self._blocks(weights, nodes, 0, None, only=nodes.places[..., 0, -1])
-        return self._head(hidden, weights), cache
+        return weights, self._head(hidden, weights), cache
 
     def _complete(self, weights: Weights, nodes: Trie, cache: Cache) -> tuple[Tensor, Cache]:
         """Log-probs (S,P,K,T,V) after each prefix that the nodes stand for, and the keys and values grown by them."""
