@@ -29,6 +29,7 @@ from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, stored_rows
 from conf.discover import find_classes
 from conf.messages import GRID, ConfigError, command, explain, unknown
+from conf.process import tune_process
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
 from launch import requests
@@ -55,6 +56,7 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     Values with commas, and sweep files such as "paper=fig02", are a grid. What the store has is not trained again.
     Nothing is printed unless `verbose`. Raises ConfigError before any work, and TrainingError for a run that fails.
     """
+    tune_process()
     console = Console(file=sys.stdout, quiet=not verbose)
     asked = [override for override in overrides if override not in GRID]  # a grid needs no -m here
     if requests.is_asked(asked):

@@ -1,5 +1,6 @@
 """Ratios of two policies on the drawn tokens, the clipped surrogate, and an estimate of their KL divergence."""
 
+import torch
 from torch import Tensor
 
 from algorithms.base import Batch, token_sum
@@ -25,10 +26,10 @@ def lengths(x: Tensor, mask: Tensor) -> Tensor:
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, low: float, high: float | None = None) -> Tensor:
     """PPO's surrogate min(r A, clip(r, 1 - low, 1 + high) A), elementwise; `high` defaults to `low`.
 
-    It is computed as min(r A, A + high max(A, 0) - low min(A, 0)).
+    It is computed as min(r A, max((1 + high) A, (1 - low) A)).
     """
     high = low if high is None else high
-    return (ratio * advantage).clamp(max=advantage + high * advantage.clamp_min(0) - low * advantage.clamp_max(0))
+    return (ratio * advantage).clamp(max=torch.maximum((1 + high) * advantage, (1 - low) * advantage))
 
 
 def k3(logp: Tensor, other: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import signal
 import sys
 from types import FrameType
 
+from conf.process import tune_process
+
 LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
@@ -14,6 +16,7 @@ def run(module: str) -> int:
 
     Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word.
     """
+    tune_process()
     try:
         code = _import_main(module)()
         sys.stdout.flush()

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from conf.process import MOST_KEPT, SPINS
 from tests.helpers import ROOT
 from tests.test_imports import imports
 
@@ -21,6 +22,7 @@ except BaseException:
 def main(): return 0
 """
 INTERRUPTED = "def main(): raise KeyboardInterrupt"
+TUNED = "import os\ndef main(): print(*(os.environ.get(x) for x in ('GOMP_SPINCOUNT', 'MALLOC_TRIM_THRESHOLD_')))"
 TALKATIVE = "def main():\n    print('a line')\n    return 0"
 
 
@@ -32,9 +34,9 @@ def heed_ctrl_c() -> None:
 def start(tmp_path):
     """A process that runs a module of this text as a command."""
 
-    def begin(text: str) -> subprocess.Popen:
+    def begin(text: str, variables: dict[str, str] | None = None) -> subprocess.Popen:
         (tmp_path / "module.py").write_text(text)
-        path = {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        path = {"PYTHONPATH": f"{ROOT}:{tmp_path}"} | (variables or {})
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         # a process in the background may have been told to ignore Ctrl-C, and its children too
         return subprocess.Popen([sys.executable, "-c", START], env=path, preexec_fn=heed_ctrl_c, **pipes)
@@ -65,6 +67,20 @@ def test_a_reader_that_closes_the_pipe_ends_a_command_without_a_word(start):
 def test_what_a_command_prints_and_returns_is_passed_on(start):
     process = start(TALKATIVE)
     assert process.communicate(timeout=20) == ("a line\n", "") and process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "found"),
+    [
+        ({}, f"{SPINS} {MOST_KEPT}"),
+        ({"GOMP_SPINCOUNT": "7"}, f"7 {MOST_KEPT}"),
+        ({"OMP_WAIT_POLICY": "active"}, f"None {MOST_KEPT}"),
+        ({"MALLOC_ARENA_MAX": "1"}, f"{SPINS} None"),
+    ],
+)
+def test_threads_sleep_soon_and_memory_is_kept_unless_the_user_says_otherwise(start, own, found):
+    process = start(TUNED, own)
+    assert process.communicate(timeout=20) == (found + "\n", "")
 
 
 @pytest.mark.parametrize("path", COMMANDS)
