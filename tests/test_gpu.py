@@ -1,0 +1,21 @@
+"""What a machine with a GPU runs, tried on the CPU."""
+
+import subprocess
+import sys
+
+from store.archive import Archive
+from tests.helpers import ROOT
+
+PLAN = """
+- {sweep: fig07, scale: quick, set: "algo=tpo env.horizon=3 env.batch=8 model.d_model=8 model.layers=1 train.steps=20"}
+"""
+
+
+def test_speed_and_a_plan_are_measured_and_what_is_finished_comes_back(tmp_path):
+    plan = tmp_path / "tiny.yaml"
+    plan.write_text(PLAN)
+    options = ("--device", "cpu", "--budget", "400", "--case", "DG", "--plan", str(plan), "--out", str(tmp_path))
+    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu", *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "of peak" in (tmp_path / "speed.log").read_text()
+    assert [run.seeds_done() for run in Archive(tmp_path / "results").runs()] == [[0, 1, 2, 3, 4]]
