@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 DRAFT, SITE = ROOT / "site" / "draft", ROOT / "site" / "html"
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
 NAV = {
-    "Start": ["README.md", "docs/commands.md", "docs/settings.md"],
+    "Start": ["README.md", "docs/getting_started.md", "docs/concepts.md"],
+    "Commands": ["docs/commands.md", "docs/sweeps.md", "docs/settings.md"],
     "The paper": ["docs/paper.md", "REPRODUCTION.md"],
     "The benchmark": ["docs/benchmark.md", "docs/leaderboard.md", "docs/algorithms.md", "docs/studies.md"],
     "Language models": ["docs/language_models.md", "docs/pretrained.md", "docs/text.md", "docs/graders.md"],
     "Extend": ["docs/extend.md", "docs/engines.md", "API.md", "CONTRIBUTING.md"],
-    "Speed": ["benchmarks/README.md"],
+    "Reliability and speed": ["docs/reliability.md", "benchmarks/README.md"],
 }
 API = {
     "suite": "From Python",
