@@ -16,13 +16,15 @@ from pymdownx.slugs import slugify
 ROOT = Path(__file__).resolve().parent.parent
 DRAFT, SITE = ROOT / "site" / "draft", ROOT / "site" / "html"
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
+CODE = re.compile(r"`[^`\n]+`")
 NAV = {
-    "Start": ["README.md", "docs/commands.md", "docs/settings.md"],
+    "Start": ["README.md", "docs/getting_started.md", "docs/concepts.md"],
+    "Commands": ["docs/commands.md", "docs/sweeps.md", "docs/settings.md"],
     "The paper": ["docs/paper.md", "REPRODUCTION.md"],
     "The benchmark": ["docs/benchmark.md", "docs/leaderboard.md", "docs/algorithms.md", "docs/studies.md"],
     "Language models": ["docs/language_models.md", "docs/pretrained.md", "docs/text.md", "docs/graders.md"],
     "Extend": ["docs/extend.md", "docs/engines.md", "API.md", "CONTRIBUTING.md"],
-    "Speed": ["benchmarks/README.md"],
+    "Reliability and speed": ["docs/reliability.md", "benchmarks/README.md"],
 }
 API = {
     "suite": "From Python",
@@ -45,7 +47,7 @@ def main() -> int:
     for page in PAGES:
         if page != "API.md":
             text = with_site_links((ROOT / page).read_text(), page, linked.add)
-            write(DRAFT / site_path(page), text)
+            write(DRAFT / site_path(page), without_escaped_pipes(text))
     for file in sorted(linked):
         copy(file)
     (DRAFT / "style.css").write_text(STYLE)
@@ -119,6 +121,11 @@ def with_site_links(text: str, page: str, used: Callable[[str], None]) -> str:
         return f"{mark}[{words}]({relative}{anchor and '#'}{anchor})"
 
     return LINK.sub(replaced, text)
+
+
+def without_escaped_pipes(text: str) -> str:
+    """The text with `a\\|b` in code as `a|b`: in a table GitHub needs the backslash, and mkdocs would show it."""
+    return CODE.sub(lambda match: match[0].replace("\\|", "|"), text)
 
 
 def copy(file: str) -> None:

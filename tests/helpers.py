@@ -3,8 +3,10 @@
 import copy
 import dataclasses
 import functools
+import resource
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +195,17 @@ def saved(folder: Path, frame: pd.DataFrame, *overrides: str, finished: str = EA
     seeds = sorted(int(seed) for seed in frame.seed.unique())
     run.save(frame, {"seeds": seeds, "seconds": 1.5, "device": "cpu", "finished": finished})
     return run
+
+
+@contextmanager
+def files_limited_to(size: int):
+    """A disk that is full after `size` bytes of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def text_task(folder: Path) -> list[str]:

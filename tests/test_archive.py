@@ -1,8 +1,6 @@
 """Archives: lossless there and back, united with what is there, and never the worse for a failure."""
 
 import json
-import resource
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -19,7 +17,7 @@ from store.command import main as store_command
 from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore
-from tests.helpers import EARLY, ROOT, experiment, metrics, saved
+from tests.helpers import EARLY, ROOT, experiment, files_limited_to, metrics, saved
 
 LATE = "2026-01-02T10:00:00+0100"
 
@@ -108,17 +106,6 @@ def test_export_unites_seeds_and_the_newer_wins(folder, ours, shared):
     assert united.frame().groupby("seed").value.first().to_dict() == {0: 0.5, 1: shared, 2: 0.25}
     assert united.seeds_done() == [0, 1, 2] and len(united.manifest()["batches"]) == 2
     assert len(archived(folder)) == 2  # what the other folder has not stays
-
-
-@contextmanager
-def files_limited_to(size: int):
-    """A disk that is full after `size` bytes of a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_leaves_the_old_archive(folder, capsys):

@@ -7,6 +7,7 @@ import pytest
 from algorithms import new
 from store.failure import describe, locate
 from store.runs import RunStore
+from tests.helpers import files_limited_to
 
 SETTINGS = ("env.arms=5", "seeds=1", "train.steps=2")
 
@@ -61,3 +62,14 @@ def test_a_failure_is_located_in_the_code_outside_the_suite(tmp_path):
     assert locate(caught.value).endswith("theirs.py, line 4")
     assert describe(caught.value).endswith("theirs.py, line 4)")
     assert locate(ValueError("raised nowhere")) is None and describe(ValueError("x")) == "ValueError: x"
+
+
+def test_a_run_that_fails_on_a_full_disk_is_completed_by_the_same_command(cli, tmp_path):
+    args = ("seeds=20", "train.steps=200")  # no checkpoint on the way: the metrics are what does not fit
+    with files_limited_to(6000):
+        code, out = cli(*args)
+    (run,) = RunStore(tmp_path / "runs").runs()
+    assert code == 1 and "File too large" in out
+    assert run.manifest()["status"] == "failed" and run.seeds_done() == []
+    assert cli(*args)[0] == 0
+    assert run.manifest()["status"] == "done" and len(run.seeds_done()) == 20
