@@ -35,7 +35,7 @@ from training.loop import Trainer
 from training.noise import Noise
 
 MICRO_BATCHES = (64, 32, 16, 8, 4)  # completions
-COLUMNS = ("case", "s / step", "CPU s / step", "rollout", "update", "rollout tokens/s", "update tokens/s", "GiB")
+COLUMNS = ("case", "s / step", "CPU s / step", "rollout", "update", "drawn tokens/s", "update tokens/s", "GiB")
 PUZZLES = ("env=chain_sum", "env.stop=null")
 
 
@@ -114,7 +114,10 @@ def cases(env: Parity, model: LanguageModelConfig, micro_batches: tuple[int | No
 
 
 def measure(case: Case, steps: int) -> dict[str, float]:
-    """Seconds per step on the clock, of the processor and of the rollout, and tokens per step, after one to warm up."""
+    """Seconds per step on the clock, of the processor and of the rollout, tokens per step, and tokens drawn per second.
+
+    The first step warms up and does not count. A rollout also has the trainer's log-probs of what the engine drew.
+    """
     noise = Noise((0,), DEVICE)
     policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = AdamWClippedConfig().build(policy)
@@ -127,12 +130,14 @@ def measure(case: Case, steps: int) -> dict[str, float]:
         trainer.train_step()
     synchronize()
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
-    tokens = trainer.history.arrays()["length"][1:].mean() * case.env.batch * case.env.candidates
+    found = trainer.history.arrays()
+    tokens = found["length"][1:].mean() * case.env.batch * case.env.candidates
     return {
         "all": seconds / steps,
         "processor": processor / steps,
         "rollout": rollout.seconds / steps,
         "tokens": tokens,
+        "drawn": found["rollout_tokens_per_second"][1:].mean(),
     }
 
 
@@ -193,7 +198,7 @@ def table_of(title: str, columns: tuple[str, ...]) -> Table:
 
 def row_cells(times: dict[str, float]) -> list[str]:
     update = times["all"] - times["rollout"]
-    speeds = [f"{times['tokens'] / seconds:,.0f}" for seconds in (times["rollout"], update)]
+    speeds = [f"{speed:,.0f}" for speed in (times["drawn"], times["tokens"] / update)]
     seconds = [f"{s:.3f}" for s in (times["all"], times["processor"], times["rollout"], update)]
     return [*seconds, *speeds, f"{times['memory'] / 2**30:.2f}"]
 

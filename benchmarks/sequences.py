@@ -11,7 +11,7 @@ import os
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from rich.console import Console
@@ -58,10 +58,13 @@ class Case:
 
     def flops(self) -> float:
         """Useful FLOPs of the matrix products of one seed-episode: a forward rollout, then forward and backward."""
-        k = self.env.candidates if self.sampler_name == "group_rollouts" else 1
-        tokens = self.env.batch * (self.env.horizon + k * (self.env.horizon - 1))
         per_token = 2 * self.model.layers * self.model.d_model**2 * (4 + 2 * self.model.mlp_ratio)
-        return tokens * per_token * (1 + 3 * self.objective.epochs)
+        return self.tokens() * per_token * (1 + 3 * self.objective.epochs)
+
+    def tokens(self) -> int:
+        """Tokens that pass through the policy in one seed-episode, each prompt once and each drawn token once."""
+        k = self.env.candidates if self.sampler_name == "group_rollouts" else 1
+        return self.env.batch * (self.env.horizon + k * (self.env.horizon - 1))
 
 
 TERMINAL = Case("TPO, terminal", TokenReversal(horizon=8), TPO())
@@ -72,16 +75,6 @@ PAPER = (
     Case("DG, dense", DENSE, DG()),
     Case("PPO, dense", DENSE, PPO()),
 )
-
-
-def growth_cases() -> list[Case]:
-    """The terminal task of the paper with one size changed at a time."""
-    env, one = TERMINAL.env, replace(TERMINAL, seeds=1)
-    found = [replace(one, name=f"S {s}", seeds=s) for s in (1, 2, 4, 20)]
-    found += [replace(one, name=f"K {k}", env=replace(env, candidates=k)) for k in (4, 16, 32)]
-    found += [replace(one, name=f"B {b}", env=replace(env, batch=b)) for b in (50, 256)]
-    found += [replace(one, name=f"H {h}", env=replace(env, horizon=h)) for h in (4, 6, 10)]
-    return found + [replace(one, name=f"d {d}", model=TransformerConfig(d_model=d)) for d in (32, 128)]
 
 
 def peak_flops() -> float:
@@ -117,12 +110,12 @@ class Clock:
 
 
 def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[str, float]:
-    """Seconds per seed-episode of training, peak in FLOP/s, and memory in bytes.
+    """Seconds per seed-episode of training, peak in FLOP/s, and memory in bytes: all, and what training added.
 
     The seconds are those of all, of the rollout, of the optimiser, and of the rest: losses with their backward passes.
     """
     torch.set_num_threads(threads)
-    limit, seeds = peak_flops(), case.seeds_together
+    limit, seeds, before = peak_flops(), case.seeds_together, peak_memory()
     noise = Noise(tuple(range(first_seed, first_seed + seeds)), DEVICE)
     policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = MuonConfig().build(policy)
@@ -134,10 +127,16 @@ def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[st
     synchronize()
     seconds = {"all": time.perf_counter() - start, "rollout": rollout.seconds, "optimiser": step.seconds}
     seconds["loss"] = seconds["all"] - rollout.seconds - step.seconds
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+    memory = peak_memory()
+    found = {"peak": limit, "memory": memory, "added": memory - before}
+    return {k: v / episodes / seeds for k, v in seconds.items()} | found
+
+
+def peak_memory() -> int:
+    """The most bytes that were held: of the GPU, or else of this process."""
     if DEVICE.type == "cuda":
-        memory = torch.cuda.max_memory_allocated()
-    return {k: v / episodes / seeds for k, v in seconds.items()} | {"peak": limit, "memory": memory}
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
 
 
 def measure_workers(case: Case, episodes: int, workers: int) -> dict[str, float]:
@@ -149,7 +148,7 @@ def measure_workers(case: Case, episodes: int, workers: int) -> dict[str, float]
         results = [job.result() for job in jobs]
     mean = {key: sum(result[key] for result in results) / workers for key in results[0]}
     times = {key: mean[key] / workers for key in ("all", "rollout", "loss", "optimiser")}
-    return times | {"peak": mean["peak"] * workers, "memory": mean["memory"]}
+    return times | {"peak": mean["peak"] * workers, "memory": mean["memory"], "added": mean["added"]}
 
 
 COLUMNS = (
@@ -170,14 +169,11 @@ def main() -> None:
         "--episodes", type=int, default=8, help="timed episodes from the start of training (default: 8)"
     )
     parser.add_argument("--workers", type=int, help="processes at once (default: one per core; 1 on a GPU)")
-    parser.add_argument(
-        "--grow", action="store_true", help="instead, the terminal task with one size changed at a time"
-    )
     parser.add_argument("--case", default="", help="only the rows whose name contains this")
     args = parser.parse_args()
     if args.episodes < 1 or (args.workers is not None and args.workers < 1):
         parser.error("--episodes and --workers must be >= 1")
-    cases = [case for case in (growth_cases() if args.grow else PAPER) if args.case in case.name]
+    cases = [case for case in PAPER if args.case in case.name]
     if not cases:
         parser.error(f"--case {args.case!r} is in no name; there are: {', '.join(c.name for c in PAPER)}")
     workers = args.workers or (1 if DEVICE.type == "cuda" else os.cpu_count() or 1)

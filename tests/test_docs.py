@@ -78,3 +78,13 @@ def test_the_table_of_libraries_names_methods_settings_and_versions_that_exist()
             node = OmegaConf.load(ROOT / "conf" / "algo" / f"{method}.yaml")
             assert set(case) <= {"here", "there", "on_policy", "contrast"}
             assert set(case.get("here", {})) <= set(node), method
+
+
+def test_the_findings_judge_every_claim_as_the_report_does():
+    report, page = ((ROOT / name).read_text() for name in ("REPRODUCTION.md", "docs/findings.md"))
+    judged = re.findall(r'^- "(.+)": \*\*(.+)\*\*(.*)$', report, re.MULTILINE)
+    rows = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    verdicts = {row[0].strip(): row[1].strip() for row in rows}
+    assert len(judged) > 10
+    for claim, verdict, scale in judged:
+        assert verdicts[claim] == verdict + scale
