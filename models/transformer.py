@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from algorithms.base import require, softmax
 from models.autoregressive import AutoregressivePolicy
 from models.base import ForwardCache, ModelConfig, lecun_normal, take_rows
-from models.trie import TileMap, Trie, build_prompt_trie, build_trie
+from models.trie import ChainMap, TileMap, Trie, build_prompt_trie, build_trie
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # {dense layer: (matrix (S,in,out), bias (S,1,out))}
 Cache = list[tuple[Tensor, Tensor]]  # keys and values (S,P,heads,T,head_dim) of each layer
@@ -187,7 +187,8 @@ class Transformer(AutoregressivePolicy):
         rows = nodes.tokens * positions + start + nodes.depths
         offsets = torch.arange(len(rows), device=rows.device).view(-1, 1) * table.shape[1]
         x = F.embedding(rows + offsets, table.flatten(0, 1))
-        mask, tile_map = self._mask(nodes.attends_to, start), TileMap(nodes, self.cfg.heads)
+        mask = self._mask(nodes.attends_to, start)
+        tile_map = (ChainMap if nodes.is_chain else TileMap)(nodes, self.cfg.heads)
         grown = []
         for i in range(self.cfg.layers):
             q, *kv = tile_map.to_tiles(_dense(_normal(x), weights[f"{i}.qkv"])).unbind(0)

@@ -19,7 +19,8 @@ class Trie:
     slots   (S,U)      the place of each row among the P*M of the tiles
     rows    (S,P*M)    the row in each place of the tiles, any row in a gap
     real    (S,P*M)    false in a gap and in a copy
-    copies  bool       whether a row may be in several places
+    has_copies         whether a row may be in several places
+    is_chain           whether each prompt has a single answer, so that tiles hold the rows in their order
     places  (S,P,K,T)  the row of each prefix of each answer
     attends_to  (S,P,M,L)  whether a node attends to each of the L nodes of the whole trie of its prompt
     """
@@ -32,6 +33,22 @@ class Trie:
     places: Tensor
     attends_to: Tensor
     has_copies: bool = False
+    is_chain: bool = False
+
+
+class ChainMap:
+    """Between rows and tiles in the same order, where each of the heads attends on its own."""
+
+    def __init__(self, nodes: Trie, heads: int):
+        self.shape, self.heads = (len(nodes.tokens), *nodes.attends_to.shape[1:3]), heads
+
+    def to_tiles(self, qkv: Tensor) -> Tensor:
+        """Queries, keys and values (3,S,P,heads,M,hd) from rows (S,U,3*heads*hd)."""
+        return qkv.view(*self.shape, 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5).contiguous()
+
+    def to_rows(self, x: Tensor) -> Tensor:
+        """Rows (S,U,heads*hd) from tiles (S,P,heads,M,hd)."""
+        return x.transpose(2, 3).reshape(len(x), self.shape[1] * self.shape[2], -1)
 
 
 class TileMap:
@@ -129,6 +146,7 @@ def _build_chain(answers: Tensor, start: int) -> Trie:
         real=torch.ones_like(rows, dtype=torch.bool),
         places=rows.view(s, p, 1, -1),
         attends_to=(depths <= depths[start:].unsqueeze(1)).expand(s, p, -1, -1),
+        is_chain=True,
     )
 
 
@@ -149,6 +167,7 @@ def build_prompt_trie(strings: Tensor, vocab: int) -> Trie:
         real=torch.zeros_like(nodes.real).scatter_(1, first, True),
         places=rank.view(nodes.places.shape),
         has_copies=True,
+        is_chain=False,
     )
 
 
