@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from algorithms.base import Objective
 from algorithms.dg import DG
@@ -32,6 +33,7 @@ from training.samplers import sampler_name
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 MODEL = TransformerConfig()
+WITHOUT_KERNEL = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,18 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
+class OperatorCount(TorchDispatchMode):
+    """Counts calls of operators that compute, each of which starts at least one kernel on a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.calls += not (operator.is_view or operator.overloadpacket.__name__ in WITHOUT_KERNEL)
+        return operator(*args, **(kwargs or {}))
+
+
 class Clock:
     """Adds up the time of one method of an object."""
 
@@ -120,7 +134,8 @@ def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[st
     policy = case.model.build(case.env.spec, noise).to(DEVICE)
     optimizer = MuonConfig().build(policy)
     trainer = Trainer(case.env, policy, case.objective, optimizer, noise, TrainConfig(steps=episodes + 1), case.sampler)
-    trainer.train_step()  # warms up
+    with OperatorCount() as count:
+        trainer.train_step()  # warms up
     rollout, step = Clock(trainer, "sampler"), Clock(optimizer, "step")
     start = time.perf_counter()
     trainer.run()
@@ -128,7 +143,7 @@ def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[st
     seconds = {"all": time.perf_counter() - start, "rollout": rollout.seconds, "optimiser": step.seconds}
     seconds["loss"] = seconds["all"] - rollout.seconds - step.seconds
     memory = peak_memory()
-    found = {"peak": limit, "memory": memory, "added": memory - before}
+    found = {"peak": limit, "memory": memory, "added": memory - before, "calls": count.calls}
     return {k: v / episodes / seeds for k, v in seconds.items()} | found
 
 
@@ -148,7 +163,7 @@ def measure_workers(case: Case, episodes: int, workers: int) -> dict[str, float]
         results = [job.result() for job in jobs]
     mean = {key: sum(result[key] for result in results) / workers for key in results[0]}
     times = {key: mean[key] / workers for key in ("all", "rollout", "loss", "optimiser")}
-    return times | {"peak": mean["peak"] * workers, "memory": mean["memory"], "added": mean["added"]}
+    return mean | times | {"peak": mean["peak"] * workers}
 
 
 COLUMNS = (
@@ -160,6 +175,7 @@ COLUMNS = (
     "optimiser",
     "of peak",
     "GiB",
+    "calls",
 )
 
 
@@ -187,10 +203,12 @@ def main() -> None:
         found = measure_workers(case, args.episodes, workers)
         times = [f"{found[key]:.4f}" for key in ("all", "rollout", "loss", "optimiser")]
         share, memory = case.flops() / found["all"] / found["peak"], found["memory"] / 2**30
-        table.add_row(case.name, f"{case.seeds_together}", *times, f"{share:.0%}", f"{memory:.2f}")
+        table.add_row(
+            case.name, f"{case.seeds_together}", *times, f"{share:.0%}", f"{memory:.2f}", f"{found['calls']:,.0f}"
+        )
         limit = found["peak"]
     console.print(table)
-    console.print(f"peak {limit / 1e9:.0f} GFLOP/s; GiB: of one worker, with torch itself")
+    console.print(f"peak {limit / 1e9:.0f} GFLOP/s; GiB: of one worker; calls: of operators in an episode")
 
 
 if __name__ == "__main__":
