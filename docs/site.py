@@ -20,7 +20,7 @@ CODE = re.compile(r"`[^`\n]+`")
 NAV = {
     "Start": ["README.md", "docs/getting_started.md", "docs/concepts.md"],
     "Commands": ["docs/commands.md", "docs/sweeps.md", "docs/settings.md"],
-    "The paper": ["docs/paper.md", "REPRODUCTION.md"],
+    "The paper": ["docs/findings.md", "docs/paper.md", "REPRODUCTION.md"],
     "The benchmark": ["docs/benchmark.md", "docs/leaderboard.md", "docs/algorithms.md", "docs/studies.md"],
     "Language models": ["docs/language_models.md", "docs/pretrained.md", "docs/text.md", "docs/graders.md"],
     "Extend": ["docs/extend.md", "docs/engines.md", "API.md", "CONTRIBUTING.md"],

@@ -81,13 +81,14 @@ class HFEngine(Engine):
 
     def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:
         """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` also covers the cached tokens."""
+        last = torch.tensor([-1], device=tokens.device)  # of a slice torch would copy the weights of the head
         out = self.model(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=position_ids(mask)[:, -tokens.shape[1] :],
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=last,
         ).logits[:, -1]
         return out if out.dtype == torch.float64 else out.float()
 
