@@ -1,0 +1,71 @@
+"""python -m benchmarks.operators: what the time of an episode goes to, and how many operators it calls.
+
+Shares of one thread's time by kind of operator, from torch.profiler, for the cases of `benchmarks.sequences`. Each call
+of an operator that computes starts at least one kernel on a GPU.
+"""
+
+import argparse
+from collections import Counter
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.profiler import profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.sequences import PAPER, Case, make_trainer
+
+KINDS = {
+    "products": ("mm", "bmm", "addmm", "baddbmm"),
+    "GELU": ("gelu", "gelu_backward"),
+    "layer norm": ("native_layer_norm", "native_layer_norm_backward"),
+    "softmax": ("_softmax", "_softmax_backward_data", "_log_softmax", "_log_softmax_backward_data"),
+    "moves": ("copy_", "cat", "stack", "index_select", "gather", "scatter_add_", "embedding_dense_backward"),
+}
+WITHOUT_KERNEL = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach", "_unsafe_view")
+EPISODES = 3
+
+
+class OperatorCount(TorchDispatchMode):
+    """Counts calls of operators that compute."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.calls += not (operator.is_view or operator.overloadpacket.__name__ in WITHOUT_KERNEL)
+        return operator(*args, **(kwargs or {}))
+
+
+def measure(case: Case) -> tuple[dict[str, float], int]:
+    """Shares of the time of some episodes by kind of operator, and operator calls in one episode of all seeds."""
+    trainer = make_trainer(case, steps=10**9)
+    trainer.train_step()  # warms up
+    with OperatorCount() as count:
+        trainer.train_step()
+    with profile() as profiled:
+        for _ in range(EPISODES):
+            trainer.train_step()
+    spent = Counter({event.key.removeprefix("aten::"): event.self_cpu_time_total for event in profiled.key_averages()})
+    shares = {kind: sum(spent[name] for name in names) / spent.total() for kind, names in KINDS.items()}
+    return shares | {"other": 1 - sum(shares.values())}, count.calls
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.operators", description=__doc__.splitlines()[0])
+    parser.add_argument("--case", default="", help="only the rows whose name contains this")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    table = Table(box=None, title=f"torch {torch.__version__}, one thread")
+    for column in ("case", "seeds", *KINDS, "other", "calls"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for case in PAPER:
+        if args.case in case.name:
+            shares, calls = measure(case)
+            table.add_row(case.name, f"{case.seeds_together}", *(f"{s:.0%}" for s in shares.values()), f"{calls:,}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
