@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from analysis.cache import Cache
 from analysis.labels import ALGOS
-from conf.messages import ConfigError, unknown
+from conf.messages import ConfigError, unknown, yaml_fault
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, canonical
 
@@ -79,7 +79,7 @@ def read_yaml(kind: str, name: str, within: tuple[Path, ...]) -> tuple[Path, Any
     try:
         return path, yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: {yaml_fault(error)}") from None
 
 
 def names_in(folder: Path) -> list[str]:

@@ -58,9 +58,9 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
             other = _file_of(found[cls.name])
             if other.parent == file.parent:
                 files = f"{other.name} and {file.name}"
-                raise ConfigError(f"{group}_path={folder}: two classes are called {cls.name}, in {files}; rename one")
-            clash = f"{file.name} calls a class {cls.name}, as the suite does"
-            raise ConfigError(f"{group}_path={folder}: {clash}; rename it")
+                raise ConfigError(f"{group}_path={folder}: two classes have name {cls.name!r}, in {files}; rename one")
+            clash = f"{file.name} has a class with name {cls.name!r}, as the suite does"
+            raise ConfigError(f"{group}_path={folder}: {clash}; rename yours")
         found[cls.name] = cls
     return found
 

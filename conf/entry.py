@@ -12,7 +12,8 @@ LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 def run(module: str) -> int:
     """Import a module, call its `main` and return the exit code.
 
-    Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word.
+    Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word. A full disk, or
+    a file that cannot be read or written, is one line and 1.
     """
     try:
         code = _import_main(module)()
@@ -22,8 +23,18 @@ def run(module: str) -> int:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it exits
+        _forget_output()
         return LEFT_BY_READER
+    except OSError as error:
+        reason = error.strerror or str(error)
+        print(f"{error.filename}: {reason}" if error.filename else reason, file=sys.stderr)
+        _forget_output()
+        return 1
+
+
+def _forget_output() -> None:
+    """Drop what is still to be printed, which Python would try once more as it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _import_main(module: str):

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from conf.messages import ConfigError
+from conf.messages import ConfigError, yaml_fault
 
 CONF = Path(__file__).resolve().parent
 # where in the config the files of each group belong; None: in the part of the group's name
@@ -33,7 +33,7 @@ def register(argv: list[str]) -> None:
                 raise ConfigError(f"{group}={path.stem}: {path}: {reason}")
         for name, node in found.items():
             if (CONF / group / f"{name}.yaml").exists():
-                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename it")
+                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename yours")
             ConfigStore.instance().store(name, node, group, package=package, provider=f"{group}_path")
 
 
@@ -55,7 +55,7 @@ def _read(path: Path) -> DictConfig | None:
     try:
         node, reason = OmegaConf.load(path), "must hold settings, one `key: value` a line"
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        node, reason = None, f"cannot be read as yaml: {' '.join(str(error).split())}"
+        node, reason = None, yaml_fault(error)
     if isinstance(node, DictConfig):
         left_out.pop(path, None)
         return node

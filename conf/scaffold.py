@@ -31,13 +31,13 @@ class Scaffold:
         """Write NAME.py and NAME.yaml into the suite, or both into `folder`; or raise ValueError and write nothing."""
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
             raise ValueError(
-                f"name={name}: must be lower-case letters, digits and _, from a letter on, and no Python keyword"
+                f"name={name}: must be lower-case letters, digits and _, start with a letter, and be no Python keyword"
             )
         ours = ROOT / self.package / f"{name}.py", ROOT / "conf" / self.group / f"{name}.yaml"
         paths = ours if folder is None else (folder / f"{name}.py", folder / f"{name}.yaml")
         for path in (*paths, *ours, *self._classes_called(name)):
             if path.exists():
-                raise ValueError(f"name={name}: {path} has it already; choose another name")
+                raise ValueError(f"name={name}: {path} has this name already; choose another name")
         words = {"template_name": name, "Template name": name.replace("_", " ").capitalize()}
         words["TemplateName"] = "".join(part.capitalize() for part in name.split("_"))
         words |= self.extra([*ours[1].parent.glob("*.yaml"), *paths[1].parent.glob("*.yaml")])

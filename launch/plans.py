@@ -143,8 +143,8 @@ def _entry(line: Any) -> Entry:
     needless = {"suite": ("set", "seeds", "scale")}.get(next(k for k in KINDS if k in line), ("algo", "track"))
     for key in needless:
         if key in line:
-            raise ValueError(f"{key}={line[key]}: this kind of entry takes no such; {line} would ignore it")
-    choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": TABLES}
+            raise ValueError(f"{key}={line[key]}: {line} does not use this key; remove it")
+    choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": list(TABLES)}
     for key, allowed in (choices | {"scale": ("paper", "quick"), "track": suites.TRACKS}).items():
         value = getattr(entry, key)
         if key == "suite" and str(value).endswith(".yaml"):

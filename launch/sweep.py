@@ -54,7 +54,7 @@ class Sweep:
 
     def run(self) -> None:
         """Launch the jobs in rounds; `outcomes` then holds one of each."""
-        if not self.launch.keep_going:
+        if not self.launch.keep_going and any(job.outcome is None for job in self.jobs):
             failures.watch(self.folder)
         try:
             self._run_rounds()

@@ -61,7 +61,7 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
     [
         (["fig02", "--runs-dir", "runz"], "--runs-dir runz: no such folder"),
         (["fig02", "--out", "file"], "--out file: File exists"),
-        (["list", "fig02"], "list fig02: list stands alone"),
+        (["list", "fig02"], "list fig02: list must be the only word"),
     ],
 )
 def test_folders_and_words_are_checked_before_any_work(tmp_path, monkeypatch, capsys, args, text):

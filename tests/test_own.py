@@ -102,7 +102,7 @@ def test_a_class_that_is_no_frozen_dataclass_is_named(run, own):
 def test_two_classes_of_one_name_are_refused(run, own, group):
     (own / "again.py").write_text((own / "mine.py").read_text())
     code, out = run()
-    assert code == 2 and f"{group}_path={own}: two classes are called mine, in again.py and mine.py" in out
+    assert code == 2 and f"{group}_path={own}: two classes have name 'mine', in again.py and mine.py" in out
 
 
 @pytest.mark.parametrize("group", ["algo"])
@@ -117,7 +117,7 @@ def test_a_name_of_the_suite_is_refused(run, cli, own, group):
     taken = {"algo": "tpo", "env": "sparse_bandit", "model": "tabular"}[group]
     (own / "mine.py").write_text((own / "mine.py").read_text().replace('name = "mine"', f'name = "{taken}"'))
     code, out = run()
-    assert code == 2 and f"mine.py calls a class {taken}, as the suite does; rename it" in out
+    assert code == 2 and f"mine.py has a class with name {taken!r}, as the suite does; rename yours" in out
     (own / f"{taken}.yaml").write_text((own / "mine.yaml").read_text())
     code, out = cli(f"{group}_path={own}")
     assert code == 2 and f"the suite has a {taken}.yaml of its own" in out
