@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationKeyError
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 GRID = ("-m", "--multirun")
 FILES = ("debug", "paper", "studies")  # groups whose file changes the other sections, and is none itself
@@ -42,6 +42,8 @@ def command(overrides: Iterable[str]) -> str:
 
 def yaml_fault(error: Exception) -> str:
     """Why a file cannot be read as yaml, and in which line."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
     mark = getattr(error, "problem_mark", None)
     reason = f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split())
     return f"cannot be read as yaml: {reason}"
@@ -72,6 +74,8 @@ def explain(error: Exception, argv: list[str]) -> str:
     if isinstance(error, OverrideParseException):
         quoted = shlex.quote('key="value"')
         return f"{error.override}: must be key=value; a value with brackets or commas may need quotes: {quoted}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
     return str(error)
 
 

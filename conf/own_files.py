@@ -54,9 +54,9 @@ def _read(path: Path) -> DictConfig | None:
     """The content of a file; None, and a warning when it is first met, where it holds no settings."""
     try:
         node, reason = OmegaConf.load(path), "must hold settings, one `key: value` a line"
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         node, reason = None, yaml_fault(error)
-    if isinstance(node, DictConfig):
+    if isinstance(node, DictConfig) and node:
         left_out.pop(path, None)
         return node
     if path not in left_out:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import torch
 from hydra import compose, initialize_config_module
@@ -23,6 +23,7 @@ from conf.own_files import PATHS, register
 from engines.trl_misfit import trl_misfit
 from envs.base import Env
 from launch.kinds import LAUNCHES
+from store.failure import describe
 from store.trackers import TRACKERS
 from training import warmstart
 from training.config import TrainConfig
@@ -66,6 +67,15 @@ class Experiment:
 
 def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
+    try:
+        return _resolve(cfg)
+    except (ConfigError, OmegaConfBaseException):
+        raise
+    except Exception as error:  # whatever the code of a class of the user's own raises
+        raise ConfigError(describe(error)) from error
+
+
+def _resolve(cfg: DictConfig) -> Experiment:
     for key, value in cfg.items():
         of_file = key == "scales" and OmegaConf.is_dict(value)
         if key not in TOP_LEVEL and not of_file and not (key in FILES and value is None):
@@ -204,12 +214,11 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
         raise ConfigError(f"{section}={as_typed(node)}: must be one of the files of conf/{section}")
     for key in (kind, *hidden):
         if key not in node:
-            raise ConfigError(f"{section}.{key}: missing; a file of conf/{section} says what it is")
+            raise ConfigError(f"{section}.{key}: missing; the yaml file must have it, as those of conf/{section} do")
     if node[kind] not in classes:
-        why = left_out.get(node[kind]) or "; ".join(left_out.values())
-        raise ConfigError(
-            unknown(f"{section}.{kind}={node[kind]}", classes, f"not found{why and f', left out: {why}'}")
-        )
+        why, own = left_out.get(node[kind]) or "; ".join(left_out.values()), cfg.get(f"{section}_path")
+        what = f"no class of the suite or in {own} has this name" if own else "not found"
+        raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, f"{what}{why and f', left out: {why}'}"))
     for key, (pattern, allowed) in APPEARANCE.items():
         if key in hidden and not (isinstance(node[key], str) and re.fullmatch(pattern, node[key])):
             raise ConfigError(f"{section}.{key}={as_typed(node[key])}: must be {allowed}")
@@ -217,12 +226,13 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
 
 
 def _build(cls: type, node: DictConfig, section: str, hidden: Iterable[str] = ()) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    types = get_type_hints(cls)
+    fields = {field.name: types[field.name] for field in dataclasses.fields(cls)}
     values = {key: node[key] for key in node if key not in hidden}
     for key, value in values.items():
         if key not in fields:
             raise ConfigError(unknown(f"{section}.{key}", fields))
-        values[key] = _typed(f"{section}.{key}", value, fields[key].type)
+        values[key] = _typed(f"{section}.{key}", value, fields[key])
     try:
         return cls(**values)
     except ValueError as error:

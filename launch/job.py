@@ -5,9 +5,11 @@ import sys
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from conf.resolve import ConfigError, Experiment, MisfitError, resolve
+from conf.messages import ConfigError, explain
+from conf.resolve import Experiment, MisfitError, resolve
 from launch import failures
 from launch.kinds import lower_priority
 from training.experiment import Outcome, execute
@@ -24,10 +26,10 @@ def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
     """What a config asks for, or how it was turned down."""
     try:
         return resolve(cfg)
-    except ConfigError as error:
+    except (ConfigError, OmegaConfBaseException) as error:
         status = "unfit" if isinstance(error, MisfitError) else "refused"
         algo, env = (OmegaConf.select(cfg, key) or "?" for key in ("algo.label", "env.name"))
-        return Outcome(f"{algo} on {env}", status, message=str(error))
+        return Outcome(f"{algo} on {env}", status, message=explain(error, sys.argv[1:]))
 
 
 def sweep_file() -> str | None:

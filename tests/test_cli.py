@@ -73,6 +73,8 @@ REFUSED = {
     "studies=rivals": ["studies=rivals: not found", "&& python run.py studies=rivals_terminal"],
     "paper=noise": ["paper=noise: not found; type python run.py studies=noise"],
     "runs_dir=my folder": ["folder: must be key=value", "'runs_dir=my folder'"],
+    "algo.eta=${nothing}": ["algo.eta: Interpolation key 'nothing' not found"],
+    "algo.eta=???": ["algo.eta: Missing mandatory value"],
     "algo=tpo,": ["algo=tpo,: must be key=value"],
     "+algo=tpo": ["algo: chosen twice; write algo=NAME once"],
     "train=5": ["train=5: train takes the name of a file", "written train.KEY=VALUE"],
