@@ -13,7 +13,7 @@ from conf.messages import ConfigError, unknown
 from store.archive import Archive
 from store.identity import run_id
 from store.results import Results
-from store.runs import RunStore
+from store.runs import RunStore, require_writable
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
 COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
@@ -198,9 +198,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == ["report"]:
         out = args.out or Path()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--out {out}: {error.strerror}; name a folder that can be written")
+        require_writable("--out ", out)
+    except ValueError as error:
+        parser.error(str(error))
     if args.what == ["all"]:
         return make_all(store, out, scale)
     if args.what[0] == "table":

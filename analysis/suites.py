@@ -25,7 +25,7 @@ from analysis.labels import ALGOS, label
 from analysis.load import Row, Store, cache_of
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import PATHS, own_files, register
-from store.identity import CHOICES, SECTIONS, canonical
+from store.identity import CHOICES, MOST_SEEDS, SECTIONS, canonical
 
 TRACKS = ("default", "tuned")
 KEYS = ("protocol", "leave_out", "tasks", "include", "limits")
@@ -48,7 +48,8 @@ class Protocol:
     epochs: tuple[int, ...] = (1, 4)
 
     def __post_init__(self):
-        _require(type(self.seeds) is int and self.seeds >= 1, "seeds", self.seeds, "a number >= 1")
+        fine = type(self.seeds) is int and 1 <= self.seeds <= MOST_SEEDS
+        _require(fine, "seeds", self.seeds, f"a number from 1 to {MOST_SEEDS}")
         for key, least in (("tuning_seeds", 0), ("epochs", 1)):
             values = getattr(self, key)
             fine = isinstance(values, tuple) and values and all(type(v) is int and v >= least for v in values)

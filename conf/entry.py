@@ -4,19 +4,27 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
 def run(module: str) -> int:
-    """Import a module, call its `main` and return the exit code.
+    """Import a module, call its `main` and return the exit code."""
+    return run_main(lambda: _import_main(module)())
+
+
+def run_main(main: Callable[[], int | None]) -> int:
+    """Call a command's `main` and return the exit code.
 
     Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word. A full disk, or
     a file that cannot be read or written, is one line and 1.
     """
+    if sys.stdout is None:  # as the shell's >&- leaves it
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
-        code = _import_main(module)()
+        code = main() or 0
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

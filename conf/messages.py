@@ -25,7 +25,9 @@ def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     typed = re.split(r"[.= /]", key)[-1]
     lower = {name.lower(): name for name in allowed}
     near = [lower[name] for name in difflib.get_close_matches(typed.lower(), lower, n=1)]
-    return f"{key}: {what}{f' (did you mean {near[0]}?)' if near else ''}; allowed: {', '.join(allowed) or 'nothing'}"
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    choices = f"allowed: {', '.join(allowed)}" if allowed else "there are none"
+    return f"{key}: {what}{hint}; {choices}"
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -24,6 +23,8 @@ from engines.trl_misfit import trl_misfit
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.failure import describe
+from store.identity import MOST_SEEDS
+from store.runs import require_writable
 from store.trackers import TRACKERS
 from training import warmstart
 from training.config import TrainConfig
@@ -37,7 +38,6 @@ APPEARANCE = {
     "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
 }
 TYPES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", NoneType: "null"}
-MOST_SEEDS = 100_000
 COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
 
 
@@ -286,13 +286,11 @@ def _device(value: Any) -> torch.device:
 def _runs_dir(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"runs_dir={as_typed(value)}: must be the path of a folder")
-    path = Path(value)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise ConfigError(f"runs_dir={value}: cannot write there ({error.strerror}); name a writable folder") from None
-    return path
+        require_writable("runs_dir=", Path(value))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return Path(value)
 
 
 def _bool(key: str, value: Any) -> bool:

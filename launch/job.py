@@ -12,6 +12,7 @@ from conf.messages import ConfigError, explain
 from conf.resolve import Experiment, MisfitError, resolve
 from launch import failures
 from launch.kinds import lower_priority
+from store.failure import describe
 from training.experiment import Outcome, execute
 
 outcomes: list[Outcome] = []  # of the command that this process runs
@@ -46,7 +47,14 @@ def train(cfg: DictConfig) -> Outcome:
         outcome = Outcome(f"{config['algo']['label']} on {config['env']['name']}", "stopped", place=place)
     if isinstance(outcome, Experiment):
         lower_priority(cfg.launch.get("nice", 0))
-        outcome = execute(dataclasses.replace(outcome, sweep=sweep_file()), screen(bars=cfg.launch.name == "serial"))
-        failures.record(outcome)
+        experiment = dataclasses.replace(outcome, sweep=sweep_file())
+        try:
+            outcome = execute(experiment, screen(bars=cfg.launch.name == "serial"))
+            failures.record(outcome)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # not of the training, which is reported: of the folder of runs
+            label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
+            outcome = Outcome(label, "failed", message=describe(error))
     outcomes.append(outcome)
     return outcome

@@ -13,7 +13,7 @@ from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
 from conf.messages import ConfigError, unknown
-from store.identity import run_id
+from store.identity import MOST_SEEDS, run_id
 from store.results import Results
 
 KINDS = ("sweep", "suite", "undecided", "plan")
@@ -151,8 +151,8 @@ def _entry(line: Any) -> Entry:
             suites.read(value)  # a file of one's own, which says what is wrong with it
         elif key in line and value not in allowed:
             raise ValueError(unknown(f"{key}={value}", sorted(allowed), "not found"))
-    if entry.seeds is not None and not (type(entry.seeds) is int and entry.seeds >= 1):
-        raise ValueError(f"seeds={entry.seeds}: must be a number >= 1")
+    if entry.seeds is not None and not (type(entry.seeds) is int and 1 <= entry.seeds <= MOST_SEEDS):
+        raise ValueError(f"seeds={entry.seeds}: must be a number from 1 to {MOST_SEEDS}")
     if not isinstance(entry.algo, str):
         raise ValueError(f"algo={entry.algo}: must be a name, names with commas between, or glob(*)")
     if not isinstance(entry.set, str) or not all("=" in override for override in entry.set.split()):

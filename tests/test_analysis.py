@@ -60,7 +60,7 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
     ("args", "text"),
     [
         (["fig02", "--runs-dir", "runz"], "--runs-dir runz: no such folder"),
-        (["fig02", "--out", "file"], "--out file: File exists"),
+        (["fig02", "--out", "file"], "--out file: cannot write there (File exists)"),
         (["list", "fig02"], "list fig02: list must be the only word"),
     ],
 )

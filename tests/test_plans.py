@@ -45,6 +45,7 @@ BROKEN = {
     "- {sweep: fig02}\n- {seeds: 3}": "entry 2: {'seeds': 3}: must have one of the keys",
     "- {sweep: fig02, seed: 3}": "did you mean seeds?",
     "- {sweep: fig02, seeds: 0}": "seeds=0",
+    "- {sweep: fig02, seeds: 1000000000}": "seeds=1000000000: must be a number from 1 to 100000",
     "- {sweep: fig02, set: algo}": "set=algo",
     "- {suite: none.yaml}": "suite=none.yaml: not found",
     "- {suite: cor}": "did you mean core?",

@@ -36,6 +36,7 @@ BROKEN = {
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1}": "task 1: lacks best",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1, best: 0, beste: 1}": "did you mean best?",
     "include: core\nprotocol: {seeds: 101}": "protocol: tuning_seeds=[100, 101, 102]: must be none of the reported",
+    "include: core\nprotocol: {seeds: 1000000000}": "seeds=1000000000: must be a number from 1 to 100000",
     "include: cor\ntasks: []": "suite=cor: not found (did you mean core?)",
     FILE + FILE.split("tasks:")[1].strip("\n"): "name=arms: two tasks have it",
     FILE + FILE.split("tasks:")[1].strip("\n").replace("name: arms", "name: b"): "set=env=sparse_bandit env.arms=5",
