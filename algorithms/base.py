@@ -104,7 +104,7 @@ class Objective:
 
     def loss(self, logp: Tensor, batch: Batch) -> Loss:
         """Loss (*L,) to minimise, and metrics {name: (*L,)}; `logp` (*L,B,K,T) are the current log-probs in nats."""
-        raise NotImplementedError
+        raise NotImplementedError(f"class {type(self).__name__} has no method loss")
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
