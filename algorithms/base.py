@@ -106,13 +106,18 @@ class Objective:
 
     def loss(self, logp: Tensor, batch: Batch) -> Loss:
         """Loss (*L,) to minimise, and metrics {name: (*L,)}; `logp` (*L,B,K,T) are the current log-probs in nats."""
-        raise NotImplementedError
+        raise NotImplementedError(f"class {type(self).__name__} has no method loss")
 
 
 def require(ok: bool, key: str, value: object, allowed: str) -> None:
     """Raise ValueError unless `ok`; its message names the key, the value and what is allowed."""
     if not ok:
-        raise ValueError(f"{key}={value}: must be {allowed}")
+        raise ValueError(f"{key}={as_typed(value)}: must be {allowed}")
+
+
+def as_typed(value: object) -> str:
+    """A value as a command line writes it: null for None, true and false."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def log_softmax(x: Tensor) -> Tensor:

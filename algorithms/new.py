@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+from conf.entry import run_main
 from conf.scaffold import Scaffold
 
 COLORS = (
@@ -30,4 +31,4 @@ def unused_style(files: list[Path]) -> dict[str, str]:
 SCAFFOLD = Scaffold("algo", "algorithms", {"objective": ""}, extra=unused_style)
 
 if __name__ == "__main__":
-    sys.exit(SCAFFOLD.main())
+    sys.exit(run_main(SCAFFOLD.main))

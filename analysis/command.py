@@ -13,7 +13,7 @@ from conf.messages import ConfigError, unknown
 from store.archive import Archive
 from store.identity import run_id
 from store.results import Results
-from store.runs import RunStore
+from store.runs import RunStore, require_writable
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
 COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
@@ -173,11 +173,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--suite", help="leaderboard: a suite, or a file of one's own (default: core)")
     args = parser.parse_args(argv)
     if args.of is not None and args.what != ["leaderboard"]:
-        parser.error(f"--of {args.of}: only the leaderboard takes it")
+        parser.error(f"--of {args.of}: allowed only after python -m analysis leaderboard")
     if args.of is not None and args.of not in (*catalogue.figures(), "runs"):
         parser.error(unknown(f"--of {args.of}", [*catalogue.figures(), "runs"], "no such figure"))
     if args.suite is not None and (args.of is not None or args.what != ["leaderboard"]):
-        parser.error(f"--suite {args.suite}: only the leaderboard takes it, without --of")
+        parser.error(f"--suite {args.suite}: allowed only after python -m analysis leaderboard, and without --of")
     if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
         parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
     scale, out = args.scale or "paper", args.out or Path("figures")
@@ -198,9 +198,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == ["report"]:
         out = args.out or Path()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--out {out}: {error.strerror}; name a folder that can be written")
+        require_writable("--out ", out)
+    except ValueError as error:
+        parser.error(str(error))
     if args.what == ["all"]:
         return make_all(store, out, scale)
     if args.what[0] == "table":
@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(str(error))
     for name in args.what:
         if name in COMMANDS:
-            parser.error(f"{' '.join(args.what)}: {name} stands alone")
+            parser.error(f"{' '.join(args.what)}: {name} must be the only word")
         if name not in titles:
             parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))
     return max(make(name, store, out, scale) for name in args.what)

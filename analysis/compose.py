@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from analysis.cache import Cache
 from analysis.labels import ALGOS
-from conf.messages import ConfigError, unknown
+from conf.messages import ConfigError, unknown, yaml_fault
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, canonical
 
@@ -78,8 +78,8 @@ def read_yaml(kind: str, name: str, within: tuple[Path, ...]) -> tuple[Path, Any
         raise ConfigError(f"{path}: the {kind} includes itself")
     try:
         return path, yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as yaml: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: {yaml_fault(error)}") from None
 
 
 def names_in(folder: Path) -> list[str]:
@@ -125,11 +125,25 @@ def _composed(name: str, scale: str, jobs: Iterable[Settings]) -> dict[Settings,
         files = tuple(tuple(setting.split("=")) for setting in settings if setting.split("=")[0] in GROUPS)
         if files not in copies:
             copies[files] = copy.deepcopy(_sweep(name, scale, files))  # slow, so the next job changes the same copy
-        cfg = copies[files]
-        cfg.merge_with_dotlist([setting for setting in settings if setting.split("=")[0] not in GROUPS])
+        cfg, changes = copies[files], [setting for setting in settings if setting.split("=")[0] not in GROUPS]
+        for change in changes:
+            _check(change, _sweep(name, scale, files))
+        cfg.merge_with_dotlist(changes)
         sections = {section: OmegaConf.to_container(cfg[section], resolve=True) for section in SHARED}
         found[settings] = sections | {choice: cfg[choice] for choice in CHOICES}
     return found
+
+
+def _check(change: str, cfg: DictConfig) -> None:
+    """Raise ConfigError for a change of a setting that `cfg` lacks, or of a number into none."""
+    key = change.partition("=")[0]
+    parent, _, leaf = key.rpartition(".")
+    siblings = OmegaConf.select(cfg, parent) if parent else cfg
+    if not isinstance(siblings, DictConfig) or leaf not in siblings:
+        raise ConfigError(unknown(key, map(str, siblings if isinstance(siblings, DictConfig) else cfg)))
+    given = OmegaConf.select(OmegaConf.from_dotlist([change]), key)
+    if isinstance(siblings[leaf], int | float) and not (given is None or isinstance(given, int | float)):
+        raise ConfigError(f"{change}: must be a number, as {key}={siblings[leaf]} is")
 
 
 def _shared(job: Sequence[str]) -> Settings:

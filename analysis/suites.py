@@ -25,7 +25,7 @@ from analysis.labels import ALGOS, label
 from analysis.load import Row, Store, cache_of
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import PATHS, own_files, register
-from store.identity import CHOICES, SECTIONS, canonical
+from store.identity import CHOICES, MOST_SEEDS, SECTIONS, canonical
 
 TRACKS = ("default", "tuned")
 KEYS = ("protocol", "leave_out", "tasks", "include", "limits")
@@ -48,7 +48,8 @@ class Protocol:
     epochs: tuple[int, ...] = (1, 4)
 
     def __post_init__(self):
-        _require(type(self.seeds) is int and self.seeds >= 1, "seeds", self.seeds, "a number >= 1")
+        fine = type(self.seeds) is int and 1 <= self.seeds <= MOST_SEEDS
+        _require(fine, "seeds", self.seeds, f"a number from 1 to {MOST_SEEDS}")
         for key, least in (("tuning_seeds", 0), ("epochs", 1)):
             values = getattr(self, key)
             fine = isinstance(values, tuple) and values and all(type(v) is int and v >= least for v in values)
@@ -138,7 +139,7 @@ DEFAULT = Setting()
 def _require(ok: object, key: str, value: object, allowed: str) -> None:
     """Raise ValueError unless `ok`."""
     if not ok:
-        raise ValueError(f"{key}={value}: must be {allowed}")
+        raise ValueError(f"{key}={list(value) if isinstance(value, tuple) else value}: must be {allowed}")
 
 
 def names() -> list[str]:
@@ -165,9 +166,11 @@ def _suite(name: str, content: Any, files: tuple[Path, ...]) -> Suite:
         if key not in KEYS:
             raise ValueError(unknown(str(key), KEYS))
     included, listed, left = content.get("include"), content.get("tasks", []), content.get("leave_out")
+    limits = content.get("limits", [])
     _require("include" not in content or isinstance(included, str), "include", included, "the name of a suite")
     _require(isinstance(listed, list) and (listed or included), "tasks", listed, "a list of at least one task")
     _require("leave_out" not in content or isinstance(left, dict), "leave_out", left, "names with reasons")
+    _require(isinstance(limits, list), "limits", limits, "a list of sentences")
     base = read(included, files) if included else Suite("", Protocol(), {}, ())
     tasks = (*base.tasks, *(_record(Task, entry, f"task {i}") for i, entry in enumerate(listed, 1)))
     for key in ("name", "set"):
@@ -176,7 +179,7 @@ def _suite(name: str, content: Any, files: tuple[Path, ...]) -> Suite:
         if twice:
             raise ValueError(f"{key}={twice[0]}: two tasks have it; a task has one {key} of its own")
     protocol = _record(Protocol, content["protocol"], "protocol") if "protocol" in content else base.protocol
-    limits = tuple(map(str, content.get("limits") or ())) or base.limits
+    limits = tuple(map(str, limits)) or base.limits
     return Suite(name, protocol, base.leave_out if left is None else left, tasks, limits)
 
 

@@ -1,6 +1,7 @@
 """python -m benchmarks.bandits: steps per second of the bandits by number of seeds, and the time of figures 2 and 3."""
 
 import argparse
+import sys
 import time
 
 import torch
@@ -12,6 +13,7 @@ from algorithms.dg import DG
 from algorithms.grpo import GRPO
 from algorithms.pg import PG
 from algorithms.tpo import TPO
+from conf.entry import run_main
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
 from models.tabular import TabularConfig
@@ -68,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -1,5 +1,6 @@
 """python -m benchmarks.coverage: how often the 95 % intervals of analysis/stats.py cover, on made-up seeds."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis import stats
+from conf.entry import run_main
 
 TRIALS = 4000
 COUNTS = (5, 7, 10, 20, 50)
@@ -57,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

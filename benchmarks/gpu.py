@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from conf.entry import run_main
+
 ROOT = Path(__file__).resolve().parent.parent
 TESTS, SPEED, EXPORT = 120, 120, 40  # the most seconds of each part
 WORKERS = 5  # processes that share the GPU, which one configuration does not fill
@@ -57,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

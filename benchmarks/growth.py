@@ -8,12 +8,14 @@ less. Memory is what training adds to a process that has torch.
 
 import argparse
 import math
+import sys
 from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.sequences import TERMINAL, Case, measure_workers
+from conf.entry import run_main
 from models.transformer import TransformerConfig
 
 ONE = replace(TERMINAL, seeds=1)
@@ -62,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -2,6 +2,7 @@
 
 import argparse
 import resource
+import sys
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.tpo import TPO
+from conf.entry import run_main
 from envs.datasets import Images
 from envs.images import ImageBandit
 from models.mlp import MLPConfig
@@ -91,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -5,6 +5,7 @@ of an operator that computes starts at least one kernel on a GPU.
 """
 
 import argparse
+import sys
 from collections import Counter
 
 import torch
@@ -14,6 +15,7 @@ from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.sequences import PAPER, Case, make_trainer
+from conf.entry import run_main
 
 KINDS = {
     "products": ("mm", "bmm", "addmm", "baddbmm"),
@@ -68,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import multiprocessing
 import resource
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,7 @@ from rich.table import Table
 
 from algorithms.grpo import GRPO
 from benchmarks.sequences import DEVICE, Clock, synchronize
+from conf.entry import run_main
 from conf.messages import ConfigError, explain
 from conf.resolve import compose_experiment
 from envs.rlvr.gym import ReasoningGym
@@ -204,4 +206,4 @@ def row_cells(times: dict[str, float]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -9,6 +9,7 @@ import argparse
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
+from conf.entry import run_main
 from envs.sequence import TokenReversal
 from models.transformer import TransformerConfig
 from training.config import TrainConfig
@@ -180,7 +182,7 @@ def main() -> None:
         parser.error("--episodes and --workers must be >= 1")
     cases = [case for case in PAPER if args.case in case.name]
     if not cases:
-        parser.error(f"--case {args.case!r} is in no name; there are: {', '.join(c.name for c in PAPER)}")
+        parser.error(f"--case {args.case!r} is part of no name; the names are: {'; '.join(c.name for c in PAPER)}")
     workers = args.workers or (1 if DEVICE.type == "cuda" else os.cpu_count() or 1)
 
     table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes")
@@ -199,4 +201,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

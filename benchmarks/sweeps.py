@@ -15,6 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from conf.entry import run_main
+
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = ("algo=tpo,grpo,dg,pg", "env=contextual_bandit", "seeds=20", "train.log_every=50", "optim.lr=0.1,0.05")
 WORKERS = 2
@@ -64,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

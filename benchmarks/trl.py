@@ -7,6 +7,7 @@ characters. TRL 1.16 (https://github.com/huggingface/trl) is in the environment 
 
 import argparse
 import importlib.util
+import sys
 import tempfile
 import time
 from typing import Any
@@ -16,6 +17,7 @@ from rich.console import Console
 from benchmarks import rlvr
 from benchmarks.rlvr import Case, Parity, measure_alone, table_of
 from benchmarks.sequences import DEVICE, Clock, synchronize
+from conf.entry import run_main
 from conf.messages import ConfigError
 from models.hf import LanguageModelConfig
 from training.noise import Noise
@@ -107,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -58,9 +58,9 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
             other = _file_of(found[cls.name])
             if other.parent == file.parent:
                 files = f"{other.name} and {file.name}"
-                raise ConfigError(f"{group}_path={folder}: two classes are called {cls.name}, in {files}; rename one")
-            clash = f"{file.name} calls a class {cls.name}, as the suite does"
-            raise ConfigError(f"{group}_path={folder}: {clash}; rename it")
+                raise ConfigError(f"{group}_path={folder}: two classes have name {cls.name!r}, in {files}; rename one")
+            clash = f"{file.name} has a class with name {cls.name!r}, as the suite does"
+            raise ConfigError(f"{group}_path={folder}: {clash}; rename yours")
         found[cls.name] = cls
     return found
 
@@ -79,7 +79,7 @@ def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     """The named dataclasses of a file; none, and a warning, if it cannot be imported."""
     try:
         module = load()
-    except Exception as error:  # whatever the code of a file raises
+    except (Exception, SystemExit) as error:  # whatever the code of a file raises
         left_out[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {_first_line(error)}"
         log.warning("left out: %s", left_out[path.stem])
         return []
@@ -105,7 +105,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _line(path: Path, error: Exception) -> int | str:
+def _line(path: Path, error: BaseException) -> int | str:
     """Where in the file at `path` an error comes from."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno
@@ -113,5 +113,5 @@ def _line(path: Path, error: Exception) -> int | str:
     return lines[-1] if lines else "?"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error) or "no message").splitlines()[0]

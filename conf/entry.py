@@ -4,6 +4,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from conf.process import tune_process
@@ -12,21 +13,39 @@ LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
 def run(module: str) -> int:
-    """Import a module, call its `main` and return the exit code.
-
-    Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word.
-    """
+    """Import a module, call its `main` and return the exit code."""
     tune_process()
+    return run_main(lambda: _import_main(module)())
+
+
+def run_main(main: Callable[[], int | None]) -> int:
+    """Call a command's `main` and return the exit code.
+
+    Ctrl-C ends with one line and 130; a reader such as `head` that closes the pipe ends without a word. A full disk, or
+    a file that cannot be read or written, is one line and 1.
+    """
+    if sys.stdout is None:  # as the shell's >&- leaves it
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
-        code = _import_main(module)()
+        code = main() or 0
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it exits
+        _forget_output()
         return LEFT_BY_READER
+    except OSError as error:
+        reason = error.strerror or str(error)
+        print(f"{error.filename}: {reason}" if error.filename else reason, file=sys.stderr)
+        _forget_output()
+        return 1
+
+
+def _forget_output() -> None:
+    """Drop what is still to be printed, which Python would try once more as it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _import_main(module: str):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationKeyError
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 GRID = ("-m", "--multirun")
 FILES = ("debug", "paper", "studies")  # groups whose file changes the other sections, and is none itself
@@ -23,8 +23,11 @@ def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     """One line that names what is allowed and suggests the nearest."""
     allowed = list(allowed)
     typed = re.split(r"[.= /]", key)[-1]
-    near = difflib.get_close_matches(typed, allowed, n=1)
-    return f"{key}: {what}{f' (did you mean {near[0]}?)' if near else ''}; allowed: {', '.join(allowed) or 'nothing'}"
+    lower = {name.lower(): name for name in allowed}
+    near = [lower[name] for name in difflib.get_close_matches(typed.lower(), lower, n=1)]
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    choices = f"allowed: {', '.join(allowed)}" if allowed else "there are none"
+    return f"{key}: {what}{hint}; {choices}"
 
 
 def duration(seconds: float) -> str:
@@ -39,10 +42,21 @@ def command(overrides: Iterable[str]) -> str:
     return shlex.join(["python", "run.py", *overrides])
 
 
+def yaml_fault(error: Exception) -> str:
+    """Why a file cannot be read as yaml, and in which line."""
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    mark = getattr(error, "problem_mark", None)
+    reason = f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split())
+    return f"cannot be read as yaml: {reason}"
+
+
 def explain(error: Exception, argv: list[str]) -> str:
     """Hydra's complaint about a command line, as one line in our terms."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return f"--config-name={name}: not found; leave it out"
         if group == "hydra/launcher" and name in PLUGINS:
             return f'launch={PLUGINS[name]} needs a plug-in of Hydra: pip install -c constraints.txt -e ".[launch]"'
         own = f"; or {group}_path=FOLDER with a {name}.yaml of your own" * (group in ("algo", "env", "model"))
@@ -56,27 +70,40 @@ def explain(error: Exception, argv: list[str]) -> str:
     ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
         return f"{ambiguous[1]}: several values are a grid, which needs -m: {command(['-m', *argv])}"
+    twice = re.match(r"(\S+) appears more than once in the final defaults list", str(error))
+    if twice:
+        return f"{twice[1]}: chosen twice; write {twice[1]}=NAME once, without +"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read ({str(error).splitlines()[0]}); write key=value"
+        quoted = shlex.quote('key="value"')
+        return f"{error.override}: must be key=value; a value with brackets or commas may need quotes: {quoted}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
     return str(error)
 
 
 def _unknown_key(key: str, argv: list[str]) -> str:
     parent, _, leaf = key.rpartition(".")
-    allowed = _siblings(key, argv)
+    cfg = _chosen_files(argv)
+    allowed = _siblings(key, cfg)
     if parent and not allowed:
-        return unknown(parent, _siblings(parent, argv))
+        return unknown(parent, _siblings(parent, cfg))
     if leaf in allowed:
-        return f"{key}: not all of the chosen files have it; leave out those that do not"
+        return f"{key}: some of the chosen files have no such key; leave these files out"
+    sections = [name for name, settings in cfg.items() if isinstance(settings, DictConfig) and key in settings]
+    if sections:
+        return f"{key}: unknown key; did you mean {' or '.join(f'{section}.{key}' for section in sections)}?"
     return unknown(key, allowed)
 
 
-def _siblings(key: str, argv: list[str]) -> list[str]:
-    """The keys beside `key` in the config that the groups chosen in `argv` compose."""
+def _chosen_files(argv: list[str]) -> DictConfig:
+    """The config that the groups chosen in `argv` compose, with the first file of each grid."""
     groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch|paper|studies)=[\w,]+", arg)]
-    groups = [group.partition(",")[0] for group in groups]
     with initialize_config_module("conf", version_base="1.3"):
-        node = compose("config", groups)
+        return compose("config", [group.partition(",")[0] for group in groups])
+
+
+def _siblings(key: str, node: DictConfig) -> list[str]:
+    """The keys beside `key` in a config."""
     for part in key.split(".")[:-1]:
         node = node.get(part) if isinstance(node, DictConfig) else None
     return [str(k) for k in node if k not in FILES] if isinstance(node, DictConfig) else []

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from conf.messages import ConfigError
+from conf.messages import ConfigError, yaml_fault
 
 CONF = Path(__file__).resolve().parent
 # where in the config the files of each group belong; None: in the part of the group's name
@@ -33,7 +33,7 @@ def register(argv: list[str]) -> None:
                 raise ConfigError(f"{group}={path.stem}: {path}: {reason}")
         for name, node in found.items():
             if (CONF / group / f"{name}.yaml").exists():
-                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename it")
+                raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename yours")
             ConfigStore.instance().store(name, node, group, package=package, provider=f"{group}_path")
 
 
@@ -54,9 +54,9 @@ def _read(path: Path) -> DictConfig | None:
     """The content of a file; None, and a warning when it is first met, where it holds no settings."""
     try:
         node, reason = OmegaConf.load(path), "must hold settings, one `key: value` a line"
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        node, reason = None, f"cannot be read as yaml: {' '.join(str(error).split())}"
-    if isinstance(node, DictConfig):
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
+        node, reason = None, yaml_fault(error)
+    if isinstance(node, DictConfig) and node:
         left_out.pop(path, None)
         return node
     if path not in left_out:

@@ -4,10 +4,10 @@ import dataclasses
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 import torch
 from hydra import compose, initialize_config_module
@@ -15,13 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import training
-from algorithms.base import Objective
+from algorithms.base import Objective, as_typed
 from conf.discover import discover, find_classes, left_out
 from conf.messages import FILES, ConfigError, unknown
 from conf.own_files import PATHS, register
 from engines.trl_misfit import trl_misfit
 from envs.base import Env
 from launch.kinds import LAUNCHES
+from store.failure import describe
+from store.identity import MOST_SEEDS
+from store.runs import require_writable
 from store.trackers import TRACKERS
 from training import warmstart
 from training.config import TrainConfig
@@ -34,7 +37,7 @@ APPEARANCE = {
     "color": (r"#[0-9a-fA-F]{6}", "a colour such as '#0072B2'"),
     "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
 }
-MOST_SEEDS = 100_000
+TYPES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", NoneType: "null"}
 COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
 
 
@@ -64,13 +67,22 @@ class Experiment:
 
 def resolve(cfg: DictConfig) -> Experiment:
     """Validate everything before any work; raises ConfigError."""
+    try:
+        return _resolve(cfg)
+    except (ConfigError, OmegaConfBaseException):
+        raise
+    except Exception as error:  # whatever the code of a class of the user's own raises
+        raise ConfigError(describe(error)) from error
+
+
+def _resolve(cfg: DictConfig) -> Experiment:
     for key, value in cfg.items():
         of_file = key == "scales" and OmegaConf.is_dict(value)
         if key not in TOP_LEVEL and not of_file and not (key in FILES and value is None):
             raise ConfigError(unknown(str(key), TOP_LEVEL))
     for key in TOP_LEVEL:
         if key not in PATHS and key not in cfg:
-            raise ConfigError(f"{key}: missing; leave it in, python run.py --cfg job shows its value")
+            raise ConfigError(f"{key}: missing; do not remove it, python run.py --cfg job shows its value")
     _choice("scale", cfg.scale, ("paper", "quick"))
     classes = {group: find_classes(group, cfg.get(f"{group}_path")) for group in ("algo", "env", "model")}
     objective = parse_section(cfg, "algo", classes["algo"], "objective", hidden=tuple(APPEARANCE))
@@ -137,12 +149,13 @@ def check_fit(objective: Objective, env: Env, algo: str, task: str, sampler: str
         reason = (
             "a terminal reward is known only for whole answers"
             if getattr(env, "reward", "") == "terminal"
-            else (f"env={task} and algo={algo} compare no next tokens")
+            else f"env={task} with algo={algo} cannot compare next tokens"
         )
         raise MisfitError(f"sampler=token_group: {reason}; use sampler=auto")
     if objective.required_sampler not in spec.samplers:
         offers = ", ".join(sorted(spec.samplers))
-        raise MisfitError(f"algo={algo} needs the sampler '{objective.required_sampler}', env={task} offers: {offers}")
+        needs = f"algo={algo}: needs the sampler '{objective.required_sampler}'"
+        raise MisfitError(f"{needs}; env={task} offers: {offers}; choose another algorithm or environment")
     size = spec.group_size_settings.get(objective.sampler)
     if size is not None and getattr(env, size) < 2:
         what = COMPARES[objective.sampler]
@@ -168,16 +181,19 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
         raise MisfitError(f"optim={cfg.optim.name}: does not fit model={cfg.model.name}; allowed: {', '.join(fit)}")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1 and not is_text:
-        raise MisfitError(f"{processes} processes: env={cfg.env.name} trains in one; use launch=joblib for a grid")
+        typed = f"{processes} processes: env={cfg.env.name} trains in one process"
+        raise MisfitError(f"{typed}; start it without torchrun, or use launch=joblib for a grid")
     most = min(getattr(env, "batch", 1), train.eval_problems)
     if processes > most and is_text:
         raise MisfitError(
-            f"{processes} processes: only {most} problems to share; raise env.batch or train.eval_problems"
+            f"{processes} processes: only {most} problems to share; start at most {most} processes, or raise env.batch "
+            f"and train.eval_problems"
         )
     if train.eval_every is not None and not is_text:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
     if is_text and cfg.match == "interactions":
-        raise MisfitError(f"match=interactions: every method draws as many on env={cfg.env.name}; use match=prompts")
+        reason = f"every method draws the same number of completions on env={cfg.env.name}"
+        raise MisfitError(f"match=interactions: {reason}; use match=prompts")
     if train.phase == "sft" and not warmstart.target_accuracy(experiment):
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
     accuracy = warmstart.target_accuracy(experiment)
@@ -186,7 +202,8 @@ def check_model(experiment: Experiment, cfg: DictConfig) -> None:
         raise MisfitError(f"model.warm_accuracy={accuracy}: {reason}; use model.warm_accuracy=0")
     if train.staleness and getattr(model, "engine", "hf") != "hf":
         raise MisfitError(
-            f"train.staleness={train.staleness}: an older policy needs an engine too; use model.engine=hf"
+            f"train.staleness={train.staleness}: model.engine={model.engine} draws from the newest policy only; use "
+            f"model.engine=hf"
         )
 
 
@@ -194,28 +211,28 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
     """The dataclass that `cfg[section]` names, with its settings; raises ConfigError."""
     node = cfg[section]
     if not isinstance(node, DictConfig):
-        raise ConfigError(f"{section}={node}: must be one of the files of conf/{section}")
+        raise ConfigError(f"{section}={as_typed(node)}: must be one of the files of conf/{section}")
     for key in (kind, *hidden):
         if key not in node:
-            raise ConfigError(f"{section}.{key}: missing; a file of conf/{section} says what it is")
+            raise ConfigError(f"{section}.{key}: missing; the yaml file must have it, as those of conf/{section} do")
     if node[kind] not in classes:
-        why = left_out.get(node[kind]) or "; ".join(left_out.values())
-        raise ConfigError(
-            unknown(f"{section}.{kind}={node[kind]}", classes, f"not found{why and f', left out: {why}'}")
-        )
+        why, own = left_out.get(node[kind]) or "; ".join(left_out.values()), cfg.get(f"{section}_path")
+        what = f"no class of the suite or in {own} has this name" if own else "not found"
+        raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, f"{what}{why and f', left out: {why}'}"))
     for key, (pattern, allowed) in APPEARANCE.items():
         if key in hidden and not (isinstance(node[key], str) and re.fullmatch(pattern, node[key])):
-            raise ConfigError(f"{section}.{key}={node[key]}: must be {allowed}")
+            raise ConfigError(f"{section}.{key}={as_typed(node[key])}: must be {allowed}")
     return _build(classes[node[kind]], node, section, (kind, *hidden))
 
 
 def _build(cls: type, node: DictConfig, section: str, hidden: Iterable[str] = ()) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    types = get_type_hints(cls)
+    fields = {field.name: types[field.name] for field in dataclasses.fields(cls)}
     values = {key: node[key] for key in node if key not in hidden}
     for key, value in values.items():
         if key not in fields:
             raise ConfigError(unknown(f"{section}.{key}", fields))
-        values[key] = _typed(f"{section}.{key}", value, fields[key].type)
+        values[key] = _typed(f"{section}.{key}", value, fields[key])
     try:
         return cls(**values)
     except ValueError as error:
@@ -231,29 +248,28 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
             raise ConfigError(f"{key}={value}: must be a finite number")
         return found
     except OmegaConfBaseException:
-        name = getattr(kind, "__name__", None) or str(kind)
-        raise ConfigError(f"{key}={value!r}: must be of type {name.replace('None', 'null')}") from None
+        parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        allowed = " or ".join(TYPES.get(part) or getattr(part, "__name__", str(part)) for part in parts)
+        raise ConfigError(f"{key}={as_typed(value)}: must be {allowed}") from None
 
 
 def _choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise ConfigError(unknown(f"{key}={value}", allowed, "unknown choice"))
+        raise ConfigError(unknown(f"{key}={as_typed(value)}", allowed, "unknown choice"))
     return value
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= MOST_SEEDS:
-            raise ConfigError(f"seeds={value}: must be a number from 1 to {MOST_SEEDS}, or a list such as [3,7]")
-        return tuple(range(value))
-    seeds = list(value) if OmegaConf.is_list(value) else None
+        seeds = list(range(value)) if 1 <= value <= MOST_SEEDS else None
+    else:
+        seeds = list(value) if OmegaConf.is_list(value) else None
     if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**31 for s in seeds):
-        raise ConfigError(
-            f"seeds={value}: must be a number of seeds >= 1, or a list of integers in [0, 2**31) such as [3,7]"
-        )
+        allowed = f"a number from 1 to {MOST_SEEDS}, or a list of whole numbers from 0 to {2**31 - 1} such as [3,7]"
+        raise ConfigError(f"seeds={as_typed(value)}: must be {allowed}")
     if len(set(seeds)) < len(seeds):
         twice = sorted({s for s in seeds if seeds.count(s) > 1})
-        raise ConfigError(f"seeds={value}: {twice} given twice; each seed once")
+        raise ConfigError(f"seeds={value}: {twice[0]} is given twice; give each seed once")
     return tuple(seeds)
 
 
@@ -269,17 +285,15 @@ def _device(value: Any) -> torch.device:
 
 def _runs_dir(value: Any) -> Path:
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"runs_dir={value}: must be the path of a folder")
-    path = Path(value)
+        raise ConfigError(f"runs_dir={as_typed(value)}: must be the path of a folder")
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise ConfigError(f"runs_dir={value}: cannot write there ({error.strerror}); name a writable folder") from None
-    return path
+        require_writable("runs_dir=", Path(value))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return Path(value)
 
 
 def _bool(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"{key}={value}: must be true or false")
+        raise ConfigError(f"{key}={as_typed(value)}: must be true or false")
     return value

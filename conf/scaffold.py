@@ -6,9 +6,12 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+# words of Python, also as the name of a class, and of the command line
+RESERVED = {*map(str.lower, keyword.kwlist), "null", "nan", "inf"}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -29,21 +32,28 @@ class Scaffold:
 
     def create(self, name: str, folder: Path | None = None, kind: str | None = None) -> tuple[Path, Path]:
         """Write NAME.py and NAME.yaml into the suite, or both into `folder`; or raise ValueError and write nothing."""
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in RESERVED:
             raise ValueError(
-                f"name={name}: must be lower-case letters, digits and _, from a letter on, and no Python keyword"
+                f"name={name}: must be lower-case letters, digits and _, start with a letter, and be no keyword"
             )
         ours = ROOT / self.package / f"{name}.py", ROOT / "conf" / self.group / f"{name}.yaml"
         paths = ours if folder is None else (folder / f"{name}.py", folder / f"{name}.yaml")
         for path in (*paths, *ours, *self._classes_called(name)):
             if path.exists():
-                raise ValueError(f"name={name}: {path} has it already; choose another name")
+                raise ValueError(f"name={name}: {path} has this name already; choose another name")
         words = {"template_name": name, "Template name": name.replace("_", " ").capitalize()}
         words["TemplateName"] = "".join(part.capitalize() for part in name.split("_"))
         words |= self.extra([*ours[1].parent.glob("*.yaml"), *paths[1].parent.glob("*.yaml")])
-        for path in paths:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._filled(kind or next(iter(self.kinds)), path.suffix, words))
+        try:
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(self._filled(kind or next(iter(self.kinds)), path.suffix, words))
+        except OSError as error:
+            for path in paths:
+                with suppress(OSError):
+                    path.unlink()
+            where = paths[0].parent
+            raise ValueError(f"{where}: cannot write there ({error.strerror}); name a writable folder") from None
         return paths
 
     def main(self, argv: list[str] | None = None) -> int:
@@ -57,7 +67,7 @@ class Scaffold:
         args = parser.parse_args(argv, argparse.Namespace(kind=first))
         try:
             paths = self.create(args.name, args.dir, args.kind)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             print(error, file=sys.stderr)
             return 2
         folder = "" if args.dir is None else shlex.quote(str(args.dir))

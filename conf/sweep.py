@@ -20,5 +20,6 @@ def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) 
             axis.list = [value for i, value in enumerate(axis.list) if value not in axis.list[:i]]
     found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not found:
-        raise ConfigError(f"{' '.join(overrides)}: no file has such a name; python run.py --help lists them")
+        patterns = " ".join(text for text in texts if "glob(" in text)
+        raise ConfigError(f"{patterns}: no file has such a name; python run.py --help lists them")
     return found

@@ -13,6 +13,8 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 from pymdownx.slugs import slugify
 
+from conf.entry import run_main
+
 ROOT = Path(__file__).resolve().parent.parent
 DRAFT, SITE = ROOT / "site" / "draft", ROOT / "site" / "html"
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
@@ -152,4 +154,4 @@ def api() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -77,7 +77,7 @@ def set_advantages(data: Any, objective: Objective) -> Any:
     """
     _, groups, counts = np.unique(data.non_tensor_batch["uid"], return_inverse=True, return_counts=True)
     if len(set(counts.tolist())) > 1:
-        raise ValueError(f"prompts with {counts.min()} to {counts.max()} answers: each must have as many as the others")
+        raise ValueError(f"prompts have {counts.min()} to {counts.max()} answers: each prompt must have as many")
     order = torch.from_numpy(groups.argsort(kind="stable"))
     batch = data.batch
     old, mask, reward = (batch[key][order] for key in ("old_log_probs", "response_mask", "token_level_rewards"))

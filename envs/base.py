@@ -75,15 +75,15 @@ class Env:
 
     @property
     def spec(self) -> Spec:
-        raise NotImplementedError
+        raise NotImplementedError(f"class {type(self).__name__} has no spec")
 
     def contexts(self, noise) -> Tensor | None:
         """Contexts (S,B) of one batch; None: every context once, in order."""
-        raise NotImplementedError
+        raise NotImplementedError(f"class {type(self).__name__} has no contexts")
 
     def score(self, contexts: Tensor | None, candidates: Tensor, noise) -> Tensor:
         """Rewards (S,B,K,T) of candidates (S,B,K), or (S,B,K,T) where they have several tokens."""
-        raise NotImplementedError
+        raise NotImplementedError(f"class {type(self).__name__} has no score")
 
     def context_baseline(self, logp: Tensor) -> Tensor:
         """Baseline (S,C,1) of contexts whose actions have log-probs (S,C,A), or () for one number."""
@@ -91,7 +91,7 @@ class Env:
 
     def true_reward(self, contexts: Tensor | None, device: torch.device) -> Tensor:
         """Expected reward of every action: (S,C,A), or a shape that broadcasts to it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"class {type(self).__name__} has no true_reward")
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
         """Metrics {name: (S,)} of the policy, in addition to those of its rollouts.

@@ -13,7 +13,8 @@ def fetch(hub: str, alternatives: str, config: str | None = None, revision: str 
 
         return load_dataset(hub, config, revision=revision)
     except ImportError:
-        raise ValueError(f"data_dir=null: loading {hub} needs 'pip install datasets'; or {alternatives}") from None
+        needs = "needs the package datasets: pip install -c constraints.txt datasets"
+        raise ValueError(f"data_dir=null: {hub} {needs}; or {alternatives}") from None
     except Exception as error:  # no network, no disk space, a moved repository: each library raises its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"data_dir=null: cannot load {hub} ({reason}); {alternatives}") from None

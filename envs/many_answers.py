@@ -33,7 +33,7 @@ class ManyAnswers(SequenceEnv):
         super().__post_init__()
         require(self.reward == "terminal", "reward", self.reward, "terminal, since a sum is known at its end")
         answers = self.vocab**self.horizon
-        require(answers <= MOST_ANSWERS, "horizon", self.horizon, f"so that vocab ** horizon <= {MOST_ANSWERS}")
+        require(answers <= MOST_ANSWERS, "horizon", self.horizon, f"so small that vocab ** horizon <= {MOST_ANSWERS}")
 
     @property
     def chance_error(self) -> float:

@@ -2,9 +2,10 @@
 
 import sys
 
+from conf.entry import run_main
 from conf.scaffold import Scaffold
 
 SCAFFOLD = Scaffold("env", "envs", {"bandit": "", "tokens": "", "text": ""})
 
 if __name__ == "__main__":
-    sys.exit(SCAFFOLD.main())
+    sys.exit(run_main(SCAFFOLD.main))

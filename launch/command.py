@@ -25,6 +25,7 @@ def job(cfg) -> Outcome:
 def main() -> int:
     console, argv = screen(), sys.argv[1:]
     logging.basicConfig(format="%(message)s")
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its lines itself
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # exceptions reach us, and become messages
     try:
         if help.is_asked(argv):

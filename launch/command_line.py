@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
 
 from analysis import catalogue
 from analysis.compose import GRIDS, SWEEPS, choice, names_in
@@ -18,6 +19,7 @@ from conf.own_files import CONF, register
 
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker", "launch", "debug")
 GROUPS = {group: CONF / group for group in SECTIONS} | {group: SWEEPS / group for group in GRIDS}
+SETTINGS = {*GROUPS, *OmegaConf.load(CONF / "config.yaml"), "plan", "suite", "budget"}  # what a command line sets
 OPEN = ("env.options",)  # settings whose keys another library knows
 
 
@@ -30,6 +32,7 @@ def prepare(argv: list[str]) -> list[str]:
     register(words)
     before = ""
     for word in words:
+        _check_dashes(word)
         if not word.startswith("-") and (before in GRID or not before.startswith("-")):  # Hydra's own: --cfg job
             _check(word, before)
         before = word
@@ -56,8 +59,18 @@ def _parsed(word: str) -> Override | None:
         return None
 
 
+def _check_dashes(word: str) -> None:
+    """Raise ConfigError for a setting that is written as an option, such as --algo=tpo."""
+    without = word.lstrip("-")
+    key, equals, _ = without.partition("=")
+    if without != word and equals and key.partition(".")[0] in SETTINGS:
+        raise ConfigError(f"{word}: a setting has no dashes; type {shlex.quote(without)}")
+
+
 def _check(word: str, before: str) -> None:
     """Raise ConfigError for a word, which comes after the word `before`, if it cannot be right."""
+    if word in SETTINGS:
+        raise ConfigError(f"{word}: has no value; must be {word}=VALUE, without spaces around =")
     if not word.partition("=")[0] or ("=" not in word and not word.startswith("~")):
         example = f"{before} {word}" if "=" in before else "runs_dir=/my runs"
         raise ConfigError(f"{word}: must be key=value, in quotes if it has a space: {shlex.quote(example)}")
@@ -71,9 +84,8 @@ def _check(word: str, before: str) -> None:
 def _check_file_names(group: str, word: str, values: list[Any]) -> None:
     """Raise ConfigError unless each value of a group is a name."""
     if not all(isinstance(value, str) for value in values):
-        is_setting = any(isinstance(value, dict) for value in values)
-        one = f", and one of its settings is written {group}.KEY=VALUE" * is_setting
-        raise ConfigError(unknown(word, names_in(GROUPS[group]), f"{group} takes the name of a file{one}"))
+        reason = f"{group} takes the name of a file, and one of its settings is written {group}.KEY=VALUE"
+        raise ConfigError(unknown(word, names_in(GROUPS[group]), reason))
 
 
 def _values(override: Override) -> list[Any]:

@@ -5,11 +5,14 @@ import sys
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from conf.resolve import ConfigError, Experiment, MisfitError, resolve
+from conf.messages import ConfigError, explain
+from conf.resolve import Experiment, MisfitError, resolve
 from launch import failures
 from launch.kinds import lower_priority
+from store.failure import describe
 from training.experiment import Outcome, execute
 
 outcomes: list[Outcome] = []  # of the command that this process runs
@@ -24,10 +27,10 @@ def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
     """What a config asks for, or how it was turned down."""
     try:
         return resolve(cfg)
-    except ConfigError as error:
+    except (ConfigError, OmegaConfBaseException) as error:
         status = "unfit" if isinstance(error, MisfitError) else "refused"
         algo, env = (OmegaConf.select(cfg, key) or "?" for key in ("algo.label", "env.name"))
-        return Outcome(f"{algo} on {env}", status, message=str(error))
+        return Outcome(f"{algo} on {env}", status, message=explain(error, sys.argv[1:]))
 
 
 def sweep_file() -> str | None:
@@ -44,7 +47,14 @@ def train(cfg: DictConfig) -> Outcome:
         outcome = Outcome(f"{config['algo']['label']} on {config['env']['name']}", "stopped", place=place)
     if isinstance(outcome, Experiment):
         lower_priority(cfg.launch.get("nice", 0))
-        outcome = execute(dataclasses.replace(outcome, sweep=sweep_file()), screen(bars=cfg.launch.name == "serial"))
-        failures.record(outcome)
+        experiment = dataclasses.replace(outcome, sweep=sweep_file())
+        try:
+            outcome = execute(experiment, screen(bars=cfg.launch.name == "serial"))
+            failures.record(outcome)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # not of the training, which is reported: of the folder of runs
+            label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
+            outcome = Outcome(label, "failed", message=describe(error))
     outcomes.append(outcome)
     return outcome

@@ -13,7 +13,7 @@ from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
 from conf.messages import ConfigError, unknown
-from store.identity import run_id
+from store.identity import MOST_SEEDS, run_id
 from store.results import Results
 
 KINDS = ("sweep", "suite", "undecided", "plan")
@@ -143,16 +143,16 @@ def _entry(line: Any) -> Entry:
     needless = {"suite": ("set", "seeds", "scale")}.get(next(k for k in KINDS if k in line), ("algo", "track"))
     for key in needless:
         if key in line:
-            raise ValueError(f"{key}={line[key]}: this kind of entry takes no such; {line} would ignore it")
-    choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": TABLES}
+            raise ValueError(f"{key}={line[key]}: {line} does not use this key; remove it")
+    choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": list(TABLES)}
     for key, allowed in (choices | {"scale": ("paper", "quick"), "track": suites.TRACKS}).items():
         value = getattr(entry, key)
         if key == "suite" and str(value).endswith(".yaml"):
             suites.read(value)  # a file of one's own, which says what is wrong with it
         elif key in line and value not in allowed:
             raise ValueError(unknown(f"{key}={value}", sorted(allowed), "not found"))
-    if entry.seeds is not None and not (type(entry.seeds) is int and entry.seeds >= 1):
-        raise ValueError(f"seeds={entry.seeds}: must be a number >= 1")
+    if entry.seeds is not None and not (type(entry.seeds) is int and 1 <= entry.seeds <= MOST_SEEDS):
+        raise ValueError(f"seeds={entry.seeds}: must be a number from 1 to {MOST_SEEDS}")
     if not isinstance(entry.algo, str):
         raise ValueError(f"algo={entry.algo}: must be a name, names with commas between, or glob(*)")
     if not isinstance(entry.set, str) or not all("=" in override for override in entry.set.split()):

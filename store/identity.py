@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 SECTIONS = ("algo", "env", "model", "optim", "train")
+MOST_SEEDS = 100_000  # of a configuration
 CHOICES = ("sampler", "match")  # how candidates are drawn
 # how a run is shown or saved does not change what it computes
 PRESENTATION = {

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -54,6 +55,15 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "manifest.json": lambda path: require_mapping(json.loads(path.read_text())),
     "metrics.parquet": metrics.read,
 }
+
+
+def require_writable(key: str, folder: Path) -> None:
+    """Make a folder; raises ValueError, whose message begins with `key`, unless files can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"{key}{folder}: cannot write there ({error.strerror}); name a writable folder") from None
 
 
 class RunBusy(Exception):

@@ -60,8 +60,8 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
     ("args", "text"),
     [
         (["fig02", "--runs-dir", "runz"], "--runs-dir runz: no such folder"),
-        (["fig02", "--out", "file"], "--out file: File exists"),
-        (["list", "fig02"], "list fig02: list stands alone"),
+        (["fig02", "--out", "file"], "--out file: cannot write there (File exists)"),
+        (["list", "fig02"], "list fig02: list must be the only word"),
     ],
 )
 def test_folders_and_words_are_checked_before_any_work(tmp_path, monkeypatch, capsys, args, text):

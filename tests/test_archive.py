@@ -176,7 +176,7 @@ def test_a_file_of_another_kind_and_a_name_that_leaves_the_folder_are_refused(fo
     (file,) = (folder / "evil").iterdir()
     (entry,) = json.loads(pq.read_metadata(file).metadata[ABOUT])["runs"]
     edit(file, runs=[entry | {"run": "../../x"}])
-    assert load("--from", "evil", "--runs-dir", "deep/runs") == 1 and not (folder / "deep").exists()
+    assert load("--from", "evil", "--runs-dir", "deep/runs") == 1 and not list(folder.glob("deep/*/*"))
 
 
 def test_import_adds_seeds_but_overwrites_none_unless_forced(folder):
@@ -265,6 +265,17 @@ def test_nothing_to_export_or_import_names_the_command(folder, capsys):
     with pytest.raises(SystemExit) as stop:
         export("--env", "sparse_bandi")
     assert stop.value.code == 2 and "allowed: sparse_bandit" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(folder, capsys):
+    saved(folder, metrics(0))
+    assert export() == 0
+    (folder / "file").touch()
+    for command, option in ((export, "--out"), (load, "--runs-dir")):
+        with pytest.raises(SystemExit) as stop:
+            command(option, folder / "file")
+        assert stop.value.code == 2
+        assert f"{option} {folder / 'file'}: cannot write there (File exists)" in capsys.readouterr().err
 
 
 def test_only_the_environments_asked_for_are_exported(folder):

@@ -11,12 +11,17 @@ from training.loop import Trainer
 REFUSED = {
     "algo=tpoo": ["algo=tpoo", "did you mean tpo?", "grpo_no_kl"],
     "env=spars_bandit": ["env=spars_bandit", "did you mean sparse_bandit?", "contextual_bandit"],
-    "algo.eta=high": ["algo.eta='high'", "float"],
-    "train.steps=1.5": ["train.steps=1.5", "int"],
+    "algo.eta=high": ["algo.eta=high: must be a number"],
+    "train.steps=1.5": ["train.steps=1.5: must be a whole number"],
     "algo.etta=2": ["algo.etta", "did you mean eta?"],
     "+algo.etta=2": ["algo.etta", "did you mean eta?"],
     "train.stepz=2": ["train.stepz", "did you mean steps?"],
     "foo=1": ["foo", "seeds"],
+    "eta=1": ["eta: unknown key; did you mean algo.eta?"],
+    "algo=TPO": ["algo=TPO", "did you mean tpo?"],
+    "algo.eta=null": ["algo.eta=null: must be a number"],
+    "--algo=tpo": ["--algo=tpo: a setting has no dashes; type algo=tpo"],
+    "algo tpo": ["algo: has no value; must be algo=VALUE"],
     "+foo=1": ["foo", "seeds"],
     "+scales=1": ["scales", "seeds"],
     "algo.eta=0": ["algo.eta=0.0", "> 0"],
@@ -26,7 +31,7 @@ REFUSED = {
     "-m paper=fig02,fig03": ["paper=fig02,fig03", "one sweep file at a time"],
     "algo=tpo,grpo": ["algo=tpo,grpo", "python run.py -m algo=tpo,grpo runs_dir=runs"],
     "alg.eta=1": ["alg: unknown key (did you mean algo?)"],
-    "-m algo=tpo,grpo algo.eta=2": ["algo.eta", "not all of the chosen files have it"],
+    "-m algo=tpo,grpo algo.eta=2": ["algo.eta", "some of the chosen files have no such key"],
     "env=dense_reversal model=mlp": ["model=mlp", "env=dense_reversal", "allowed: model=transformer"],
     "env=sparse_bandit model=transformer": ["model=transformer", "env=sparse_bandit", "allowed: model=tabular"],
     "-m algo.eta=-2,-1": ["algo.eta=-2.0", "algo.eta=-1.0", "> 0"],
@@ -42,9 +47,9 @@ REFUSED = {
     "algo=remax env=dense_reversal sampler=token_group": ["sampler=token_group", "algo=remax", "sampler=auto"],
     "seeds=0": ["seeds=0", "from 1 to"],
     "seeds=99999999999999999999": ["seeds=99999999999999999999", "from 1 to"],
-    "seeds=[3,7,3]": ["seeds=[3, 7, 3]", "[3] given twice"],
-    "seeds=[]": ["seeds=[]", ">= 1"],
-    "seeds=two": ["seeds=two", "list of integers"],
+    "seeds=[3,7,3]": ["seeds=[3, 7, 3]", "3 is given twice"],
+    "seeds=[]": ["seeds=[]", "from 1 to"],
+    "seeds=two": ["seeds=two", "list of whole numbers"],
     "seeds=[3,": ["seeds=[3,", "key=value"],
     "device=tpu": ["device=tpu", "auto, cpu, cuda"],
     "force=maybe": ["force=maybe", "true or false"],
@@ -53,6 +58,7 @@ REFUSED = {
     "algo.name=../up": ["algo.name=../up", "letters"],
     "paper=fig99": ["paper=fig99", "fig02"],
     "paper=fig02 studies=noise": ["paper=fig02 studies=noise", "one sweep file at a time"],
+    "--config-name=foo": ["--config-name=foo: not found; leave it out"],
     "algo=null": ["algo=null", "takes the name of a file", "grpo_no_kl"],
     "env=[1,2]": ["env=[1,2]", "takes the name of a file", "sparse_bandit"],
     "-m optim=1,2": ["optim=1,2", "takes the name of a file", "muon"],
@@ -67,15 +73,20 @@ REFUSED = {
     "studies=rivals": ["studies=rivals: not found", "&& python run.py studies=rivals_terminal"],
     "paper=noise": ["paper=noise: not found; type python run.py studies=noise"],
     "runs_dir=my folder": ["folder: must be key=value", "'runs_dir=my folder'"],
+    "algo.eta=${nothing}": ["algo.eta: Interpolation key 'nothing' not found"],
+    "algo.eta=???": ["algo.eta: Missing mandatory value"],
+    "algo=tpo,": ["algo=tpo,: must be key=value"],
+    "+algo=tpo": ["algo: chosen twice; write algo=NAME once"],
+    "train=5": ["train=5: train takes the name of a file", "written train.KEY=VALUE"],
     "=3": ["=3: must be key=value"],
     "~algo": ["algo: missing"],
     "~seeds": ["seeds: missing"],
     "~model.name": ["model.name: missing"],
     "~algo.label": ["algo.label: missing", "conf/algo"],
-    "env.name=null": ["env.name=None", "letters"],
+    "env.name=null": ["env.name=null", "letters"],
     "launch=job": ["launch=job", "did you mean joblib?", "serial"],
     "launch=joblib launch.workers=0": ["launch.workers=0", "null or >= 1"],
-    "launch=joblib launch.workers=all": ["launch.workers='all'", "int"],
+    "launch=joblib launch.workers=all": ["launch.workers=all: must be a whole number or null"],
     "launch=joblib launch.worker=2": ["launch.worker", "did you mean workers?"],
     "launch=slurm_local launch.workers=-1": ["launch.workers=-1", "null or >= 1"],
     "launch=slurm launch.threads=0": ["launch.threads=0", ">= 1"],
@@ -130,9 +141,10 @@ def test_out_of_memory_names_what_to_lower(cli):
     assert "train.micro_batch (now null)" in out
 
 
-def test_unwritable_run_folder_is_refused(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("words", [(), ("-m", "algo=tpo,dg")])
+def test_unwritable_run_folder_is_refused(monkeypatch, capsys, tmp_path, words):
     (tmp_path / "file").touch()
-    code, out = command(monkeypatch, capsys, f"runs_dir={tmp_path / 'file' / 'runs'}")
+    code, out = command(monkeypatch, capsys, *words, f"runs_dir={tmp_path / 'file' / 'runs'}")
     assert code == 2
     assert "runs_dir=" in out and "name a writable folder" in out
 

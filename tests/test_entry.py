@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ except BaseException:
     print("a library that catches everything")
 def main(): return 0
 """
+UNREADABLE = "def main(): open('nowhere/file')"
 INTERRUPTED = "def main(): raise KeyboardInterrupt"
 TUNED = "import os\ndef main(): print(*(os.environ.get(x) for x in ('GOMP_SPINCOUNT', 'MALLOC_TRIM_THRESHOLD_')))"
 TALKATIVE = "def main():\n    print('a line')\n    return 0"
@@ -34,10 +36,10 @@ def heed_ctrl_c() -> None:
 def start(tmp_path):
     """A process that runs a module of this text as a command."""
 
-    def begin(text: str, variables: dict[str, str] | None = None) -> subprocess.Popen:
+    def begin(text: str, variables: dict[str, str] | None = None, **options) -> subprocess.Popen:
         (tmp_path / "module.py").write_text(text)
         path = {"PYTHONPATH": f"{ROOT}:{tmp_path}"} | (variables or {})
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
         # a process in the background may have been told to ignore Ctrl-C, and its children too
         return subprocess.Popen([sys.executable, "-c", START], env=path, preexec_fn=heed_ctrl_c, **pipes)
 
@@ -62,6 +64,19 @@ def test_a_reader_that_closes_the_pipe_ends_a_command_without_a_word(start):
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait(20) == 128 + signal.SIGPIPE
     process.stderr.close()
+
+
+def test_a_file_that_cannot_be_read_is_one_line(start):
+    process = start(UNREADABLE)
+    assert process.communicate(timeout=20) == ("", "nowhere/file: No such file or directory\n")
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_one_line(start):
+    with open("/dev/full", "w") as full:
+        process = start(TALKATIVE, stdout=full)
+        assert process.communicate(timeout=20)[1] == "No space left on device\n" and process.returncode == 1
 
 
 def test_what_a_command_prints_and_returns_is_passed_on(start):

@@ -22,13 +22,13 @@ OURS = (
     "store",
     "training",
 )
-NEW = "conf.scaffold"  # what writes new files
+NEW = {"conf.scaffold", "conf.entry"}  # what writes new files, as a command
 TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 MAY_IMPORT = {
-    "algorithms": {"algorithms", NEW},
+    "algorithms": {"algorithms", *NEW},
     "engines": {"algorithms.base", "conf.discover", "conf.resolve", "engines", "training", *TEXT},
-    "envs": {"algorithms.base", "envs", NEW},
-    "models": {"algorithms.base", "models", "rollouts", NEW},
+    "envs": {"algorithms.base", "envs", *NEW},
+    "models": {"algorithms.base", "models", "rollouts", *NEW},
     "rollouts": {"rollouts"},
     "training": {
         "algorithms.base",

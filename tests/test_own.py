@@ -90,7 +90,10 @@ def test_a_broken_file_is_named_with_its_line_and_stops_no_other(cli, run, own, 
     assert re.search(r"unreadable.py, line 2: SyntaxError", warned[1])
     code, out = cli(f"{group}=broken", f"{group}_path={own}")
     assert code == 2 and "Traceback" not in out
-    assert f"{group}.{CLASS[group]}=broken: not found, left out:" in out and "broken.py, line 3" in out
+    assert (
+        f"{group}.{CLASS[group]}=broken: no class of the suite or in {own} has this name, left out:" in out
+        and "broken.py, line 3" in out
+    )
 
 
 def test_a_class_that_is_no_frozen_dataclass_is_named(run, own):
@@ -99,10 +102,33 @@ def test_a_class_that_is_no_frozen_dataclass_is_named(run, own):
     assert code == 2 and re.search(r"mine.py: class Mine\w* must have @dataclass\(frozen=True\) above it", out)
 
 
+MISTAKES = {  # {text of a template: what stands there instead}
+    "from dataclasses": ("import sys\n\nsys.exit(3)\nfrom dataclasses", "SystemExit: 3"),
+    "def __post_init__(self):": ("def __post_init__(self):\n        raise TypeError('no')", "TypeError: no"),
+    '    name = "mine"': ("    other: 'Nothing' = None\n    name = 'mine'", "NameError: name 'Nothing' is not defined"),
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_in_a_file_of_ones_own_is_no_traceback(run, own, text):
+    mistake, said = MISTAKES[text]
+    (own / "mine.py").write_text((own / "mine.py").read_text().replace(text, mistake))
+    code, out = run()
+    assert code == 2 and said in out and "Traceback" not in out
+
+
+@pytest.mark.parametrize("group", ["env"])
+def test_a_task_whose_facts_cannot_be_read_is_refused(run, own):
+    (own / "mine.py").write_text((own / "mine.py").read_text().replace("actions=self.arms", "action=self.arms"))
+    code, out = run()
+    assert code == 2 and "TypeError: Spec.__init__() got an unexpected keyword argument 'action'" in out
+    assert re.search(r"mine.py, line \d+\)", out)
+
+
 def test_two_classes_of_one_name_are_refused(run, own, group):
     (own / "again.py").write_text((own / "mine.py").read_text())
     code, out = run()
-    assert code == 2 and f"{group}_path={own}: two classes are called mine, in again.py and mine.py" in out
+    assert code == 2 and f"{group}_path={own}: two classes have name 'mine', in again.py and mine.py" in out
 
 
 @pytest.mark.parametrize("group", ["algo"])
@@ -117,13 +143,16 @@ def test_a_name_of_the_suite_is_refused(run, cli, own, group):
     taken = {"algo": "tpo", "env": "sparse_bandit", "model": "tabular"}[group]
     (own / "mine.py").write_text((own / "mine.py").read_text().replace('name = "mine"', f'name = "{taken}"'))
     code, out = run()
-    assert code == 2 and f"mine.py calls a class {taken}, as the suite does; rename it" in out
+    assert code == 2 and f"mine.py has a class with name {taken!r}, as the suite does; rename yours" in out
     (own / f"{taken}.yaml").write_text((own / "mine.yaml").read_text())
     code, out = cli(f"{group}_path={own}")
     assert code == 2 and f"the suite has a {taken}.yaml of its own" in out
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: [", "cannot be read as yaml"), ("- a\n", "must hold settings")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [", "cannot be read as yaml: line 1"), ("- a\n", "must hold settings"), ("", "must hold settings")],
+)
 def test_yaml_that_says_nothing_is_named_and_hides_no_other_file(cli, run, own, group, caplog, text, said):
     (own / "other.yaml").write_text(text)
     code, _ = run()

@@ -16,7 +16,7 @@ REFUSED = {
     "env=dense_reversal model=tiny_qwen3": ["model=tiny_qwen3", "env=dense_reversal", "model=transformer"],
     "env=arithmetic optim=adam": ["optim=adam", "adamw_clipped"],
     "env=arithmetic env.candidates=1 algo=grpo": ["env.candidates=1: must be >= 2"],
-    "env=arithmetic model=hf": ["model.path=None", "model=Qwen/Qwen3-1.7B"],
+    "env=arithmetic model=hf": ["model.path=null", "model=Qwen/Qwen3-1.7B"],
     "env=arithmetic model.engine=vlm": ["model.engine=vlm", "hf, vllm"],
     "env=arithmetic model.dtype=int8": ["model.dtype=int8", "bfloat16"],
     "env=arithmetic model.lora_rank=0": ["model.lora_rank=0", "null or >= 1"],

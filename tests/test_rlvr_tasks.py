@@ -227,7 +227,7 @@ def test_bad_files_are_named_with_what_was_found(folder, damage, text):
 
 def test_without_libraries_the_way_to_them_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ValueError, match=r"pip install datasets.*env\.data_dir.*env=arithmetic"):
+    with pytest.raises(ValueError, match=r"pip install -c constraints.txt datasets.*env\.data_dir.*env=arithmetic"):
         GSM8K()
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     gym.puzzles.cache_clear()

@@ -17,7 +17,7 @@ WRONG = {
     ("algo.etta=3",): "did you mean eta?",
     ("algo.eta=0",): "algo.eta=0.0",
     ("seeds=0",): "seeds=0: must be",
-    ("algo",): "must be key=value",
+    ("algo",): "has no value; must be algo=VALUE",
     ("algo=ce", "env=terminal_reversal"): "oracle",
     ("paper=fig99",): "paper=fig99: not found",
     ("algo=glob(x*)",): "no file has such a name",

@@ -30,19 +30,21 @@ BROKEN = {
     "protocol: {}": "must have a list `tasks`",
     "include: [core]": "include=['core']: must be the name of a suite",
     "include: SELF": "the suite includes itself",
+    "include: core\nlimits: 5": "limits=5: must be a list of sentences",
     "include: core\nleave_out: [ce]": "leave_out=['ce']: must be names with reasons",
     "tasks: []\ntask: 3": "task: unknown key (did you mean tasks?)",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1}": "task 1: lacks best",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1, best: 0, beste: 1}": "did you mean best?",
-    "include: core\nprotocol: {seeds: 101}": "protocol: tuning_seeds=(100, 101, 102): must be none of the reported",
+    "include: core\nprotocol: {seeds: 101}": "protocol: tuning_seeds=[100, 101, 102]: must be none of the reported",
+    "include: core\nprotocol: {seeds: 1000000000}": "seeds=1000000000: must be a number from 1 to 100000",
     "include: cor\ntasks: []": "suite=cor: not found (did you mean core?)",
     FILE + FILE.split("tasks:")[1].strip("\n"): "name=arms: two tasks have it",
     FILE + FILE.split("tasks:")[1].strip("\n").replace("name: arms", "name: b"): "set=env=sparse_bandit env.arms=5",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: x, best: 0}": "task 1: chance=x: must be a number",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 0, best: 1}": "task 1: best=1: must be below chance=0",
     "include: core\nprotocol: {epochs: 4}": "protocol: epochs=4: must be a list of whole numbers >= 1",
-    "include: core\nprotocol: {tuning_seeds: [100.5]}": "tuning_seeds=(100.5,): must be a list of whole numbers >= 0",
-    "include: core\nprotocol: {learning_rates: [0]}": "learning_rates=(0,): must be a list of numbers > 0",
+    "include: core\nprotocol: {tuning_seeds: [100.5]}": "tuning_seeds=[100.5]: must be a list of whole numbers >= 0",
+    "include: core\nprotocol: {learning_rates: [0]}": "learning_rates=[0]: must be a list of numbers > 0",
     FILE.replace("train.steps=10", "seeds=3"): "task 1: set=seeds=3: must be one that makes a task",
     FILE.replace("train.steps=10", "algo.eta=2"): "task 1: set=algo.eta=2: must be one that makes a task",
     "tasks: [": "cannot be read as yaml",
@@ -218,7 +220,7 @@ BAD = {
     "suite=core algo=tpoo": "did you mean tpo?",
     "suite=core algo=tpo track=tune": "did you mean tuned?",
     "suite=core algo=tpo budget=soon": "2h, 90m or 600s",
-    "suite=core algo=tpo seeds=3": "seeds: a suite says what is trained",
+    "suite=core algo=tpo seeds=3": "seeds: cannot be set together with suite=",
     "suite=core algo=tpo algo_path=nowhere": "algo_path=nowhere: no such folder",
 }
 
@@ -271,7 +273,7 @@ WRONG = {
     FILE.replace("env.arms=5", "env.arms=-3"): "suite small, task arms, algo=tpo: env.arms=-3: must be >= 2",
     FILE.replace("env.arms=5", "env.arm=5"): "did you mean arms?",
     FILE.replace("env=sparse_bandit", "env=spars_bandit"): "did you mean sparse_bandit?",
-    FILE.replace("train.steps=10", "optim.lr=abc"): "must be of type float",
+    FILE.replace("train.steps=10", "optim.lr=abc"): "must be a number",
 }
 
 

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from launch.kinds import Joblib, cores
+from launch.sweep import ctrl_c_is_kept
 from store.runs import Run, RunStore
 from tests.helpers import ROOT
 from tests.processes import finish, start, wait_for_checkpoint
@@ -21,6 +23,26 @@ GRID += ("train.steps=300", "train.checkpoint_every=30", "train.log_every=10")
 
 def command(*args: str) -> list[str]:
     return [sys.executable, str(ROOT / "run.py"), *GRID, *args]
+
+
+def test_a_second_sweep_of_a_process_trains_in_its_own_folder(cli, tmp_path, monkeypatch):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert cli("-m", "algo=tpo,dg", "debug=smoke", "launch.workers=2")[0] == 0
+        assert len(list(RunStore(tmp_path / name / "runs").runs())) == 2
+
+
+def test_ctrl_c_that_a_launcher_loses_still_ends_the_sweep():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), ctrl_c_is_kept():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("a worker died")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for(log: Path, text: str) -> None:

@@ -128,8 +128,15 @@ def test_it_goes_where_the_suite_looks(tmp_path, monkeypatch, capsys, new):
     assert new.main(["my_first"]) == 2
 
 
-NONE = ["base", "new", "9lives", "my-own", "class", "", "../up", "my_first"]
+NONE = ["base", "new", "9lives", "my-own", "class", "none", "null", "", "../up", "my_first"]
 TAKEN = [(METHOD, "tpo"), (TASK, "gsm8k"), (TASK, "image_bandit"), (MODEL, "mlp")]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(own, capsys):
+    own.mkdir(exist_ok=True)
+    (own / "file").touch()
+    assert METHOD.main(["mine", "--dir", str(own / "file")]) == 2
+    assert capsys.readouterr().err == f"{own / 'file'}: cannot write there (File exists); name a writable folder\n"
 
 
 @pytest.mark.parametrize(("new", "name"), [*((new, name) for new in (METHOD, TASK, MODEL) for name in NONE), *TAKEN])

@@ -142,15 +142,15 @@ def test_a_mistake_on_the_command_line_ends_with_code_2(cli, own):
     code, out = cli(*overrides(own))
     assert code == 2 and len(out.splitlines()) == 1 and "line 2: prompt must be a text" in out
     code, out = cli("env=text", "model=mlp")
-    assert code == 2 and "env.data=None: must be a file with a row on each line" in out
+    assert code == 2 and "env.data=null: must be a file with a row on each line" in out
     assert not list((own.parent / "runs").glob("*/*"))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"data": None}, "^data=None: must be a file with a row on each line"),
-        ({"reward": None}, "^reward=None: must be a file and a function"),
+        ({"data": None}, "^data=null: must be a file with a row on each line"),
+        ({"reward": None}, "^reward=null: must be a file and a function"),
         ({"template": "Q"}, "^template='Q': must be a text with {prompt} in it"),
         ({"chat": "yes"}, "^chat=yes: must be one of auto, always, never"),
         ({"batch": 0}, "^batch=0: must be >= 1"),

@@ -159,7 +159,8 @@ def explain_out_of_memory(error: Exception, experiment) -> Exception:
     if isinstance(error, TooLittleMemoryError):
         return error
     sizes = {"train.seed_block": len(blocks(experiment, experiment.seeds)[0])}
-    sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in ("candidates", "batch", "horizon", "vocab")}
+    counts = ("candidates", "batch", "horizon", "vocab", "arms", "num_contexts")
+    sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in counts}
     sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
     sizes |= {f"model.{key}": getattr(experiment.model, key, 1) for key in ("d_model", "rollout_rows")}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)

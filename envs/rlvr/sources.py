@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from algorithms.base import as_typed
 from envs.rlvr.child import NotStartedError
 from envs.rlvr.grades import Case
 from envs.rlvr.in_process import InProcess
@@ -56,7 +57,7 @@ def _rule(reward: str | None) -> tuple[str, str]:
     """FILE.py:NAME with the file's full path, and NAME."""
     file, _, name = (reward or "").rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
-        raise ValueError(f"reward={reward}: must be {ALLOWED}")
+        raise ValueError(f"reward={as_typed(reward)}: must be {ALLOWED}")
     path = Path(file).expanduser().resolve()
     if not path.is_file():
         raise ValueError(f"reward={reward}: no such file; it must be {ALLOWED}")
