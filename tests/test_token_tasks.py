@@ -139,7 +139,7 @@ def test_evaluation_lists_every_answer_with_its_own_probability():
 
 @pytest.mark.parametrize(
     ("settings", "text"),
-    [({"reward": "sequential"}, "reward=sequential"), ({"vocab": 10, "horizon": 5}, "horizon=5: must be so that")],
+    [({"reward": "sequential"}, "reward=sequential"), ({"vocab": 10, "horizon": 5}, "horizon=5: must be so small")],
 )
 def test_many_answers_refuses(settings, text):
     with pytest.raises(ValueError, match=text):
