@@ -1,12 +1,21 @@
 """The loop: seeds that train together are seeds that train alone, and a broken one harms no other."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from rich.console import Console
 
+from algorithms.tpo import TPO
+from envs.bandit import SparseBandit
+from models.tabular import TabularConfig
 from tests.helpers import SMALL, experiment, has_rewards_for, is_tested_pair, names
+from training.config import TrainConfig
 from training.experiment import blocks, build, execute
+from training.loop import Trainer
 from training.noise import STREAMS, Noise
+from training.optim import Normalized
+from training.progress import progress_text
 
 
 def double(exp, seeds):
@@ -119,3 +128,29 @@ def test_noise_has_the_moments_it_should(n):
 def test_cuda_gives_the_cpu_curve(tmp_path):
     curves = [build(experiment(tmp_path, f"device={d}"), (0, 1)).run().arrays()["error"] for d in ("cpu", "cuda")]
     torch.testing.assert_close(*map(torch.tensor, curves), atol=1e-4, rtol=1e-3)
+
+
+@dataclass(frozen=True)
+class Mistaken(SparseBandit):
+    """A task whose author forgot what `evaluate` must return."""
+
+    found: tuple[tuple[str, int], ...] = ()
+
+    def evaluate(self, policy, noise):
+        return {name: torch.zeros(size) for name, size in self.found}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ((("error", 1),), r"metric error=\(1,\): must be \(2,\), one number for each seed"),
+        ((("regret", 2),), "env=sparse_bandit: no metric is called error; Env.evaluate must return one"),
+    ],
+)
+def test_metrics_of_ones_own_task_are_checked(found, said):
+    env, noise = Mistaken(found=found), Noise((0, 1))
+    policy = TabularConfig().build(env.spec, noise)
+    trainer = Trainer(env, policy, TPO(), Normalized(list(policy.parameters()), 0.1), noise, TrainConfig(steps=1))
+    with pytest.raises(ValueError, match=said):
+        trainer.run()
+        progress_text(trainer)

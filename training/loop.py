@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from algorithms.base import Objective
+from algorithms.base import Objective, require
 from algorithms.kl_penalty import KLPenalty
 from envs.base import Env
 from models.base import Policy
@@ -103,7 +103,13 @@ class Trainer:
         return self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
 
     def _record(self, metrics: dict[str, Tensor]) -> None:
-        """Append the metrics of the current step to the history, NaN for the seeds that turned non-finite."""
+        """Append the metrics of the current step to the history, NaN for the seeds that turned non-finite.
+
+        Raises ValueError for a metric that has not one number for each seed.
+        """
+        for name, value in metrics.items():
+            allowed = f"({len(self.alive)},), one number for each seed"
+            require(value.shape == self.alive.shape, f"metric {name}", tuple(value.shape), allowed)
         values = {name: torch.where(self.alive, value, torch.nan) for name, value in metrics.items()}
         self.history.append(self.step, values)
 
