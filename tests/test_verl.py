@@ -76,7 +76,7 @@ def test_an_objective_of_ones_own_can_be_registered():
 def test_groups_of_different_sizes_are_refused():
     *_, old, ref, mask, score = completions(K)
     data = rollout(["a"] * 5 + ["b"] * 7, old, ref, mask, score)
-    with pytest.raises(ValueError, match="prompts with 5 to 7 answers"):
+    with pytest.raises(ValueError, match="prompts have 5 to 7 answers"):
         verl_of("trainer.ppo.ray_trainer").compute_advantage(data, adv_estimator="suite.tpo", config=None)
 
 
