@@ -67,7 +67,8 @@ def seconds(task: str, variables: dict[str, str], repeats: int) -> float:
     """Seconds of a step of a task under these environment variables."""
     kept = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_NUM_THREADS")}
     command = [sys.executable, "-m", "benchmarks.busy", "--task", task]
-    runs = [subprocess.run(command, cwd=ROOT, env=kept | variables, stdout=-1, check=True) for _ in range(repeats)]
+    shared = {"cwd": ROOT, "env": kept | variables, "stdout": subprocess.PIPE, "check": True}
+    runs = [subprocess.run(command, **shared) for _ in range(repeats)]
     return statistics.median(float(run.stdout) for run in runs)
 
 

@@ -1,7 +1,6 @@
 """python -m benchmarks.mnist: steps per second of the MNIST bandit by seeds, and the share of other than products."""
 
 import argparse
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.tpo import TPO
+from benchmarks.sequences import peak_memory
 from conf.entry import run_main
 from envs.datasets import Images
 from envs.images import ImageBandit
@@ -77,7 +77,7 @@ def main() -> None:
     steps = parser.parse_args().steps
     if steps < 1:
         parser.error("--steps must be >= 1")
-    console, before = Console(width=120), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    console, before = Console(width=120), peak_memory()
     table = Table(title=f"torch {torch.__version__}, {torch.get_num_threads()} threads", title_justify="left")
     for column in ("algorithm", "seeds", "steps/s", "ms / step", "not products", "10,000 steps"):
         table.add_column(column, justify="right")
@@ -88,7 +88,7 @@ def main() -> None:
             cells = (f"{1 / took:.0f}", f"{1e3 * took:.2f}", f"{share:.0%}", f"{1e4 * took:.0f} s")
             table.add_row(objective.name, str(seeds), *cells)
     console.print(table)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    memory = (peak_memory() - before) / 2**30
     console.print(f"memory beyond the data and torch itself: {memory:.2f} GiB")
 
 

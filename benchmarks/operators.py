@@ -14,7 +14,7 @@ from rich.table import Table
 from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.sequences import PAPER, Case, make_trainer
+from benchmarks.sequences import Case, cases_called, make_trainer
 from conf.entry import run_main
 
 KINDS = {
@@ -62,10 +62,9 @@ def main() -> None:
     table = Table(box=None, title=f"torch {torch.__version__}, one thread")
     for column in ("case", "seeds", *KINDS, "other", "calls"):
         table.add_column(column, justify="left" if column == "case" else "right")
-    for case in PAPER:
-        if args.case in case.name:
-            shares, calls = measure(case)
-            table.add_row(case.name, f"{case.seeds_together}", *(f"{s:.0%}" for s in shares.values()), f"{calls:,}")
+    for case in cases_called(args.case, parser):
+        shares, calls = measure(case)
+        table.add_row(case.name, f"{case.seeds_together}", *(f"{s:.0%}" for s in shares.values()), f"{calls:,}")
     Console(width=120).print(table)
 
 

@@ -9,7 +9,6 @@ micro-batches: for a GPU.
 import argparse
 import importlib.util
 import multiprocessing
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from algorithms.grpo import GRPO
-from benchmarks.sequences import DEVICE, Clock, synchronize
+from benchmarks.sequences import DEVICE, Clock, peak_memory, synchronize
 from conf.entry import run_main
 from conf.messages import ConfigError, explain
 from conf.resolve import compose_experiment
@@ -154,10 +153,7 @@ def _with_memory(measured: Callable[..., dict[str, float]], *args: Any) -> dict[
         found = measured(*args)
     except torch.OutOfMemoryError:
         return {}
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
-    if DEVICE.type == "cuda":
-        memory = torch.cuda.max_memory_allocated()
-    return found | {"memory": memory}
+    return found | {"memory": peak_memory()}
 
 
 def main() -> None:

@@ -79,6 +79,14 @@ PAPER = (
 )
 
 
+def cases_called(text: str, parser: argparse.ArgumentParser) -> list[Case]:
+    """The cases whose name contains a text; ends the command if there are none."""
+    cases = [case for case in PAPER if text in case.name]
+    if not cases:
+        parser.error(f"--case {text!r} is in no name; there are: {', '.join(case.name for case in PAPER)}")
+    return cases
+
+
 def peak_flops() -> float:
     """FLOP/s of a large float32 matrix product."""
     x, times = torch.randn(2048, 2048, device=DEVICE), []
@@ -180,9 +188,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.episodes < 1 or (args.workers is not None and args.workers < 1):
         parser.error("--episodes and --workers must be >= 1")
-    cases = [case for case in PAPER if args.case in case.name]
-    if not cases:
-        parser.error(f"--case {args.case!r} is part of no name; the names are: {'; '.join(c.name for c in PAPER)}")
+    cases = cases_called(args.case, parser)
     workers = args.workers or (1 if DEVICE.type == "cuda" else os.cpu_count() or 1)
 
     table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes")

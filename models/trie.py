@@ -20,7 +20,6 @@ class Trie:
     rows    (S,P*M)    the row in each place of the tiles, any row in a gap
     real    (S,P*M)    false in a gap and in a copy
     has_copies         whether a row may be in several places
-    is_chain           whether each prompt has a single answer, so that tiles hold the rows in their order
     places  (S,P,K,T)  the row of each prefix of each answer
     attends_to  (S,P,M,L)  whether a node attends to each of the L nodes of the whole trie of its prompt
     """
@@ -33,7 +32,11 @@ class Trie:
     places: Tensor
     attends_to: Tensor
     has_copies: bool = False
-    is_chain: bool = False
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each prompt has a single answer, so that tiles hold the rows in their order."""
+        return self.places.shape[2] == 1 and not self.has_copies
 
 
 class ChainMap:
@@ -146,7 +149,6 @@ def _build_chain(answers: Tensor, start: int) -> Trie:
         real=torch.ones_like(rows, dtype=torch.bool),
         places=rows.view(s, p, 1, -1),
         attends_to=(depths <= depths[start:].unsqueeze(1)).expand(s, p, -1, -1),
-        is_chain=True,
     )
 
 
@@ -167,7 +169,6 @@ def build_prompt_trie(strings: Tensor, vocab: int) -> Trie:
         real=torch.zeros_like(nodes.real).scatter_(1, first, True),
         places=rank.view(nodes.places.shape),
         has_copies=True,
-        is_chain=False,
     )
 
 

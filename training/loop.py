@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from algorithms.base import Objective, require
+from algorithms.base import Objective
 from algorithms.kl_penalty import KLPenalty
 from envs.base import Env
 from models.base import Policy
@@ -108,8 +108,9 @@ class Trainer:
         Raises ValueError for a metric that has not one number for each seed.
         """
         for name, value in metrics.items():
-            allowed = f"({len(self.alive)},), one number for each seed"
-            require(value.shape == self.alive.shape, f"metric {name}", tuple(value.shape), allowed)
+            if value.shape != self.alive.shape:
+                allowed = f"({len(self.alive)},), one number for each seed"
+                raise ValueError(f"metric {name}={tuple(value.shape)}: must be {allowed}")
         values = {name: torch.where(self.alive, value, torch.nan) for name, value in metrics.items()}
         self.history.append(self.step, values)
 
