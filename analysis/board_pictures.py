@@ -48,12 +48,15 @@ def speed(lines: pd.DataFrame, suite: Suite, colors: dict[str, str], track: str)
     """Late score (where it ends) against area score (how soon it gets there) of each complete method."""
     chosen = lines[(lines.track == track) & lines.complete]
     figure, (axis,) = style.panels(1, style.COLUMN, 3.2)
-    named = _named(lines, track)
+    named, middle = _named(lines, track), (chosen.area.min() + chosen.area.max()) / 2
     for line in chosen.itertuples():
         axis.plot(line.area, line.late, "o", color=colors[line.method], markersize=4)
         axis.plot([line.area] * 2, [line.low, line.high], color=colors[line.method], linewidth=0.8, alpha=0.5)
         if line.method in named:
-            axis.annotate(line.method, (line.area, line.late), textcoords="offset points", xytext=(4, 3), fontsize=7)
+            # names stand where the picture is empty: late and area rise together
+            offset, side = ((-5, 1), "right") if line.area > middle else ((5, 3), "left")
+            place = {"textcoords": "offset points", "xytext": offset, "ha": side, "fontsize": 7}
+            axis.annotate(line.method, (line.area, line.late), **place)
     axis.set(xlabel="area score, IQM (speed)", ylabel="late score, IQM, 95 %")
     axis.set_title(f"End against speed, {track} track, {suite.protocol.seeds} seeds")
     return figure
