@@ -64,12 +64,17 @@ def test_a_failure_is_located_in_the_code_outside_the_suite(tmp_path):
     assert locate(ValueError("raised nowhere")) is None and describe(ValueError("x")) == "ValueError: x"
 
 
-def test_a_run_that_fails_on_a_full_disk_is_completed_by_the_same_command(cli, tmp_path):
-    args = ("seeds=20", "train.steps=200")  # no checkpoint on the way: the metrics are what does not fit
+@pytest.mark.parametrize(
+    "every, message",
+    [(1000, "File too large"), (100, "the checkpoint could not be written; is the disk full?")],
+    ids=["metrics", "checkpoint"],
+)
+def test_a_run_that_fails_on_a_full_disk_is_completed_by_the_same_command(cli, tmp_path, every, message):
+    args = ("seeds=20", "train.steps=200", f"train.checkpoint_every={every}")
     with files_limited_to(6000):
         code, out = cli(*args)
     (run,) = RunStore(tmp_path / "runs").runs()
-    assert code == 1 and "File too large" in out
+    assert code == 1 and message in out
     assert run.manifest()["status"] == "failed" and run.seeds_done() == []
     assert cli(*args)[0] == 0
     assert run.manifest()["status"] == "done" and len(run.seeds_done()) == 20

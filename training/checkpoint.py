@@ -1,5 +1,6 @@
 """Checkpoints of unfinished runs. Each run keeps its newest two, in case that the newest one is damaged."""
 
+import errno
 import logging
 import os
 import time
@@ -46,7 +47,14 @@ def save(run: Run, trainer: Trainer, seconds: float) -> None:
     newest, before = run.checkpoints
     if newest.exists():
         os.replace(newest, before)
-    atomic_write(newest, lambda p: torch.save(state, p))
+    atomic_write(newest, lambda path: _write(state, path))
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    try:
+        torch.save(state, path)
+    except RuntimeError as error:  # torch does not say what the system said
+        raise OSError(errno.EIO, f"the checkpoint could not be written; is the disk full? ({error})") from error
 
 
 def restore(run: Run, trainer: Trainer) -> float:
