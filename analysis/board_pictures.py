@@ -9,6 +9,7 @@ from analysis.suite_cells import Cell
 from analysis.suites import Suite
 
 NAMED = 5  # methods that a picture tells apart, beside the rivals
+MARKERS = "osD^vPX"
 
 
 def heat_map(found: list[Cell], lines: pd.DataFrame, suite: Suite, track: str) -> style.Figure:
@@ -48,15 +49,14 @@ def speed(lines: pd.DataFrame, suite: Suite, colors: dict[str, str], track: str)
     """Late score (where it ends) against area score (how soon it gets there) of each complete method."""
     chosen = lines[(lines.track == track) & lines.complete]
     figure, (axis,) = style.panels(1, style.COLUMN, 3.2)
-    named, middle = _named(lines, track), (chosen.area.min() + chosen.area.max()) / 2
+    markers = dict(zip(_named(lines, track), MARKERS, strict=False))
     for line in chosen.itertuples():
-        axis.plot(line.area, line.late, "o", color=colors[line.method], markersize=4)
-        axis.plot([line.area] * 2, [line.low, line.high], color=colors[line.method], linewidth=0.8, alpha=0.5)
-        if line.method in named:
-            # names stand where the picture is empty: late and area rise together
-            offset, side = ((-5, 1), "right") if line.area > middle else ((5, 3), "left")
-            place = {"textcoords": "offset points", "xytext": offset, "ha": side, "fontsize": 7}
-            axis.annotate(line.method, (line.area, line.late), **place)
+        named = line.method in markers
+        look = {"color": colors[line.method] if named else "0.6", "zorder": 3 if named else 2}
+        label = line.method if named else None
+        axis.plot(line.area, line.late, markers.get(line.method, "."), markersize=5, linestyle="", label=label, **look)
+        axis.plot([line.area] * 2, [line.low, line.high], linewidth=0.8, alpha=0.5, **look)
+    axis.legend(loc="lower right")
     axis.set(xlabel="area score, IQM (speed)", ylabel="late score, IQM, 95 %")
     axis.set_title(f"End against speed, {track} track, {suite.protocol.seeds} seeds")
     return figure

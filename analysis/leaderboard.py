@@ -155,10 +155,14 @@ def render(lines: pd.DataFrame, suite: Suite) -> list[Table]:
 
 def _table(track: str, lines: pd.DataFrame, suite: Suite) -> Table:
     title = f"Suite {suite.name}, {track} track, {suite.protocol.seeds} seeds: 0 chance, 1 best known"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     shown = texts(lines, suite)
     for name in shown:
-        table.add_column(name.replace(" ", "\n", 1), justify="left" if name == "method" else "right", no_wrap=True)
+        if name == "method":
+            table.add_column(name, no_wrap=True)
+        else:  # a narrow terminal shortens names of methods rather than numbers
+            title, longest = name.replace(" ", "\n", 1), int(shown[name].str.len().max())
+            table.add_column(title, justify="right", no_wrap=True, min_width=longest)
     complete = int(lines.complete.sum())
     for place, line in enumerate(shown.itertuples(index=False), 1):
         table.add_row(*line, end_section=place == complete)
