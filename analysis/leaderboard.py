@@ -161,8 +161,8 @@ def _table(track: str, lines: pd.DataFrame, suite: Suite) -> Table:
         if name == "method":
             table.add_column(name, no_wrap=True)
         else:  # a narrow terminal shortens names of methods rather than numbers
-            title, longest = name.replace(" ", "\n", 1), int(shown[name].str.len().max())
-            table.add_column(title, justify="right", no_wrap=True, min_width=longest)
+            longest = int(shown[name].str.len().max())
+            table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True, min_width=longest)
     complete = int(lines.complete.sum())
     for place, line in enumerate(shown.itertuples(index=False), 1):
         table.add_row(*line, end_section=place == complete)

@@ -19,7 +19,7 @@ from trl import GRPOConfig
 from engines.trl import GroupObjectiveTrainer
 from envs.rlvr.base import Problem
 from envs.rlvr.tokens import decode
-from rollouts.weights import checkpoint_weights
+from rollouts.vllm import reload_weights
 from training import distributed
 from training.history import History
 from training.loop import Trainer
@@ -130,7 +130,9 @@ class _SuiteTrainer(GroupObjectiveTrainer):
             optimizers=(inner, torch.optim.lr_scheduler.LambdaLR(inner, _warmup(training.optimizer))),
         )
         if self.use_vllm and self.accelerator.device.type == "cpu":
-            self.vllm_generation.sync_weights = partial(_reload_weights, self.vllm_generation.llm, policy.model)
+            # vLLM keeps packed copies of its weights on most CPUs, and only its own reload packs them again. TRL
+            # writes into the weights before packing, which are gone, and leaves out a tied head.
+            self.vllm_generation.sync_weights = partial(reload_weights, self.vllm_generation.llm, policy.model)
 
     def _grade(self, completion_ids: list[list[int]], problem: list[int], **kwargs: Any) -> list[float]:
         env, policy = self.training.env, self.training.policy
@@ -189,16 +191,6 @@ class _SuiteTrainer(GroupObjectiveTrainer):
         )
         grades = distributed.all_gather(self._grades)
         return completion_rollout(found, whole["logp_old"].view(shape), grades, self.training.policy.max_mismatch)
-
-
-def _reload_weights(llm: Any, model: Any) -> None:
-    """Give vLLM the weights of `model`.
-
-    vLLM keeps packed copies of its weights on most CPUs. Only its own reload packs them again. TRL's
-    `sync_weights` writes into the weights before packing, which are gone, and leaves out a tied head.
-    """
-    llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checkpoint_weights(model)})
-    llm.reset_prefix_cache()
 
 
 def _problems_to_draw(training: TRLTraining) -> Dataset:

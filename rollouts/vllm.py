@@ -33,6 +33,13 @@ def require_vllm() -> None:
         raise ValueError("engine=vllm: draws in one process, and several were started; use model.engine=hf")
 
 
+def reload_weights(llm: Any, model: Any) -> None:
+    """Give an engine of vLLM the weights that `model` has now."""
+    llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checkpoint_weights(model)})
+    # keys and values of prompts seen before belong to the weights before
+    llm.reset_prefix_cache()
+
+
 class VLLMEngine(Engine):
     """Draws with vLLM, one request per completion, seeded by the first of its numbers. On a GPU it sleeps in between.
 
@@ -54,9 +61,7 @@ class VLLMEngine(Engine):
         if self.llm is None:
             self.llm = self._start(model)
         self._wake()
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": checkpoint_weights(model)})
-        # keys and values of prompts seen before belong to the weights before
-        self.llm.reset_prefix_cache()
+        reload_weights(self.llm, model)
 
     def generate(self, prompts, k, uniforms, length) -> EngineOutput:
         longest, window = max(map(len, prompts)) + length, self.llm.model_config.max_model_len
