@@ -48,7 +48,22 @@ def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) 
     for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
         paths = style.write(files, out / _stem(picture.figure, scale))
         console.print(f"{picture.figure}: {', '.join(map(str, paths))}")
+        show_held_out(picture.figure, shown[picture.figure], out / _stem(picture.figure, scale))
     return [0 if rows else 1 for rows in shown.values()]
+
+
+def show_held_out(title: str, rows: list, path: Path) -> None:
+    """Print what language models among the rows solve of held-out problems, and write it as markdown."""
+    from analysis import held_out, tables
+
+    frame = held_out.summary(rows)
+    if len(frame):
+        shown = held_out.texts(frame)
+        console.print(
+            tables.terminal(f"{title}: held-out problems, {held_out.UNITS}", shown, names=list(shown).index("seeds"))
+        )
+        path.with_suffix(".md").write_text(tables.markdown(shown) + "\n")
+        console.print(f"{title}: {path.with_suffix('.md')}")
 
 
 def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: str) -> int:
@@ -116,6 +131,7 @@ def make_table(env: str, store: Results, out: Path) -> int:
     console.print(tables.render(frame, env))
     console.print(tables.render_seeds(seeds))
     console.print(f"{out / f'table_{env}.csv'}")
+    show_held_out(env, rows, out / f"table_{env}")
     return 0
 
 

@@ -1,0 +1,59 @@
+"""The table of what language models solve of held-out problems."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import held_out
+from analysis.command import main
+from analysis.load import sweep_rows
+from store.runs import RunStore
+
+SEEDS = 6
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """TPO and GRPO with one and four epochs; GRPO ends with more right answers, by 0.1."""
+    store = RunStore(tmp_path / "runs")
+    rows = sweep_rows("lm_sums", store, "paper", ("algo=tpo,grpo", "optim.lr=3e-5", "train.epochs=1,4"))
+    for row in rows:
+        gain = 0.1 if row.config["algo"]["name"] == "grpo" else 0.0
+        lines = [
+            {"seed": seed, "step": step, "metric": metric, "value": value}
+            for seed in range(SEEDS)
+            for step, accuracy in ((0, 0.07), (100, 0.2 + gain + 0.01 * seed))
+            for metric, value in (("error", 1 - accuracy), ("test_accuracy", accuracy), ("test_entropy", 0.5))
+        ]
+        store.open(row.config).save(pd.DataFrame(lines), {"seeds": list(range(SEEDS)), "seconds": 1.0})
+    return sweep_rows("lm_sums", store, "paper", ("algo=tpo,grpo", "optim.lr=3e-5", "train.epochs=1,4"))
+
+
+def test_a_line_has_the_last_evaluation_and_the_settings_that_differ(rows):
+    frame = held_out.summary(rows)
+    assert list(frame.label) == ["GRPO", "TPO"] * 2 and list(frame.epochs) == [1, 1, 4, 4]
+    assert "rate" not in frame and "task" not in frame  # which all share
+    assert frame.before.tolist() == pytest.approx([0.07] * 4)
+    assert frame.test_accuracy.tolist() == pytest.approx([0.325, 0.225] * 2)
+    assert ((frame.test_accuracy_low < frame.test_accuracy) & (frame.test_accuracy < frame.test_accuracy_high)).all()
+    assert np.isnan(frame.test_pass_at_16).all() and (frame.seeds == SEEDS).all()
+
+
+def test_the_text_has_percent_and_says_what_was_not_recorded(rows):
+    line = held_out.texts(held_out.summary(rows)).iloc[0]
+    assert line["before"] == "7.0" and line["pass@1"].startswith("32.5 [") and line["entropy"] == "0.50"
+    assert line["pass@16"] == line["new"] == "-" and line["epochs"] == "1"
+
+
+def test_the_commands_print_it_for_language_models_alone(rows, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["table", "arithmetic"]) == 0
+    assert "held-out problems" in capsys.readouterr().out
+    assert "| GRPO | 6 | 7.0 | 32.5 [" in (tmp_path / "figures" / "table_arithmetic.md").read_text()
+    assert main(["lm_sums"]) == 0
+    assert "lm_sums: held-out problems" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "lm_sums.md").exists()
+
+
+def test_runs_without_held_out_problems_have_no_such_table():
+    assert held_out.summary([]).empty
