@@ -27,6 +27,7 @@ from algorithms.sapo import SAPO
 from algorithms.sspo import SSPO
 from algorithms.tpo import TPO
 from algorithms.tpo_dg import TPODG
+from algorithms.tpo_ratio import TPORatio
 from tests.helpers import change, gradient, random_batch, tensors
 
 LOGP, BATCH = random_batch(3, 4, 6)
@@ -217,6 +218,28 @@ def test_long_completions_have_a_gradient_only_where_log_probs_are_averaged():
     long = change(BATCH, logp_old=logp_old, mask=torch.ones_like(MASK))
     assert gradient(TPO(), logp_old, long).abs().max() < 1e-20
     assert gradient(TPO(length_normalize=True), logp_old, long).abs().max() > 1e-9
+
+
+def test_tpo_on_ratios_counts_each_draw_once():
+    """1/K - q on policy, whatever the log-probs and lengths, and the solution of TPO."""
+    push = (1 / 4 - Z.squeeze(-1).softmax(-1)) / 3
+    assert_close(gradient(TPORatio(), BATCH.logp_old, BATCH), push.unsqueeze(-1) * MASK)
+    long = change(BATCH, logp_old=torch.linspace(0, -900, 12).double().view(3, 4, 1).expand(3, 4, 6) / 6)
+    assert_close(gradient(TPORatio(), long.logp_old, long), push.unsqueeze(-1) * MASK)
+    solution = BATCH.logp_old + Z / LENGTH * MASK
+    for objective in (TPO(), TPORatio()):
+        assert gradient(objective, solution, BATCH).abs().max() < 1e-12
+
+
+def test_tpo_on_ratios_pushes_as_grpo_does_where_rewards_are_0_or_1():
+    """Within a group, on the first step; across groups TPO gives more of its push to rare successes."""
+    rewards = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]).double()
+    batch = change(BATCH, score=rewards)
+    ours, theirs = (gradient(loss, BATCH.logp_old, batch)[..., 0] for loss in (TPORatio(), RLOO()))
+    scale = (ours * theirs).sum(-1, keepdim=True) / theirs.square().sum(-1, keepdim=True)
+    assert_close(ours, scale * theirs)
+    per_success = -ours[:, 0]
+    assert per_success[0] > per_success[1] > per_success[2] > 0
 
 
 def test_a_candidate_without_a_token_leaves_its_group():
