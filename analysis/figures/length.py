@@ -1,4 +1,4 @@
-"""Study: TPO with summed and with averaged log-probs, by the length of the completions."""
+"""Study: TPO with summed log-probs, averaged ones and ratios, by the length of the completions."""
 
 from analysis.panels import Panel, metric_panels
 
@@ -20,4 +20,4 @@ PANELS = (
 
 
 def draw(rows):
-    return metric_panels(rows, PANELS, "Sums, and sums with their working: log-probs summed or averaged, K = 16")
+    return metric_panels(rows, PANELS, "Sums, and sums with their working: log-probs summed or averaged, or ratios, K = 16")
