@@ -1,32 +1,31 @@
-"""TPO on ratios, for candidates that the policy drew."""
+"""TPO with every candidate counted as often as it was drawn."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from algorithms.base import Batch
+from algorithms.base import TINY, Batch
 from algorithms.tpo import TPO
 
 
 @dataclass(frozen=True)
 class TPORatio(TPO):
-    """TPO with the ratio to the rollout policy in place of the probability of a candidate.
+    """TPO over the ratios to the rollout policy, weighted by the expected number of draws w of each candidate.
 
-        l_i = sum_t [log pi(y_it) - log pi_old(y_it)]        q_i = softmax_i(u_i / eta)        p_i = softmax_i(l_i)
-        loss = -sum_i q_i log p_i,      gradient on l_i: p_i - q_i, which is 1/K - q_i on the first step of a rollout
+        l_i = log w_i + sum_t [log pi(y_it) - log pi_old(y_it)]    q_i = softmax_i(l_old_i + u_i / eta), l_old = log w
+        loss = -sum_i q_i log p_i,    p_i = softmax_i(l_i),        gradient on l_i: p_i - q_i
 
-    p = q where log pi - log pi_old - u / eta is the same for all candidates of a group, as in tpo: one solution, two
-    ways to it. On the first step tpo pushes candidate i by q_i - (p_old)_i, in proportion to its probability within the
-    group. Where the rollout policy drew the candidates, the draw has weighed them by their probability already. Here
-    each draw counts once, and p and q are self-normalised importance weights. All failures of a group are then pushed
-    down alike, and long completions need no average, since all ratios are 1 at first. Where a group lists all actions,
-    each action counts alike. This form is the suite's own. Mean over contexts. Raises ValueError as tpo does.
-    https://arxiv.org/abs/2604.06159
+    w is 1 for a sample. So all samples of a group count alike on the first step of a rollout, where p_i = 1/K. TPO
+    weighs them by their probability within the group, (p_old)_i, although the draw has done so already. p = q where
+    log pi - log pi_old - u / eta is the same for all candidates: TPO's own solution, reached with other weights. All
+    failures of a group are pushed down alike at first, and long completions need no average, since all ratios are 1
+    there. For enumerated actions w = pi_old, l = log pi, and the loss is TPO's. This form is the suite's own. Mean over
+    contexts. Raises ValueError as tpo does. https://arxiv.org/abs/2604.06159
     """
 
     name = "tpo_ratio"
     paper = "https://arxiv.org/abs/2604.06159"
 
     def candidate_logp(self, logp: Tensor, batch: Batch) -> Tensor:
-        """Log-ratio l (*L,B,K) of each candidate."""
-        return super().candidate_logp(logp - batch.logp_old, batch)
+        """Log-weight l (*L,B,K) of each candidate."""
+        return super().candidate_logp(logp - batch.logp_old, batch) + batch.weight.clamp_min(TINY).log()

@@ -231,6 +231,15 @@ def test_tpo_on_ratios_counts_each_draw_once():
         assert gradient(objective, solution, BATCH).abs().max() < 1e-12
 
 
+def test_tpo_on_ratios_is_tpo_for_enumerated_actions():
+    """A set of all actions, of one token each, whose weights are their probabilities."""
+    logp, logp_old = (torch.randn(3, 4, 1, dtype=torch.double).log_softmax(1) for _ in range(2))
+    listed = change(BATCH, logp_old=logp_old, mask=torch.ones(1).double(), weight=logp_old.exp().squeeze(-1))
+    for anchor in (True, False):
+        ours, theirs = (gradient(cls(anchor=anchor), logp, listed) for cls in (TPORatio, TPO))
+        assert_close(ours, theirs)
+
+
 def test_tpo_on_ratios_pushes_as_grpo_does_where_rewards_are_0_or_1():
     """Within a group, on the first step; across groups TPO gives more of its push to rare successes."""
     rewards = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]]).double()

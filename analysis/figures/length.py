@@ -20,4 +20,6 @@ PANELS = (
 
 
 def draw(rows):
-    return metric_panels(rows, PANELS, "Sums, and sums with their working: log-probs summed or averaged, or ratios, K = 16")
+    return metric_panels(
+        rows, PANELS, "Sums, and sums with their working: log-probs summed or averaged, or ratios, K = 16"
+    )
