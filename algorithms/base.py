@@ -22,7 +22,7 @@ class Batch:
     baseline  (*L,B,K,T)  the environment's baseline for that reward
     mask      (*L,B,K,T)  1 for a token, 0 for padding
     score     (*L,B,K)    score of the whole candidate
-    weight    (*L,B,K)    expected number of draws of a candidate: 1 for a sample, pi_old(a) for an enumerated action
+    weight    (*L,B,K)    draws that a candidate stands for: 1 or its share for a sample, pi_old(a) in an expectation
     logp_ref  (*L,B,K,T)  log-prob of each token under the reference policy, for objectives that need one
     """
 

@@ -1,4 +1,4 @@
-"""TPO with every candidate counted as often as it was drawn."""
+"""TPO on ratios, in which every draw counts alike."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,22 @@ from algorithms.tpo import TPO
 
 @dataclass(frozen=True)
 class TPORatio(TPO):
-    """TPO over the ratios to the rollout policy, weighted by the expected number of draws w of each candidate.
+    """TPO over the ratios to the rollout policy, in which every draw counts alike.
 
         l_i = log w_i + sum_t [log pi(y_it) - log pi_old(y_it)]    q_i = softmax_i(l_old_i + u_i / eta), l_old = log w
         loss = -sum_i q_i log p_i,    p_i = softmax_i(l_i),        gradient on l_i: p_i - q_i
 
-    w is 1 for a sample. So all samples of a group count alike on the first step of a rollout, where p_i = 1/K. TPO
-    weighs them by their probability within the group, (p_old)_i, although the draw has done so already. p = q where
+    The weight w is the same for all samples of a group. So p_i = 1/K on the first step of a rollout, where TPO has the
+    probability of candidate i within the group, (p_old)_i, although the draw has weighed by it already. p = q where
     log pi - log pi_old - u / eta is the same for all candidates: TPO's own solution, reached with other weights. All
     failures of a group are pushed down alike at first, and long completions need no average, since all ratios are 1
-    there. For enumerated actions w = pi_old, l = log pi, and the loss is TPO's. This form is the suite's own. Mean over
-    contexts. Raises ValueError as tpo does. https://arxiv.org/abs/2604.06159
+    there. In an exact expectation over all actions w = pi_old, l = log pi, and the loss is TPO's. This form is the
+    suite's own. Mean over contexts. Raises ValueError as tpo does. https://arxiv.org/abs/2604.06159
     """
 
     name = "tpo_ratio"
     paper = "https://arxiv.org/abs/2604.06159"
+    sampler = "group"
 
     def candidate_logp(self, logp: Tensor, batch: Batch) -> Tensor:
         """Log-weight l (*L,B,K) of each candidate."""

@@ -231,8 +231,8 @@ def test_tpo_on_ratios_counts_each_draw_once():
         assert gradient(objective, solution, BATCH).abs().max() < 1e-12
 
 
-def test_tpo_on_ratios_is_tpo_for_enumerated_actions():
-    """A set of all actions, of one token each, whose weights are their probabilities."""
+def test_tpo_on_ratios_is_tpo_in_an_expectation_over_all_actions():
+    """Their weights are their probabilities, and each has one token."""
     logp, logp_old = (torch.randn(3, 4, 1, dtype=torch.double).log_softmax(1) for _ in range(2))
     listed = change(BATCH, logp_old=logp_old, mask=torch.ones(1).double(), weight=logp_old.exp().squeeze(-1))
     for anchor in (True, False):
