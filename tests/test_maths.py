@@ -18,6 +18,7 @@ from algorithms.pg import PG
 from algorithms.ppo import PPO
 from algorithms.rloo import RLOO
 from algorithms.tpo import TPO
+from algorithms.tpo_ratio import TPORatio
 from tests.helpers import change, gradient, random_batch
 
 
@@ -127,6 +128,7 @@ def test_the_push_on_one_success_by_its_share_of_the_group(p, eta):
     odds = math.exp(k / (eta * math.sqrt(k - 1)))
     assert push(TPO(eta=eta)) == pytest.approx(p * (1 - p) * (odds - 1) / (1 - p + p * odds))
     assert push(TPO(eta=eta, anchor=False)) == pytest.approx(odds / (odds + k - 1) - p)
+    assert push(TPORatio(eta=eta)) == pytest.approx(odds / (odds + k - 1) - 1 / k)  # whatever its share
     assert push(GRPO()) == pytest.approx(math.sqrt(k - 1))  # whatever its share
 
 
