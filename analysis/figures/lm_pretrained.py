@@ -1,19 +1,20 @@
 """Study: objectives on three tasks of a pretrained language model."""
 
-from analysis.panels import Panel, metric_panels
+from analysis.dots import Dots, last_values
 
 TASKS = {"products": "products", "chain_sum": "chain sums", "calendar_arithmetic": "calendars"}
 METRICS = {"test_accuracy": "pass@1", "test_pass_at_16": "pass@16"}
 PANELS = tuple(
-    Panel(
-        f"{title}, {ylabel}",
+    Dots(
+        f"{title}, {name}",
         metric,
-        ylabel,
-        xlabel="step",
+        "% of the test problems",
+        scale=100.0,
+        bounds=(0.0, 100.0),
         shows=lambda config, task=task: config["env"]["name"] == task,
     )
-    for metric, ylabel in METRICS.items()
     for task, title in TASKS.items()
+    for metric, name in METRICS.items()
 )
 
 
@@ -24,4 +25,6 @@ def is_default(config) -> bool:
 
 def draw(rows):
     shown = [row for row in rows if is_default(row.config)]
-    return metric_panels(shown or rows, PANELS, f"SmolLM2-135M-Instruct{', one epoch, 1e-5' * bool(shown)}")
+    hide = ("train.epochs",) if shown else ()
+    title = f"SmolLM2-135M-Instruct{', one epoch, 1e-5' * bool(shown)}"
+    return last_values(shown or rows, PANELS, title, hide)

@@ -1,0 +1,71 @@
+"""Where each method ends: one line per method, a dot with its 95 % interval in each panel."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis import stats, style
+from analysis.curves import seeds_text
+from analysis.labels import with_unique_labels
+from analysis.load import Row
+
+LINE = 0.17  # inches per method
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A panel of the last value of one metric, times `scale`, for rows that `shows` accepts."""
+
+    title: str
+    metric: str
+    xlabel: str
+    scale: float = 1.0
+    bounds: tuple[float, float] = stats.REALS
+    shows: Callable[[dict[str, Any]], bool] = lambda config: True
+
+
+def last_values(
+    rows: list[Row], panels: tuple[Dots, ...], title: str, hide: tuple[str, ...] = ()
+) -> tuple[style.Figure, pd.DataFrame]:
+    """Means over seeds with 95 % intervals after training; a grey line is the mean before it.
+
+    Methods are sorted by the first panel that has them. A panel without any run is left out.
+
+    hide  settings that the title says, so that labels leave them out (`analysis.labels.changed_settings`)
+    """
+    panels = tuple(panel for panel in panels if any(_belongs(row, panel) for row in rows))
+    rows = with_unique_labels(rows, hide, [[panel.title for panel in panels if _belongs(row, panel)] for row in rows])
+    data = {panel: pd.DataFrame([_last(row, panel) for row in rows if _belongs(row, panel)]) for panel in panels}
+    names = [name for panel in panels for name in data[panel].sort_values("mean", ascending=False).label]
+    places = {name: -place for place, name in enumerate(dict.fromkeys(names))}
+    colors = {row.label: row.style["color"] for row in rows}
+    figure, axes = style.panels(len(panels), style.PANEL + (1.0 if len(panels) < 3 else 0.4), 0.9 + LINE * len(places))
+    for axis, panel in zip(axes, panels, strict=True):
+        _draw(axis, panel, data[panel], places, colors)
+    for axis in axes[1:]:
+        axis.set_yticklabels([])
+    figure.suptitle(f"{title}\n{seeds_text(rows)}; grey: before training", fontsize=9)
+    return figure, pd.concat([data[panel].assign(panel=panel.title) for panel in panels], ignore_index=True)
+
+
+def _draw(axis, panel: Dots, data: pd.DataFrame, places: dict[str, int], colors: dict[str, str]) -> None:
+    axis.axvline(data.before.mean(), color="#999999", linewidth=1, zorder=0)
+    for line in data.itertuples():
+        axis.plot([line.low, line.high], [places[line.label]] * 2, color=colors[line.label], linewidth=2)
+        axis.plot(line.mean, places[line.label], "o", color=colors[line.label], markersize=4)
+    axis.set(title=panel.title, xlabel=panel.xlabel, ylim=(min(places.values()) - 0.6, 0.6))
+    axis.set_yticks(list(places.values()), list(places))
+    axis.tick_params(axis="y", labelsize=7, length=0)
+
+
+def _belongs(row: Row, panel: Dots) -> bool:
+    return panel.shows(row.config) and row.has(panel.metric)
+
+
+def _last(row: Row, panel: Dots) -> dict[str, Any]:
+    values = panel.scale * row.metric(panel.metric)[1]
+    low, high = stats.interval(values[-1], panel.bounds)
+    found = {"label": row.label, "metric": panel.metric, "before": values[0].mean(), "mean": values[-1].mean()}
+    return found | {"low": float(low), "high": float(high), "n": values.shape[1]}
