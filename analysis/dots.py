@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import stats, style
@@ -12,6 +13,7 @@ from analysis.labels import with_unique_labels
 from analysis.load import Row
 
 LINE = 0.17  # inches per method
+WIDEST = 4  # panels side by side
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,14 @@ def last_values(
     names = [name for panel in panels for name in data[panel].sort_values("mean", ascending=False).label]
     places = {name: -place for place, name in enumerate(dict.fromkeys(names))}
     colors = {row.label: row.style["color"] for row in rows}
-    figure, axes = style.panels(len(panels), style.PANEL + (1.0 if len(panels) < 3 else 0.4), 0.9 + LINE * len(places))
-    for axis, panel in zip(axes, panels, strict=True):
+    columns = len(panels) if len(panels) <= WIDEST else 3
+    down = -(-len(panels) // columns)
+    size = (2.2 * columns, 0.6 + down * (0.5 + LINE * len(places)))
+    figure, axes = style.plt.subplots(down, columns, figsize=size, squeeze=False, sharey=True)
+    for axis, panel in zip(axes.flat, panels, strict=False):
         _draw(axis, panel, data[panel], places, colors)
-    for axis in axes[1:]:
-        axis.set_yticklabels([])
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
     figure.suptitle(f"{title}\n{seeds_text(rows)}; grey: before training", fontsize=9)
     return figure, pd.concat([data[panel].assign(panel=panel.title) for panel in panels], ignore_index=True)
 
@@ -56,6 +61,9 @@ def _draw(axis, panel: Dots, data: pd.DataFrame, places: dict[str, int], colors:
         axis.plot([line.low, line.high], [places[line.label]] * 2, color=colors[line.label], linewidth=2)
         axis.plot(line.mean, places[line.label], "o", color=colors[line.label], markersize=4)
     axis.set(title=panel.title, xlabel=panel.xlabel, ylim=(min(places.values()) - 0.6, 0.6))
+    if np.isfinite(panel.bounds[0]):
+        low, high = panel.bounds[0], axis.get_xlim()[1]
+        axis.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     axis.set_yticks(list(places.values()), list(places))
     axis.tick_params(axis="y", labelsize=7, length=0)
 

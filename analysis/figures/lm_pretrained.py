@@ -13,8 +13,8 @@ PANELS = tuple(
         bounds=(0.0, 100.0),
         shows=lambda config, task=task: config["env"]["name"] == task,
     )
-    for task, title in TASKS.items()
     for metric, name in METRICS.items()
+    for task, title in TASKS.items()
 )
 
 
