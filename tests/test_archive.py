@@ -253,9 +253,9 @@ def test_the_shipped_runs_are_those_of_today_s_settings():
         config = run.config()
         assert run_id(config) == run.key[-1]
         later = {"env": {"grader": "strict", "shots": 0, "stop": None}, "train": {"eval_samples": 1}}
-        assert run_id(config | {s: config[s] | values for s, values in later.items()}) == run.key[-1]
+        assert run_id(config | {s: values | config[s] for s, values in later.items()}) == run.key[-1]
         other = config | {"train": config["train"] | {"eval_samples": 8}}
-        assert run_id(other) != run.key[-1] and run_id(config | {"env": config["env"] | {"shots": 3}}) != run.key[-1]
+        assert run_id(other) != run.key[-1] and run_id(config | {"env": config["env"] | {"shots": 7}}) != run.key[-1]
 
 
 def test_nothing_to_export_or_import_names_the_command(folder, capsys):

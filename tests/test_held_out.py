@@ -6,6 +6,7 @@ import pytest
 
 from analysis import held_out
 from analysis.command import main
+from analysis.dots import Dots, last_values
 from analysis.load import sweep_rows
 from store.runs import RunStore
 
@@ -57,3 +58,14 @@ def test_the_commands_print_it_for_language_models_alone(rows, tmp_path, monkeyp
 
 def test_runs_without_held_out_problems_have_no_such_table():
     assert held_out.summary([]).empty
+
+
+def test_dots_are_last_values_from_the_best_method_down(rows):
+    one_epoch = [row for row in rows if row.config["train"]["epochs"] == 1]
+    panels = Dots("right", "test_accuracy", "%", 100.0, (0.0, 100.0)), Dots("absent", "test_greedy", "%")
+    figure, data = last_values(one_epoch, panels, "title", hide=("train.epochs",))
+    (axis,) = figure.axes
+    labels = dict(zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=True))
+    assert labels[0] == "GRPO" and labels[-1] == "TPO" and axis.get_xlim()[0] < 0
+    assert data.set_index("label")["mean"].to_dict() == pytest.approx({"GRPO": 32.5, "TPO": 22.5})
+    assert data.before.tolist() == pytest.approx([7, 7]) and (data.n == SEEDS).all() and set(data.panel) == {"right"}
