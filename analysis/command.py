@@ -46,9 +46,9 @@ def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) 
     shown = {name: drawn_rows(rows, store) for name, rows in asked.items()}
     pictures = [Picture(name, rows) for name, rows in shown.items() if rows]
     for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
-        paths = style.write(files, out / _stem(picture.figure, scale))
-        console.print(f"{picture.figure}: {', '.join(map(str, paths))}")
-        show_held_out(picture.figure, shown[picture.figure], out / _stem(picture.figure, scale))
+        stem = out / _stem(picture.figure, scale)
+        console.print(f"{picture.figure}: {', '.join(map(str, style.write(files, stem)))}")
+        show_held_out(picture.figure, picture.rows, stem)
     return [0 if rows else 1 for rows in shown.values()]
 
 
@@ -59,9 +59,8 @@ def show_held_out(title: str, rows: list, path: Path) -> None:
     frame = held_out.summary(rows)
     if len(frame):
         shown = held_out.texts(frame)
-        console.print(
-            tables.terminal(f"{title}: held-out problems, {held_out.UNITS}", shown, names=list(shown).index("seeds"))
-        )
+        heading, names = f"{title}: held-out problems, {held_out.UNITS}", list(shown).index("seeds")
+        console.print(tables.terminal(heading, shown, names=names))
         path.with_suffix(".md").write_text(tables.markdown(shown) + "\n")
         console.print(f"{title}: {path.with_suffix('.md')}")
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from analysis import stats, style
-from analysis.curves import seeds_text
+from analysis import style
+from analysis.curves import curve_data, seeds_text
 from analysis.labels import with_unique_labels
 from analysis.load import Row
+from analysis.rivals import epochs, learning_rate
 
 LINE = 0.17  # inches per method
 WIDEST = 4  # panels side by side
@@ -18,14 +18,26 @@ WIDEST = 4  # panels side by side
 
 @dataclass(frozen=True)
 class Dots:
-    """A panel of the last value of one metric, times `scale`, for rows that `shows` accepts."""
+    """A panel of the last value of one metric, for rows that `shows` accepts.
+
+    percent  the metric is a share; its axis is in % and starts at 0
+    """
 
     title: str
     metric: str
     xlabel: str
-    scale: float = 1.0
-    bounds: tuple[float, float] = stats.REALS
+    percent: bool = False
     shows: Callable[[dict[str, Any]], bool] = lambda config: True
+
+
+def default_values(
+    rows: list[Row], panels: tuple[Dots, ...], title: str, rate: float
+) -> tuple[style.Figure, pd.DataFrame]:
+    """`last_values` at one learning rate, with one gradient step per rollout; of all rows where none is such a row."""
+    shown = [row for row in rows if learning_rate(row) == rate and epochs(row) == 1]
+    if not shown:
+        return last_values(rows, panels, title)
+    return last_values(shown, panels, f"{title}, one epoch, learning rate {rate:g}", hide=("train.epochs",))
 
 
 def last_values(
@@ -45,8 +57,7 @@ def last_values(
     colors = {row.label: row.style["color"] for row in rows}
     columns = len(panels) if len(panels) <= WIDEST else 3
     down = -(-len(panels) // columns)
-    size = (2.2 * columns, 0.6 + down * (0.5 + LINE * len(places)))
-    figure, axes = style.plt.subplots(down, columns, figsize=size, squeeze=False, sharey=True)
+    figure, axes = style.small_multiples(down, columns, 0.5 + LINE * len(places), sharex="none")
     for axis, panel in zip(axes.flat, panels, strict=False):
         _draw(axis, panel, data[panel], places, colors)
     for axis in axes.flat[len(panels) :]:
@@ -61,9 +72,9 @@ def _draw(axis, panel: Dots, data: pd.DataFrame, places: dict[str, int], colors:
         axis.plot([line.low, line.high], [places[line.label]] * 2, color=colors[line.label], linewidth=2)
         axis.plot(line.mean, places[line.label], "o", color=colors[line.label], markersize=4)
     axis.set(title=panel.title, xlabel=panel.xlabel, ylim=(min(places.values()) - 0.6, 0.6))
-    if np.isfinite(panel.bounds[0]):
-        low, high = panel.bounds[0], axis.get_xlim()[1]
-        axis.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    if panel.percent:
+        right = axis.get_xlim()[1]
+        axis.set_xlim(-0.04 * right, 1.04 * right)
     axis.set_yticks(list(places.values()), list(places))
     axis.tick_params(axis="y", labelsize=7, length=0)
 
@@ -73,7 +84,6 @@ def _belongs(row: Row, panel: Dots) -> bool:
 
 
 def _last(row: Row, panel: Dots) -> dict[str, Any]:
-    values = panel.scale * row.metric(panel.metric)[1]
-    low, high = stats.interval(values[-1], panel.bounds)
-    found = {"label": row.label, "metric": panel.metric, "before": values[0].mean(), "mean": values[-1].mean()}
-    return found | {"low": float(low), "high": float(high), "n": values.shape[1]}
+    data = curve_data(row, panel.metric, is_share=panel.percent)
+    data[["mean", "low", "high"]] *= 100 if panel.percent else 1
+    return data.iloc[-1].to_dict() | {"before": data["mean"].iloc[0]}

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis import stats, tables
+from analysis import tables
+from analysis.curves import curve_data
 from analysis.labels import with_unique_labels
 from analysis.load import Row
 
@@ -24,6 +25,7 @@ SHARES = {
 WITH_INTERVAL = ("test_accuracy", "test_pass_at_16")
 UNITS = "shares in % with 95 % interval, entropy in nats per token"
 ENTROPY = "test_entropy"
+MISSING = dict.fromkeys(("mean", "low", "high"), np.nan)
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
@@ -79,7 +81,6 @@ def _setting_text(value: object) -> str:
 def _measured(row: Row) -> dict:
     found = {"label": row.label, "seeds": row.seeds, "before": row.metric("test_accuracy")[1][0].mean()}
     for metric in SHARES:
-        values = row.metric(metric)[1][-1] if row.has(metric) else np.array([np.nan])
-        low, high = stats.interval(values, stats.ERRORS)
-        found |= {metric: values.mean(), f"{metric}_low": float(low), f"{metric}_high": float(high)}
+        last = curve_data(row, metric, is_share=True).iloc[-1] if row.has(metric) else MISSING
+        found |= {metric: last["mean"], f"{metric}_low": last["low"], f"{metric}_high": last["high"]}
     return found | {ENTROPY: row.metric(ENTROPY)[1][-1].mean() if row.has(ENTROPY) else np.nan}

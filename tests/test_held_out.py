@@ -62,7 +62,7 @@ def test_runs_without_held_out_problems_have_no_such_table():
 
 def test_dots_are_last_values_from_the_best_method_down(rows):
     one_epoch = [row for row in rows if row.config["train"]["epochs"] == 1]
-    panels = Dots("right", "test_accuracy", "%", 100.0, (0.0, 100.0)), Dots("absent", "test_greedy", "%")
+    panels = Dots("right", "test_accuracy", "%", percent=True), Dots("absent", "test_greedy", "%")
     figure, data = last_values(one_epoch, panels, "title", hide=("train.epochs",))
     (axis,) = figure.axes
     labels = dict(zip(axis.get_yticks(), (text.get_text() for text in axis.get_yticklabels()), strict=True))

@@ -114,7 +114,7 @@ def test_tpo_log_odds_of_m_successes(k, m):
 @pytest.mark.parametrize("p", [1e-4, 0.01, 1 / 16, 0.5])
 @pytest.mark.parametrize("eta", [0.25, 1.0])
 def test_the_push_on_one_success_by_its_share_of_the_group(p, eta):
-    """docs/language_models.md has the table. The push is -d loss / d log-prob of the success, of a group of 16."""
+    """docs/language_models.md has the table. The push is -d loss / d log-prob of a candidate, of a group of 16."""
     k = 16
     share = torch.full((1, k, 1), (1 - p) / (k - 1), dtype=torch.float64)
     share[0, 0] = p
@@ -122,11 +122,13 @@ def test_the_push_on_one_success_by_its_share_of_the_group(p, eta):
     score[0, 0] = 1
     batch = scored_completions(share.log(), score, mask)
 
-    def push(objective) -> float:
-        return -gradient(objective, batch.logp_old, batch)[0, 0].item()
+    def push(objective, candidate: int = 0) -> float:
+        return -gradient(objective, batch.logp_old, batch)[0, candidate].item()
 
     odds = math.exp(k / (eta * math.sqrt(k - 1)))
     assert push(TPO(eta=eta)) == pytest.approx(p * (1 - p) * (odds - 1) / (1 - p + p * odds))
+    failure = (1 - p) / (k - 1)
+    assert push(TPO(eta=eta), 1) == pytest.approx(failure / (1 - p + p * odds) - failure)
     assert push(TPO(eta=eta, anchor=False)) == pytest.approx(odds / (odds + k - 1) - p)
     assert push(TPORatio(eta=eta)) == pytest.approx(odds / (odds + k - 1) - 1 / k)  # whatever its share
     assert push(GRPO()) == pytest.approx(math.sqrt(k - 1))  # whatever its share

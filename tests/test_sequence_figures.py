@@ -22,7 +22,7 @@ FIGURES = ("fig05", "fig06", "fig07", "fig08", "fig16", "fig17")
 METRIC_FIGURES = ("fig01", "fig04", "fig10", "fig11", "fig13", "fig14", "length")
 SETTING_FIGURES = {"fig12": ("env", "candidates"), "fig15": ("train", "epochs")}
 METRICS = ("error", "grad_norm", "weight_success", "weight_failure", "all_fail_share", "success_share")
-METRICS += ("reward", "test_accuracy", "test_greedy", "test_pass_at_16", "group_size", "entropy")
+METRICS += ("reward", "test_accuracy", "test_greedy", "test_pass_at_16", "group_size", "entropy", "test_entropy")
 METRICS += tuple(f"surplus_{i}" for i in (1, 2, 3, 4))
 TINY = ("train.steps=3", "seeds=2", "env.horizon=3", "env.batch=8")
 

@@ -143,7 +143,7 @@ def test_a_board_of_no_figure_is_refused(capsys):
     assert stop.value.code == 2 and "--of rival: no such figure (did you mean rivals?)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("figure", "panels", "lr"), [("lm_sums", 3, 3e-5), ("lm_pretrained", 6, 1e-5)])
+@pytest.mark.parametrize(("figure", "panels", "lr"), [("lm_sums", 4, 3e-5), ("lm_pretrained", 6, 1e-5)])
 def test_language_models_are_drawn_at_the_rate_of_the_task_with_one_epoch(tmp_path, figure, panels, lr):
     rows = sweep_rows(figure, RunStore(tmp_path), "quick")
     trained = [row for row in rows if row.config["algo"]["name"] in ("tpo", "grpo")]
