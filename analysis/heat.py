@@ -42,9 +42,8 @@ def learning_rate_maps(
 
 def _cell(row: Row, level: Level) -> dict[str, Any]:
     errors = stats.late(row.metric("error")[1])
-    low, high = stats.interval(errors, stats.ERRORS)
-    numbers = {"mean": errors.mean(), "low": low, "high": high, "n": len(errors), "solved": errors.mean() < SOLVED}
-    return {"label": row.label, "order": level[0], "level": level[1], "lr": row.config["optim"]["lr"], **numbers}
+    place = {"label": row.label, "order": level[0], "level": level[1], "lr": row.config["optim"]["lr"]}
+    return place | stats.mean_with_interval(errors, stats.ERRORS) | {"solved": errors.mean() < SOLVED}
 
 
 def _edges(values: pd.Index) -> np.ndarray:

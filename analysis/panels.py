@@ -110,9 +110,8 @@ def _final_panel(axis, data: pd.DataFrame, setting: Setting, styles: dict[str, d
 
 
 def _final(row: Row, setting: float) -> dict[str, Any]:
-    final = 100 * row.errors()[1][-1]
-    low, high = stats.interval(final)
-    return {"label": row.label, "setting": setting, "mean": final.mean(), "low": low, "high": high, "n": len(final)}
+    percent = 100 * row.errors()[1][-1]
+    return {"label": row.label, "setting": setting, **stats.mean_with_interval(percent, (0, 100))}
 
 
 def error_panels(

@@ -25,6 +25,13 @@ def interval(values: np.ndarray, within: tuple[float, float] = REALS) -> tuple[n
     return low.clip(*within), high.clip(*within)
 
 
+def mean_with_interval(values: np.ndarray, within: tuple[float, float] = REALS) -> dict[str, float]:
+    """Keys mean, low, high and n of values (n,) of n seeds: their mean with its `interval`; NaN for none."""
+    low, high = interval(values, within)
+    mean = float(np.mean(values)) if len(values) else np.nan
+    return {"mean": mean, "low": float(low), "high": float(high), "n": len(values)}
+
+
 def predicted(
     values: np.ndarray, seeds: float, ours: int | None = None, within: tuple[float, float] = REALS
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -36,7 +36,7 @@ def test_every_file_and_every_setting_of_a_group_is_shown(section):
 
 def test_allowed_values_are_those_that_a_class_checks():
     found = settings.allowed_values(TrainConfig)
-    assert found["steps"] == ">= 1" and found["epochs"] == "null or >= 1"
+    assert found["steps"] == "between 1 and 1000000000" and found["epochs"] == "null or >= 1"
     assert found["eval_split"] == "one of validation, test"
 
 

@@ -26,6 +26,14 @@ def test_paired_differences_take_common_seeds_alone():
     assert (mean, count) == (8.0, 5) and (low, high) == stats.interval(np.array([0.0, 2, 6, 12, 20]))
 
 
+def test_a_mean_with_its_interval_has_neither_for_no_seeds():
+    values = np.array([0.0, 0.1, 0.2, 0.1, 0.9])
+    low, high = stats.interval(values, stats.ERRORS)
+    assert stats.mean_with_interval(values, stats.ERRORS) == {"mean": values.mean(), "low": low, "high": high, "n": 5}
+    none = stats.mean_with_interval(np.array([]))
+    assert none.pop("n") == 0 and np.isnan(list(none.values())).all()
+
+
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("seeds", [10, 20])
 def test_intervals_cover_where_values_are_skewed_or_some_seeds_fail(family, seeds):

@@ -7,6 +7,7 @@ from algorithms.base import require
 PHASES = ("rl", "sft")
 REFERENCES = ("initial", "none")
 SPLITS = ("validation", "test")
+MOST_STEPS = 10**9  # a typing mistake lies beyond
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class TrainConfig:
     eval_samples      sampled answers to each of these problems; with n, pass@k is known for k up to n
     phase             "rl", or "sft" for only the warm start of a model that has one
 
-    Raises ValueError for a count below 1, a negative value, or an unknown word.
+    Raises ValueError for a count below 1, more than MOST_STEPS steps, a negative value, or an unknown word.
     """
 
     steps: int = 100
@@ -51,7 +52,8 @@ class TrainConfig:
     phase: str = "rl"
 
     def __post_init__(self):
-        for key in ("steps", "log_every", "checkpoint_every", "eval_problems", "eval_samples"):
+        require(1 <= self.steps <= MOST_STEPS, "steps", self.steps, f"between 1 and {MOST_STEPS}")
+        for key in ("log_every", "checkpoint_every", "eval_problems", "eval_samples"):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         require(self.kl_beta >= 0, "kl_beta", self.kl_beta, ">= 0")
         require(self.eval_split in SPLITS, "eval_split", self.eval_split, f"one of {', '.join(SPLITS)}")

@@ -35,10 +35,4 @@ def _surplus(row):
         steps, values = row.metric(f"surplus_{number}")
         at = min(np.searchsorted(steps, STEP), len(steps) - 1)
         found = values[at][np.isfinite(values[at])]
-        low, high = stats.interval(found)
-        mean = found.mean() if len(found) else np.nan
-        yield {"label": row.label, "metric": "surplus", "step": steps[at], "bin": number, "mean": mean} | {
-            "low": low,
-            "high": high,
-            "n": len(found),
-        }
+        yield {"label": row.label, "metric": "surplus", "step": steps[at], "bin": number, **stats.mean_with_interval(found)}

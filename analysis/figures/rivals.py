@@ -47,18 +47,16 @@ def draw(rows):
 
 def _cell(row, reading):
     errors = stats.late(row.metric("error")[1])
-    low, high = stats.interval(errors, stats.ERRORS)
     env = row.config["env"]
     task = f"{env['label']}, H {env['horizon']}" if "horizon" in env else env["label"]
     name = label(row.config, hide=("train.epochs",))
-    numbers = {"mean": errors.mean(), "low": float(low), "high": float(high), "n": len(errors)}
     return {
         "method": name,
         "task": task,
         "epochs": epochs(row),
         "reading": reading,
         "lr": learning_rate(row),
-        **numbers,
+        **stats.mean_with_interval(errors, stats.ERRORS),
     }
 
 
