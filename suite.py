@@ -11,6 +11,7 @@ Everything raises `suite.ConfigError`, with the text that the command line print
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from algorithms.base import Batch, Objective
+from algorithms.base import Batch, Objective, scored_completions
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, stored_rows
@@ -33,7 +34,7 @@ from conf.process import tune_process
 from conf.resolve import APPEARANCE, parse_section, resolve
 from conf.sweep import jobs
 from launch import requests
-from launch.command_line import prepare
+from launch.command_line import parsed, prepare
 from store.archive import Archive
 from store.results import Results
 from store.runs import RunStore
@@ -47,14 +48,15 @@ SHIPPED = Path(__file__).resolve().parent / "results"
 
 
 class TrainingError(RuntimeError):
-    """A run failed; its traceback is in the manifest that the message names."""
+    """A run failed; the message names the file with its traceback."""
 
 
 def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     """Train what `python run.py OVERRIDES` trains, and return the metrics of its runs as `load` does.
 
     Values with commas, and sweep files such as "paper=fig02", are a grid. What the store has is not trained again.
-    Nothing is printed unless `verbose`. Raises ConfigError before any work, and TrainingError for a run that fails.
+    Nothing is printed unless `verbose`. train.phase=sft stores a warm start, and adds no rows. Raises ConfigError
+    before any work, and TrainingError for a run that fails.
     """
     tune_process()
     console = Console(file=sys.stdout, quiet=not verbose)
@@ -66,9 +68,11 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     rows = []
     for experiment in experiments:
         outcome = execute(experiment, console)
-        if outcome.status not in ("done", "skipped") or outcome.run is None:
-            where = f" (traceback: {outcome.run.path / 'manifest.json'})" if outcome.run else ""
+        if outcome.status not in ("done", "skipped"):
+            where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
             raise TrainingError(f"{outcome.status}: {outcome.label}: {outcome.message}{where}")
+        if outcome.run is None:  # a warm start
+            continue
         config = outcome.run.config()
         rows.append(Row(config, label(config), outcome.run, outcome.seeds))
     return _frame(rows)
@@ -121,22 +125,25 @@ def batch(
     logp_old: torch.Tensor,
     score: torch.Tensor,
     mask: torch.Tensor | None = None,
-    baseline: torch.Tensor | float = 0.0,
+    baseline: torch.Tensor | float | None = None,
     logp_ref: torch.Tensor | None = None,
 ) -> Batch:
     """Scored samples as objectives take them: each candidate is one draw, and its score is the reward of its tokens.
 
     logp_old (*L,B,K,T): log-probs of the tokens under the policy that drew them, in nats; score (*L,B,K); mask and
-    logp_ref (*L,B,K,T), the mask 1 where a token counts. Raises ValueError if the shapes do not fit.
+    logp_ref (*L,B,K,T), the mask 1 where a token counts; baseline: None for the mean score of the batch. Raises
+    ValueError if the shapes do not fit.
     """
     if logp_old.shape[:-1] != score.shape:
         raise ValueError(f"score has shape {tuple(score.shape)}, logp_old {tuple(logp_old.shape)}: needs (*L,B,K,T)")
     mask = torch.ones_like(logp_old) if mask is None else mask.to(logp_old.dtype)
-    if mask.shape != logp_old.shape:
-        raise ValueError(f"mask has shape {tuple(mask.shape)}, logp_old {tuple(logp_old.shape)}: must be the same")
-    score, reward = score.to(logp_old.dtype), score.to(logp_old.dtype)[..., None] * mask
-    baseline = torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device)
-    return Batch(logp_old.detach(), reward, baseline, mask, score, torch.ones_like(score), logp_ref)
+    for name, tensor in {"mask": mask, "logp_ref": logp_ref}.items():
+        if tensor is not None and tensor.shape != logp_old.shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, logp_old {tuple(logp_old.shape)}: must be equal")
+    found = scored_completions(logp_old.detach(), score.to(logp_old.dtype), mask, logp_ref)
+    if baseline is None:
+        return found
+    return replace(found, baseline=torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device))
 
 
 def _configs(overrides: list[str]) -> list[DictConfig]:
@@ -155,8 +162,8 @@ def _configs(overrides: list[str]) -> list[DictConfig]:
 
 def _is_axis(override: str) -> bool:
     """Whether an override lists several values, which no single config can have."""
-    value = override.partition("=")[2]
-    return value.startswith("glob(") or ("," in value and not value.startswith(("[", "{", "'", '"')))
+    found = parsed(override)
+    return found is not None and found.is_sweep_override()
 
 
 def _plain(cfg: DictConfig) -> DictConfig:

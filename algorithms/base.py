@@ -15,7 +15,7 @@ class Batch:
     """Scored candidates of one rollout. They are detached, and the same in all its gradient epochs.
 
     There are B contexts with K candidates of T tokens each; *L are leading dims (none, or the seeds). A field may also
-    be a tensor that broadcasts to its shape, but `score` and `weight` always have all K candidates.
+    be a tensor that broadcasts to its shape, but `score` and `weight` always have all K candidates in their last dim.
 
     logp_old  (*L,B,K,T)  log-prob of each token under the rollout policy, in nats
     reward    (*L,B,K,T)  reward of each token
@@ -78,8 +78,8 @@ class Objective:
                              a positive factor
     zero_variance_gradient   gradient of a context of zero variance: "none", "none_on_policy" (none where the current
                              policy is the rollout policy), or "nonzero". The trainer does not compute what is none
-    shift_invariant_in_logp  true where adding a constant to the log-probs of a group leaves the loss as it is, so that
-                             a group of equal candidates has no gradient
+    shift_invariant_in_logp  true where adding a constant to the log-probs of a group of one length leaves the gradient
+                             as it is, so that a group of identical candidates has none
     stop_gradient            true where part of the loss is not differentiated
     baseline                 what "single" rollouts are measured against: the environment's own baseline ("env"), the
                              reward of the greedy answer ("greedy"), or one that the loss takes from the whole "batch"
@@ -161,7 +161,10 @@ def leave_one_out(score: Tensor, weight: Tensor) -> Tensor:
 
 
 def bessel_correction(weight: Tensor) -> Tensor:
-    """n/(n-1) for a group of n draws (*L,B,1); 1 for enumerated actions, whose weights differ."""
+    """n/(n-1) for a group of n draws (*L,B,1), whose weights are equal; 1 where weights differ.
+
+    Those of enumerated actions differ, but for the first step of a table, which is uniform.
+    """
     n = (weight > 0).sum(-1, keepdim=True)
     return torch.where(_differ(weight, weight), 1.0, n / (n - 1).clamp_min(1)).to(weight.dtype)
 

@@ -16,9 +16,9 @@ class GMPO(Objective):
         c_t = min(d_t, clip) if A_i > 0 else max(d_t, -clip),    w_i = exp((1/|y_i|) sum_t c_t),    A = z-score
         loss = -(1/N) sum_i A_i w_i
 
-    d_t = log pi(y_t) - log pi_old(y_t). A clipped token has no gradient, but still counts in w. The ratio is bounded to
-    (e^-clip, e^clip). `bessel`: the std of a sample, as in verl. Raises ValueError for clip <= 0.
-    https://arxiv.org/abs/2507.20673
+    d_t = log pi(y_t) - log pi_old(y_t). A clipped token has no gradient, but still counts in w. So w is at most e^clip
+    where A_i > 0, and at least e^-clip elsewhere. `bessel`: the std of a sample, as in verl. Raises ValueError for
+    clip <= 0. https://arxiv.org/abs/2507.20673
     """
 
     name = "gmpo"

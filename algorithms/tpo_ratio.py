@@ -19,8 +19,9 @@ class TPORatio(TPO):
     probability of candidate i within the group, (p_old)_i, although the draw has weighed by it already. p = q where
     log pi - log pi_old - u / eta is the same for all candidates: TPO's own solution, reached with other weights. All
     failures of a group are pushed down alike at first, and long completions need no average, since all ratios are 1
-    there. In an exact expectation over all actions w = pi_old, l = log pi, and the loss is TPO's. This form is the
-    suite's own. Mean over contexts. Raises ValueError as tpo does. https://arxiv.org/abs/2604.06159
+    there. In an exact expectation over all actions w = pi_old, l = log pi, and the loss is TPO's. `anchor=false`: l_old
+    is log w_i - sum_t log pi_old(y_it), so that p = q where log pi - u / eta is the same. This form is the suite's own.
+    Mean over contexts. Raises ValueError as tpo does. https://arxiv.org/abs/2604.06159
     """
 
     name = "tpo_ratio"

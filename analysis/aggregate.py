@@ -104,7 +104,7 @@ def _has_interval(tasks: list[np.ndarray]) -> bool:
 
 
 def _weights(rng: np.random.Generator, seeds: int) -> np.ndarray:
-    """What each of n seeds weighs in each resample of n - 1 of them (resamples, n).
+    """Weight of each of n seeds in each resample of n - 1 of them (resamples, n).
 
     A mean of n - 1 draws from n values has the variance s^2 / n, which one of n draws has too small by (n - 1) / n.
     """

@@ -1,4 +1,4 @@
-"""What a board shows, in sentences made from its numbers."""
+"""Sentences on what a leaderboard shows, made from its numbers."""
 
 import numpy as np
 import pandas as pd

@@ -33,7 +33,7 @@ class Cache:
     folder: Path
 
     def get(self, key: Any, make: Callable[[], Files]) -> Files:
-        """What `make` returned for this `key` (all that its result depends on but code, as JSON), now or earlier."""
+        """The result of `make` for this `key`, from now or earlier. The key is JSON of all inputs but the code."""
         path = self._path(key)
         with suppress(OSError, Damaged):
             files = _unpacked(path.read_bytes())

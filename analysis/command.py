@@ -70,7 +70,7 @@ def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: st
     from analysis import compare
     from analysis.load import shorter
 
-    frame = compare.compare(name, rows, shorter(rows, store) if TABLES[name].arrives else ())
+    frame = compare.compare(name, rows, shorter(rows, store) if TABLES[name].has_steps_to else ())
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
     frame.to_csv(csv, index=False)
     text.write_text(compare.markdown(name, frame))

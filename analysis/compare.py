@@ -23,11 +23,11 @@ def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataF
     """One line per cell: its keys, ours with 95 % intervals and seeds, the paper's value, both as text, and a verdict.
 
     `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell. `shorter`:
-    runs of fewer steps, of which only an arrival counts, and only where nothing else was run.
+    runs of fewer steps, of which only the steps to a threshold count, and only where nothing else was run.
     """
     table, (paper, seeds, source) = TABLES[name], paper_values(name)
     filled = paper_cells.fill(table, rows, shorter, seeds)
-    keys = sorted(dict.fromkeys([*filled, *paper]), key=_matching)
+    keys = sorted(dict.fromkeys([*filled, *paper]), key=_matching_rank)
     numbers = {key: _number(table, key, filled.get(key), paper.get(key, np.nan)) for key in keys}
     lines = [
         dict(zip(table.keys, key, strict=True))
@@ -115,7 +115,7 @@ def _without(key: tuple, place: int) -> tuple:
     return key[:place] + key[place + 1 :]
 
 
-def _matching(cell: tuple) -> int:
+def _matching_rank(cell: tuple) -> int:
     """Prompt-matched cells come first."""
     return next((order for order, match in enumerate(MATCHINGS) if match in cell), 0)
 

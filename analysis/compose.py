@@ -1,4 +1,4 @@
-"""What a sweep file asks for: the config, the seeds and the command of each of its jobs."""
+"""The jobs of a sweep file: the config, the seeds and the command of each."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ class Job:
 
 
 def choice(name: str, scale: str) -> list[str]:
-    """What `python run.py` takes to run sweeps/<group>/<name>.yaml at a scale."""
+    """The words after `python run.py` that run sweeps/<group>/<name>.yaml at a scale."""
     return [f"{_path(name).parent.name}={name}"] + [f"scale={scale}"] * (scale != "paper")
 
 
@@ -110,7 +110,7 @@ def _chosen(entry: DictConfig) -> tuple[str, str]:
 
 @cache
 def _base(files: Files) -> DictConfig:
-    """What Hydra composes of these files, which many sweeps have in common, as far as a run depends on it."""
+    """The composed config of these files, which many sweeps share, without keys on which no run depends."""
     with initialize_config_module("conf", version_base="1.3"):
         cfg = compose("config", [f"{group}={file}" for group, file in files])
     OmegaConf.set_struct(cfg, False)
@@ -147,7 +147,7 @@ def _check(change: str, cfg: DictConfig) -> None:
 
 
 def _shared(job: Sequence[str]) -> Settings:
-    """What a job sets beside its algorithm."""
+    """The settings of a job without its algorithm."""
     return tuple(override for override in job if not override.startswith(("algo=", "algo.")))
 
 

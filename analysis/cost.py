@@ -1,4 +1,4 @@
-"""What training would take, from what like runs took."""
+"""The time that training would take, estimated from similar runs."""
 
 from dataclasses import dataclass
 from statistics import median

@@ -21,9 +21,11 @@ LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 def curve_data(row: Row, metric: str, is_share: bool = False) -> pd.DataFrame:
     """Columns label, metric, step, mean, low, high and n (seeds) at up to POINTS steps of a run.
 
+    A seed that turned non-finite has error 1. Other metrics leave it out.
+
     is_share  the metric lies between 0 and 1, as an error does
     """
-    steps, values = row.finite(metric)
+    steps, values = row.errors() if metric == "error" else row.finite(metric)
     keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), POINTS)).round().astype(int))
     steps, values = steps[keep], values[keep]
     low, high = stats.interval(values, stats.ERRORS if is_share or metric == "error" else stats.REALS)
@@ -92,13 +94,13 @@ def legend_columns(names: list[str], figure: style.Figure) -> int:
 
 
 def seeds_text(rows: list[Row]) -> str:
-    """The number of seeds of the rows, as text for a title."""
+    """The number of seeds of the rows, and of those that turned non-finite, as text for a title."""
     counts = sorted({row.seeds for row in rows})
-    return (
-        f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}"
-        if len(counts) == 1
-        else f"n = {counts[0]} to {counts[-1]} seeds"
-    )
+    lost = sum(row.frozen_seeds for row in rows)
+    note = f", {lost} non-finite" if lost else ""
+    if len(counts) == 1:
+        return f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}{note}"
+    return f"n = {counts[0]} to {counts[-1]} seeds{note}"
 
 
 def save_error_figure(rows: list[Row], stem: Path) -> Path:

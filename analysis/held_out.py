@@ -1,4 +1,4 @@
-"""What language models solve of held-out problems before and after training, as a table."""
+"""A table of the held-out problems that language models solve before and after training."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def summary(rows: list[Row]) -> pd.DataFrame:
     """One line per run of a language model: the settings in which runs differ, label, seeds, shares and entropy.
 
     Shares of the held-out problems at the last evaluation: the mean over seeds, and NAME_low and NAME_high for its
-    95 % interval. NaN: not recorded.
+    95 % interval, without a seed that turned non-finite. NaN: not recorded.
 
     before             share of right answers among sampled ones, before training
     test_accuracy      the same after training
@@ -79,8 +79,9 @@ def _setting_text(value: object) -> str:
 
 
 def _measured(row: Row) -> dict:
-    found = {"label": row.label, "seeds": row.seeds, "before": row.metric("test_accuracy")[1][0].mean()}
+    seeds = row.finite("test_accuracy")[1].shape[-1]
+    found = {"label": row.label, "seeds": seeds, "before": row.metric("test_accuracy")[1][0].mean()}
     for metric in SHARES:
         last = curve_data(row, metric, is_share=True).iloc[-1] if row.has(metric) else MISSING
         found |= {metric: last["mean"], f"{metric}_low": last["low"], f"{metric}_high": last["high"]}
-    return found | {ENTROPY: row.metric(ENTROPY)[1][-1].mean() if row.has(ENTROPY) else np.nan}
+    return found | {ENTROPY: curve_data(row, ENTROPY)["mean"].iloc[-1] if row.has(ENTROPY) else np.nan}

@@ -34,7 +34,7 @@ class Row:
 
     @property
     def command(self) -> str:
-        """What computes the row."""
+        """The command that computes the row."""
         return command(self.overrides)
 
     @property
@@ -54,6 +54,11 @@ class Row:
     @property
     def seeds(self) -> int:
         return len(np.unique(self._series.seed))
+
+    @property
+    def frozen_seeds(self) -> int:
+        """The number of seeds that turned non-finite."""
+        return int((~np.isfinite(self.metric("error")[1][-1])).sum()) if self.has("error") else 0
 
     @property
     def metrics(self) -> list[str]:
@@ -104,7 +109,7 @@ def cache_of(store: Store) -> Cache:
 
 
 def drawn_rows(asked: list[Row], store: Store) -> list[Row]:
-    """What a figure shows of the rows that it asks for: those with a seed, and other runs on the same tasks."""
+    """The rows that a figure shows: those it asks for that have a seed, and other runs on the same tasks."""
     return [row for row in asked if row.seeds] + other_runs_on_their_tasks(asked, store)
 
 
@@ -115,22 +120,22 @@ def other_runs_on_their_tasks(rows: list[Row], store: Store) -> list[Row]:
 
     def belongs(config: dict[str, Any]) -> bool:
         likely = config["env"]["name"] in envs  # quick to tell
-        return likely and _task(config) in tasks and run_id(config) not in known and not _asked_for(config)
+        return likely and _task(config) in tasks and run_id(config) not in known and not _is_in_a_paper_sweep(config)
 
     return stored_rows(store, belongs)
 
 
 def shorter(rows: list[Row], store: Store) -> list[Row]:
     """Stored runs of fewer steps of what `rows` lack, else the same; those with the most seeds come first."""
-    lacking = {_but_steps(row.config): row for row in rows if not row.seeds}
+    lacking = {_identity_without_steps(row.config): row for row in rows if not row.seeds}
     envs = {row.config["env"]["name"] for row in lacking.values()}
 
     def belongs(config: dict[str, Any]) -> bool:
-        wanted = lacking.get(_but_steps(config)) if config["env"]["name"] in envs else None
+        wanted = lacking.get(_identity_without_steps(config)) if config["env"]["name"] in envs else None
         return wanted is not None and config["train"]["steps"] < wanted.config["train"]["steps"]
 
     found = stored_rows(store, belongs) if lacking else []
-    found = [replace(row, only=lacking[_but_steps(row.config)].only) for row in found]
+    found = [replace(row, only=lacking[_identity_without_steps(row.config)].only) for row in found]
     return sorted(found, key=lambda row: -row.seeds)
 
 
@@ -153,7 +158,7 @@ def _row(job: Job, store: Store) -> Row:
     return Row(config, label(config), run, job.seeds, job.overrides)
 
 
-def _asked_for(config: dict[str, Any]) -> bool:
+def _is_in_a_paper_sweep(config: dict[str, Any]) -> bool:
     """Whether the paper has a sweep that runs this algorithm here, and changes all that is changed here."""
     name, env, settings = config["algo"]["name"], config["env"]["name"], changed_settings(config).keys()
     return any(name in algos and env in tasks and settings <= keys for tasks, algos, keys in _sweeps())
@@ -174,7 +179,7 @@ def _tasks(file: dict[str, Any]) -> list[str]:
     return [env for scale in ("paper", "quick") for env in file["scales"][scale]["envs"].split(",")]
 
 
-def _but_steps(config: dict[str, Any]) -> str:
+def _identity_without_steps(config: dict[str, Any]) -> str:
     settings = identity(config)
     return json.dumps(settings | {"train": {**settings["train"], "steps": None}}, sort_keys=True)
 

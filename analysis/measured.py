@@ -1,11 +1,11 @@
-"""What the seeds of one run say of one number of the paper."""
+"""The result of one run for one number of the paper."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from analysis.measures import Arrival, Interval, Measure
+from analysis.measures import Interval, Measure, StepsTo
 from analysis.outcomes import Outcomes
 
 
@@ -39,7 +39,7 @@ class Measured:
     @cached_property
     def outcomes(self) -> Outcomes | None:
         """How the seeds end up to the step that the measure reads; None where it reads no error there."""
-        if isinstance(self.measure, Arrival) or self.measure.metric != "error":
+        if isinstance(self.measure, StepsTo) or self.measure.metric != "error":
             return None
         return Outcomes.of(self.values[: self.measure.place(self.steps) + 1], self.measure.scale)
 

@@ -1,4 +1,4 @@
-"""What the paper states of a run: one number over its seeds, how sure it is, and where a repetition would fall."""
+"""The measures that the paper states: one number over seeds, its interval, and that of a repetition."""
 
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class StepsTo:
     """First step at which the seed-mean of the error is below `threshold`; infinite, and printed "-", for never."""
 
     threshold: float = 0.01
@@ -78,13 +78,13 @@ class Arrival:
         return values.shape[1]
 
     def value(self, steps: np.ndarray, values: np.ndarray) -> float:
-        return stats.arrival(steps, values, self.threshold)[0]
+        return stats.first_step(steps, values, self.threshold)[0]
 
     def interval(self, steps: np.ndarray, values: np.ndarray) -> Interval:
-        return stats.arrival(steps, values, self.threshold)[1:]
+        return stats.first_step(steps, values, self.threshold)[1:]
 
     def predicted(self, steps: np.ndarray, values: np.ndarray, seeds: int, ours: int | None = None) -> Interval:
-        return stats.arrivals(steps, stats.predicted(values, seeds, ours, stats.ERRORS), self.threshold)
+        return stats.first_steps_of_bounds(steps, stats.predicted(values, seeds, ours, stats.ERRORS), self.threshold)
 
     def rounded(self, value: float) -> float:
         return value
@@ -93,4 +93,4 @@ class Arrival:
         return "-" if value is None or not np.isfinite(value) else f"{value:.0f}"
 
 
-Measure = Mean | Arrival
+Measure = Mean | StepsTo

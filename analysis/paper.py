@@ -1,4 +1,4 @@
-"""What the paper states in numbers, and which of our runs and measures answer to each."""
+"""The numbers of the paper, and the runs and measures of ours that answer to each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from analysis.measures import Arrival, Mean, Measure
+from analysis.measures import Mean, Measure, StepsTo
 from store.runs import LOADER
 
 PAPER = Path(__file__).resolve().parent.parent / "reference" / "paper.yaml"
@@ -27,9 +27,9 @@ class PaperTable:
     measures: dict[str, Measure]
 
     @property
-    def arrives(self) -> bool:
-        """Whether it has an arrival, which runs of fewer steps can tell as well."""
-        return any(isinstance(measure, Arrival) for measure in self.measures.values())
+    def has_steps_to(self) -> bool:
+        """Whether it has a number of steps to a threshold, which runs of fewer steps can tell as well."""
+        return any(isinstance(measure, StepsTo) for measure in self.measures.values())
 
     def measure(self, names: Mapping[str, Any]) -> Measure:
         """The measure of a cell, given its keys by name."""
@@ -37,7 +37,7 @@ class PaperTable:
 
 
 ARRIVAL, FINAL = "episodes to 1 % error", "final error in %"
-ARRIVES, PERCENT = {ARRIVAL: Arrival()}, {FINAL: Mean(scale=100, decimals=1)}
+ARRIVES, PERCENT = {ARRIVAL: StepsTo()}, {FINAL: Mean(scale=100, decimals=1)}
 FINER = {FINAL: Mean(scale=100, decimals=2)}
 TABLES = {
     "table1": PaperTable("fig05", f"Table 1: dense reward, {ARRIVAL}", ("algo", "vocab"), ARRIVES),
@@ -60,7 +60,7 @@ TABLES = {
         "Figure 4: MNIST",
         ("algo", "measure"),
         {f"test error in % after {n} steps": Mean(at=n, scale=100, decimals=2) for n in (1600, 2000, 2200, 5000, 10000)}
-        | {"steps to 5 %": Arrival(0.05), "surplus in the top bin": Mean(2000, "surplus_4", decimals=3)},
+        | {"steps to 5 %": StepsTo(0.05), "surplus in the top bin": Mean(2000, "surplus_4", decimals=3)},
     ),
     "fig08_numbers": PaperTable("fig08", f"Figure 8: ablations, {FINAL}", ("algo", "horizon"), PERCENT),
     "fig10_numbers": PaperTable(
@@ -97,7 +97,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def notes(name: str) -> list[str]:
-    """What a reader of a table should know of the paper's numbers."""
+    """A note on the paper's numbers for readers of a table."""
     return read_yaml(PAPER)[name].get("notes", [])
 
 
@@ -108,11 +108,6 @@ def paper_values(name: str) -> tuple[dict[tuple, float | None], dict[tuple, int]
     # one number for all, or one for each value of the first key
     counts = {cell: seeds[cell[0]] if isinstance(seeds, dict) else seeds for cell in values}
     return values, counts, about["source"]
-
-
-@cache
-def _numbers() -> dict[str, Any]:
-    return yaml.safe_load(PAPER.read_text())
 
 
 def _nested(table: PaperTable, values: dict) -> Iterator[tuple[tuple, float | None]]:

@@ -9,14 +9,14 @@ import numpy as np
 from analysis.labels import matchings
 from analysis.load import Row
 from analysis.measured import Measured
-from analysis.measures import Arrival, Measure
+from analysis.measures import Measure, StepsTo
 from analysis.paper import PaperTable
 
 Filled = dict[tuple, Measured | None]  # by cell that a sweep asks for; None: not run
 
 
 def fill(table: PaperTable, rows: Sequence[Row], shorter: Sequence[Row], seeds: dict[tuple, int]) -> Filled:
-    """What our runs say of each cell, named by its keys. `seeds`: the paper's, of the cells that it has."""
+    """Our result for each cell, named by its keys. `seeds`: those of the paper, for the cells that it has."""
     filled: Filled = {}
     for row in rows:
         if row.seeds:
@@ -25,13 +25,13 @@ def fill(table: PaperTable, rows: Sequence[Row], shorter: Sequence[Row], seeds: 
             filled |= {key: filled.get(key) for key, _ in _cells(table, row.config)}
     for row in shorter:
         for key, one in _measured(table, row, seeds).items():
-            if isinstance(one.measure, Arrival) and filled[key] is None and np.isfinite(one.value):
+            if isinstance(one.measure, StepsTo) and filled[key] is None and np.isfinite(one.value):
                 filled[key] = one
     return _two_valued(filled)
 
 
 def _measured(table: PaperTable, row: Row, seeds: dict[tuple, int]) -> dict[tuple, Measured]:
-    """What a row that was run says of each cell that it fills."""
+    """The result of a row with runs for each cell that it fills."""
     cells = [(key, measure) for key, measure in _cells(table, row.config) if row.has(measure.metric)]
     metrics = {measure.metric for _, measure in cells}
     records = {metric: row.errors() if metric == "error" else row.metric(metric) for metric in metrics}

@@ -88,7 +88,7 @@ def _section(
 ) -> Section:
     predicted = cost.seconds(asked, speeds)
     names = [name for name, table in TABLES.items() if table.figure == figure]
-    less = shorter(asked, store) if any(TABLES[name].arrives for name in names) else []
+    less = shorter(asked, store) if any(TABLES[name].has_steps_to for name in names) else []
     tables = {name: compare(name, asked, less) for name in names}
     judged = tables if scale == "paper" else {name: compare(name, shown) for name in tables}
     run = [row for row in shown if row.seeds]

@@ -98,17 +98,19 @@ def steps_to(steps: np.ndarray, mean_error: np.ndarray, threshold: float) -> int
     return int(steps[below[0]]) if len(below) else None
 
 
-def arrival(steps: np.ndarray, errors: np.ndarray, threshold: float) -> tuple[float, float, float]:
+def first_step(steps: np.ndarray, errors: np.ndarray, threshold: float) -> tuple[float, float, float]:
     """`steps_to` of the seed-mean of errors (steps, seeds), and those of the two ends of its 95 % interval.
 
-    A mean error that falls is below the threshold by a step just if it is there, so the interval covers the arrival as
+    A mean error that falls is below the threshold by a step just if it is there, so the interval covers that step as
     often as the mean. Infinite: not within the recorded steps. NaN interval for under FEWEST seeds.
     """
     value = _first(steps, errors.mean(axis=1), threshold) if errors.shape[1] else np.inf
-    return value, *arrivals(steps, interval(errors, ERRORS), threshold)
+    return value, *first_steps_of_bounds(steps, interval(errors, ERRORS), threshold)
 
 
-def arrivals(steps: np.ndarray, bounds: tuple[np.ndarray, np.ndarray], threshold: float) -> tuple[float, float]:
+def first_steps_of_bounds(
+    steps: np.ndarray, bounds: tuple[np.ndarray, np.ndarray], threshold: float
+) -> tuple[float, float]:
     """First steps at which the lower and the upper bound (steps,) of a mean error are below `threshold`.
 
     Infinite: not within the recorded steps. NaN where there are no bounds.

@@ -139,7 +139,7 @@ def _rollouts(config: dict[str, Any]) -> float:
 
 
 def _task(config: dict[str, Any], match: str) -> dict[str, Any]:
-    """What methods must share under a matching to be compared: all but the method, how it samples, and its epochs."""
+    """The settings that compared methods share under a matching: all but method, sampling and epochs."""
     task = {section: identity(config)[section] for section in ("env", "model", "optim")}
     train = config["train"]
     task |= {key: train.get(key, NEUTRAL["train"][key]) for key in TRAIN}

@@ -115,7 +115,7 @@ def _setting(config: dict[str, Any], base: float, protocol: Protocol) -> Setting
 
 
 def _task_key(config: dict[str, Any]) -> str:
-    """What the runs of a task share: all but the algorithm, the learning rate and the epochs."""
+    """The settings that all runs of a task share: all but the algorithm, the learning rate and the epochs."""
     settings = identity({"algo": {}} | config)
     chosen = {section: settings[section] for section in SECTIONS if section not in ("algo", "optim", "train")}
     chosen["optim"] = {key: value for key, value in settings["optim"].items() if key != "lr"}

@@ -34,7 +34,7 @@ MAY_SET = ("env", "model", "optim", "train", "match", "sampler", "env_path", "mo
 
 @dataclass(frozen=True)
 class Protocol:
-    """What every method gets.
+    """The rules that hold for every method.
 
     seeds          number of reported seeds, 0 to seeds - 1
     tuning_seeds   seeds on which the tuned track chooses; none of them is reported
@@ -219,14 +219,14 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
 
 
 def default_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
-    """What the default track of a method trains."""
+    """The runs of the default track of a method."""
     section = algo_section(algo, folder)
     for task in suite.tasks:
         yield configured_row(task, algo, section, DEFAULT, suite.protocol.reported, store)
 
 
 def tuned_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
-    """What the tuned track of a method trains: all settings on the tuning seeds, then the best on the reported ones."""
+    """The runs of the tuned track of a method: all settings on tuning seeds, then the best on reported ones."""
     protocol, section = suite.protocol, algo_section(algo, folder)
     for task in suite.tasks:
         grid = {s: configured_row(task, algo, section, s, protocol.tuning_seeds, store) for s in settings(protocol)}

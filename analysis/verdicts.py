@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.measures import Arrival, Interval, Measure
+from analysis.measures import Interval, Measure, StepsTo
 from analysis.outcomes import LEARNT, NEAR
 from analysis.stats import CONFIDENCE, FEWEST, TAIL
 
@@ -35,7 +35,7 @@ LEGEND = {
     DIRECTION: "it lies outside that interval, but our methods are in the paper's order (of one method: its settings)",
     DIFFERS: "it lies outside that interval, and ours are not in the paper's order, or there is nothing to order",
     FEW: f"we have fewer than {ENOUGH} seeds, which tell too little",
-    NOT_RUN: "no run at the paper's settings in the store; an arrival may come from a shorter one",
+    NOT_RUN: "no run at the paper's settings in the store; steps to a threshold may come from a shorter one",
 }
 READING = (
     f"Ours is a mean with its {_percent(CONFIDENCE)} interval and the number of seeds n. The interval, and the one "
@@ -86,7 +86,7 @@ class Cell:
 
 
 def verdict(cell: Cell, rivals: Sequence[Cell] = ()) -> str:
-    """What `LEGEND` says; empty where the paper has no number. `rivals`: the cells that differ in the method alone."""
+    """The verdict of `LEGEND`; empty where the paper has no number. `rivals`: cells that differ in the method alone."""
     if np.isnan(cell.paper):
         return ""
     if cell.n < ENOUGH:
@@ -98,7 +98,7 @@ def verdict(cell: Cell, rivals: Sequence[Cell] = ()) -> str:
 
 def tolerance(measure: Measure) -> float:
     """The half-width, in the unit of a measure, that is informative whatever the paper's value."""
-    if isinstance(measure, Arrival):
+    if isinstance(measure, StepsTo):
         return EPISODES
     return POINTS / 100 * measure.scale if measure.metric == "error" else 0.0
 

@@ -143,7 +143,7 @@ def measure(case: Case, steps: int) -> dict[str, float]:
 
 
 def measure_alone(measured: Callable[..., dict[str, float]], *args: Any) -> dict[str, float]:
-    """What `measured` says in a process of its own, and the most memory that it held, in bytes; {} if that ran out."""
+    """The result of `measured` in a process of its own, with its peak memory in bytes; {} if memory ran out."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
         return alone.submit(_with_memory, measured, *args).result()
 

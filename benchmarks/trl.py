@@ -27,7 +27,7 @@ COLUMNS = ("tokens", "trainer", "s / step", "CPU s / step", "drawn per step", "G
 
 
 def measure_trl(env: Parity, model: LanguageModelConfig, steps: int) -> dict[str, float]:
-    """What `benchmarks.rlvr.measure` says, of TRL."""
+    """The measurements of `benchmarks.rlvr.measure` for TRL."""
     from datasets import Dataset
     from transformers import PrinterCallback, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer

@@ -52,7 +52,7 @@ def with_table(page: str) -> str:
 
 
 def scores(answer: str, completion: str) -> list[float]:
-    """What each of GRADERS gives, in their order."""
+    """The score that each of GRADERS gives, in their order."""
     return [grade({"answer": answer, "marker": MARKER}, completion)[0] for grade in GRADERS.values()]
 
 

@@ -70,7 +70,7 @@ def _class(section: str, name: str, cls: type) -> str:
 
 
 def _choices(section: str, name: str) -> str:
-    """What stands for a class on the command line: the files of conf/SECTION that choose it."""
+    """The words of a command line that choose a class: the files of conf/SECTION that name it."""
     files = sorted((ROOT / "conf" / section).glob("*.yaml"))
     return ", ".join(f"`{section}={file.stem}`" for file in files if name in _classes_named_in(file, section))
 

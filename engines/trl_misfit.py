@@ -1,4 +1,4 @@
-"""What TRL cannot do of an experiment, said before any work; it does not import TRL."""
+"""The reason why TRL cannot train an experiment, found before any work and without importing TRL."""
 
 import importlib.util
 import os

@@ -58,7 +58,7 @@ class Spec:
 
     @property
     def context_type(self) -> str:
-        """What the policy reads: "text", "features", "tokens", or "indices" of contexts."""
+        """The input of the policy: "text", "features", "tokens", or "indices" of contexts."""
         if self.is_text:
             return "text"
         return "features" if self.inputs is not None else "tokens" if self.tokens_per_rollout else "indices"

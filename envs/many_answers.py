@@ -42,9 +42,10 @@ class ManyAnswers(SequenceEnv):
     def answer(self, prompts: Tensor) -> Tensor:
         return torch.cat([prompts[..., :1], torch.zeros_like(prompts[..., 1:])], dim=-1)
 
-    def score(self, contexts, candidates, noise=None) -> Tensor:
-        right = self._remainder(candidates) == contexts[..., :1]
-        return right.float().unsqueeze(-1).expand(candidates.shape)
+    def correct(self, prompts: Tensor, answers: Tensor) -> Tensor:
+        """1 for each token of a right answer, else 0."""
+        right = self._remainder(answers) == prompts[..., :1]
+        return right.float().unsqueeze(-1).expand(answers.shape)
 
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
         uniform = noise.uniform("eval", 2 * self.vocab * self.horizon).view(-1, 2 * self.vocab, self.horizon)

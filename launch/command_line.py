@@ -44,14 +44,14 @@ def _with_quoted_path(word: str) -> str:
     """The same word, in which a path that Hydra's grammar cannot read, such as one with an apostrophe, is quoted."""
     key, equals, value = word.partition("=")
     is_path = "/" in value or value.startswith("~") or key.endswith(("path", "_dir"))
-    return f"{key}={_quoted(value)}" if equals and key != "model" and is_path and _parsed(word) is None else word
+    return f"{key}={_quoted(value)}" if equals and key != "model" and is_path and parsed(word) is None else word
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", r"\'") + "'"
 
 
-def _parsed(word: str) -> Override | None:
+def parsed(word: str) -> Override | None:
     """An override as Hydra reads it; None where it cannot."""
     try:
         return OverridesParser.create().parse_overrides([word])[0]
@@ -74,7 +74,7 @@ def _check(word: str, before: str) -> None:
     if not word.partition("=")[0] or ("=" not in word and not word.startswith("~")):
         example = f"{before} {word}" if "=" in before else "runs_dir=/my runs"
         raise ConfigError(f"{word}: must be key=value, in quotes if it has a space: {shlex.quote(example)}")
-    override = _parsed(word)
+    override = parsed(word)
     if override is None or override.is_delete():
         return
     if override.key_or_group in GROUPS:
@@ -100,7 +100,7 @@ def _check_sweeps(words: list[str]) -> None:
     """Raise ConfigError, with what to type, for several sweep files, and for a name that is none."""
     chosen = [word for word in words if word.startswith(tuple(f"{group}=" for group in GRIDS))]
     others = [word for word in words if word not in (*chosen, *GRID)]
-    found = [(word.partition("=")[0], value) for word in chosen if (o := _parsed(word)) for value in _values(o)]
+    found = [(word.partition("=")[0], value) for word in chosen if (o := parsed(word)) for value in _values(o)]
     if len(found) > 1 or any("glob(" in word for word in chosen):
         each = " && ".join(command([f"{group}={name}", *others]) for group, name in found) or "paper=fig02 for example"
         raise ConfigError(f"{' '.join(chosen)}: one sweep file at a time; type {each}")

@@ -108,7 +108,7 @@ def _start(workers: list[BaseProcess]) -> None:
 
 
 def _work(request: Request, tasks: list[plans.Task], deadline: float, parent: int) -> None:
-    """What each process does; its exit code is 1 where a task failed."""
+    """The work of each process; its exit code is 1 where a task failed."""
     os.setsid()  # a Ctrl-C in the terminal reaches the parent alone, which passes it on once
     lower_priority(request.nice, session=True)
     stop = Stop(deadline, parent)

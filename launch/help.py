@@ -1,4 +1,4 @@
-"""What `python run.py --help` prints: an overview on one screen, and a page for each topic."""
+"""The text of `python run.py --help`: an overview on one screen, and a page for each topic."""
 
 import inspect
 import re

@@ -24,7 +24,7 @@ def screen(bars: bool = True) -> Console:
 
 
 def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
-    """What a config asks for, or how it was turned down."""
+    """The experiment of a config, or the outcome that refused it."""
     try:
         return resolve(cfg)
     except (ConfigError, OmegaConfBaseException) as error:

@@ -88,7 +88,7 @@ def read(name: str, within: tuple[Path, ...] = ()) -> list[Entry]:
 
 
 def tasks(entries: list[Entry], store: Store, algo_path: str | None = None) -> Iterator[Task]:
-    """What to train, in the order of the plan.
+    """The tasks to train, in the order of the plan.
 
     algo_path  a folder of one's own algorithms, for suites
     """

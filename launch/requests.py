@@ -1,4 +1,4 @@
-"""What `python run.py plan=NAME` and `python run.py suite=NAME` ask for, from the words of the command line."""
+"""Reads the words of `python run.py plan=NAME` and `python run.py suite=NAME`."""
 
 import math
 import re
@@ -28,7 +28,7 @@ ARCHIVE = Path("results")
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be trained, and how.
+    """The tasks to train, and how to train them.
 
     title      how progress lines name it
     entries    what to train, in order of value
@@ -55,7 +55,7 @@ class Request:
         return Results(RunStore(self.runs_dir), Archive(ARCHIVE))
 
     def tasks(self) -> list[plans.Task]:
-        """What is to be trained, as the store says now."""
+        """The tasks that are left to train, as the store says now."""
         return list(plans.tasks(list(self.entries), self.store, self.algo_path))
 
 

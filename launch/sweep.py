@@ -171,7 +171,7 @@ def _job(overrides: list[str], config: DictConfig) -> Job:
 
 
 def _stored(job: Job, error: Exception) -> Outcome | None:
-    """What the store says of a job whose launch broke; None: try again, alone where it may have been the cause."""
+    """The stored outcome of a job whose launch broke; None: try again, alone where it may have been the cause."""
     state = job.state
     if state == "done" or not job.missing:
         return Outcome(job.label, "done", job.run, job.experiment.seeds)

@@ -1,4 +1,4 @@
-"""What became of each job, seen in the store: other processes, and other launches, leave their traces there."""
+"""The outcome of each job, read from the store, where other processes and other launches leave their traces."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the trainer and the samplers need of a policy."""
+"""The interface of a policy for the trainer and the samplers."""
 
 import copy
 import math
@@ -47,7 +47,7 @@ class ModelConfig:
         raise NotImplementedError
 
     def remark(self) -> str:
-        """What whoever trains it should know, in one line; most models have nothing to say."""
+        """A one-line warning for whoever trains this model; empty for most models."""
         return ""
 
 
@@ -112,7 +112,7 @@ class ForwardCache:
         self.forget()
 
     def get(self, params: Iterable[Tensor], inputs: Tensor | None, compute: Callable[[], Any]) -> Any:
-        """What `compute` returns for these inputs and parameters."""
+        """The result of `compute` for these inputs and parameters, computed once."""
         version = [p._version for p in params]
         if self.version != version or self.inputs is not inputs:
             with torch.enable_grad():

@@ -23,7 +23,7 @@ INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
 
 @dataclass(frozen=True)
 class LanguageModelConfig(ModelConfig):
-    """What every language model can be told.
+    """Settings of every language model.
 
     dtype           of the weights: bfloat16, float16, or float32, which a CPU is faster with
     attention       transformers' attn_implementation: eager, sdpa, flash_attention_2, ...
@@ -32,7 +32,8 @@ class LanguageModelConfig(ModelConfig):
     engine          what draws completions: hf or vllm
     rollout_dtype   of a copy of the weights that the engine hf draws from, which is faster where the processor computes
                     in bfloat16 itself; log-probs are those of the trainer all the same; null: draw from the weights
-    rollout_rows    completions drawn at once, in training and in evaluation. It changes memory, not results
+    rollout_rows    completions drawn at once, in training and in evaluation, at least one group. It changes memory, not
+                    results
     vllm_memory     share of a GPU's memory for the engine vllm, while it draws
     vllm_window     the most tokens of a prompt with its completion in the engine vllm; null: the model's own window
     vllm_eager      no CUDA graphs in the engine vllm: slower, in less memory and with a shorter start

@@ -83,7 +83,10 @@ class TileMap:
 
 
 class _Move(torch.autograd.Function):
-    """x (N,D) at an index of places that are all different: its gradient is an index as well, and not a slow sum."""
+    """Selects rows of x (N,D) by an index without repetitions.
+
+    The backward pass selects by the inverse index, which is faster than a scatter-add.
+    """
 
     @staticmethod
     def forward(ctx, x, index, back, real):

@@ -18,7 +18,7 @@ DROP = 0.9  # finished rows leave the batch when the share of unfinished rows fa
 
 
 class HFEngine(Engine):
-    """Draws with a transformers model and its cache, whole groups at a time, `rows` completions at most.
+    """Draws with a transformers model and its cache, whole groups at a time: `rows` completions at most, or one group.
 
     dtype  of a copy of the weights from which it draws, made anew by each push; None: it draws from the model itself
     """

@@ -200,7 +200,7 @@ def write(path: Path, runs: Iterable[tuple[Key, Any]]) -> None:
 
 
 def _entry(key: Key, run: Any, table: pa.Table) -> dict[str, Any]:
-    """What a file says of a run: every seed in it is done, and no path of the machine that made it."""
+    """The entry of a run in the metadata of a file. All its seeds are done, and local paths are removed."""
     config, seeds = run.config(), metrics.seeds(table)
     local = dict.fromkeys(config["env"].keys() & {*paths(config["env"])})
     config = config | {"env": config["env"] | local}

@@ -1,4 +1,4 @@
-"""What makes two runs the same experiment."""
+"""The settings that make two runs the same experiment."""
 
 import hashlib
 import json

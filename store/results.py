@@ -75,7 +75,7 @@ ReadableRun = Run | ArchivedRun | UnitedRun
 
 @dataclass(frozen=True)
 class Results:
-    """What `folder` has comes first; what it lacks, run or seed, comes from `archive`.
+    """Runs and seeds of `folder`, and from `archive` those that it lacks.
 
     Both are listed once: a figure that is drawn while runs come in shows one state of them.
     """

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # eight times faster, where PyYAML was built with them
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+ASKING_SECONDS = 0.2  # more than another process holds a lock for which it only asks
 
 
 class OlderVersion(Exception):
@@ -124,7 +125,7 @@ class Run:
         of the same machine holds nothing, a `.lock` left by another machine that died is for a person to delete.
         """
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self.path / ".lock", timeout=ASKING_SECONDS, poll_interval=0.01):
                 yield
         except Timeout:
             raise RunBusy(str(self.path)) from None
@@ -132,9 +133,9 @@ class Run:
     def is_busy(self) -> bool:
         """Whether a process holds this run now."""
         try:
-            with self.claim():
+            with FileLock(self.path / ".lock", timeout=0):
                 return False
-        except RunBusy:
+        except Timeout:
             return True
 
     def manifest_version(self) -> int:
@@ -143,7 +144,7 @@ class Run:
         return path.stat().st_mtime_ns if path.exists() else 0
 
     def save(self, frame: pd.DataFrame, batch: dict[str, Any]) -> None:
-        """`add` what was trained, which needs its checkpoints no more."""
+        """`add` the metrics of finished seeds, then delete their checkpoints."""
         self.add(pa.Table.from_pandas(frame, preserve_index=False), [batch])
         self.drop_checkpoints()
 
@@ -169,7 +170,7 @@ class Run:
                 file.writelines(json.dumps(sample) + "\n" for sample in samples)
 
     def samples(self) -> list[dict[str, Any]]:
-        """What was appended, once each: a resumed run appends again what came after its checkpoint."""
+        """The appended lines, once each: a resumed run appends again those after its checkpoint."""
         found: dict[tuple, dict[str, Any]] = {}
         path = self.path / "samples.jsonl"
         for line in path.read_text().splitlines() if path.exists() else ():

@@ -1,4 +1,4 @@
-"""What a tracker is told about a run, and the numbers that it logs."""
+"""The facts about a run that a tracker gets, and the numbers that it logs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """Trackers: they copy the metrics of a run to other services while it trains. The store alone is read again."""
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,8 @@ class Wandb:
                 opened.log(values, step=step)
                 shown = step
 
-        with opened:
+        exit_code = 1
+        try:
             yield log_metrics
             if newest is not None:
                 steps, seeds = curves(newest)
@@ -77,6 +79,9 @@ class Wandb:
                 opened.log({"curves": wandb.plot.line_series(steps, seeds, keys, "error of each seed", "step")})
                 names, rows = final_values(newest, run.seeds)
                 opened.log({"final": wandb.Table(columns=names, data=rows)})
+            exit_code = 0
+        finally:
+            opened.finish(exit_code=exit_code)
 
 
 @dataclass(frozen=True)
@@ -121,13 +126,25 @@ def tracking(tracker: Any, run: Tracked) -> Iterator[Logger]:
 
     try:
         yield log_metrics
-    finally:
+    except BaseException as error:
         if logger is not None:
-            _attempt(tracker, lambda: context.__exit__(None, None, None))
+            _attempt(tracker, functools.partial(_close_after, context, error))
+        raise
+    if logger is not None:
+        _attempt(tracker, lambda: context.__exit__(None, None, None))
+
+
+def _close_after(context: AbstractContextManager, error: BaseException) -> None:
+    """Tell a tracker that its run ended with an error, which it raises again."""
+    try:
+        context.__exit__(type(error), error, error.__traceback__)
+    except BaseException as raised:
+        if raised is not error:
+            raise
 
 
 def _attempt(tracker: Any, act: Callable[[], Any]) -> Any:
-    """What `act` returns; None after a warning where it fails."""
+    """The result of `act`; None after a warning where it fails."""
     try:
         return act()
     except Exception as error:  # whatever the service raises: no network, a full disk, a bad key

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import stats
+from analysis import curves, load, stats
 from analysis.catalogue import figures
 from analysis.command import main
+from analysis.tables import summary
+from store.runs import RunStore
 from tests.helpers import metrics, saved
 
 
@@ -115,3 +117,16 @@ def test_steps_to_a_threshold():
     steps, error = np.array([1, 10, 20, 30]), np.array([0.9, 0.1, 0.05, 0.2])
     assert stats.steps_to(steps, error, 0.1) == 20
     assert stats.steps_to(steps, error, 0.01) is None
+
+
+def test_a_seed_that_diverged_has_error_1_in_curves_too(tmp_path):
+    frame = metrics(0, 1, 2, 3, 4, 5)
+    frame = pd.concat([frame, frame.assign(metric="entropy")])
+    frame.loc[(frame.seed == 5) & (frame.step > 1), "value"] = np.nan
+    saved(tmp_path, frame, "algo=tpo", "env=sparse_bandit")
+    (row,) = load.environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))
+    errors = frame[(frame.step == frame.step.max()) & (frame.metric == "error")].value.fillna(1)
+    drawn = curves.curve_data(row, "error").iloc[-1]
+    assert drawn["mean"] == pytest.approx(errors.mean()) == summary([row]).error[0] and drawn.n == 6
+    assert curves.curve_data(row, "entropy").iloc[-1].n == 5
+    assert curves.seeds_text([row]) == "n = 6 seeds, 1 non-finite"

@@ -1,6 +1,7 @@
 """Diagnostics against what they must be where it is known by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,6 +40,14 @@ def test_one_success_in_one_of_two_groups():
     q = u.softmax(-1)
     assert_close(found["weight_success"], (q[:1] - 0.25))
     assert_close(found["weight_failure"], 3 * (q[1:2] - 0.25) / 7)  # four of the seven failures have no gradient
+
+
+def test_entropy_counts_every_token_alike():
+    found = rollout([[RIGHT, WRONG]])
+    logp = torch.tensor([[[[-1.0, 0.0], [-4.0, -4.0]]]])
+    batch = replace(found.batch, logp_old=logp, mask=torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]]))
+    found = diagnostics.gradient_diagnostics(replace(found, batch=batch), torch.ones(1), torch.zeros_like(logp))
+    assert found["entropy"] == 3  # (1 + 4 + 4) / 3
 
 
 def test_weights_of_reinforce_are_its_advantages():

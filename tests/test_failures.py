@@ -3,11 +3,13 @@
 import re
 
 import pytest
+from rich.console import Console
 
 from algorithms import new
 from store.failure import describe, locate
 from store.runs import RunStore
-from tests.helpers import files_limited_to
+from tests.helpers import experiment, files_limited_to
+from training.experiment import execute
 
 SETTINGS = ("env.arms=5", "seeds=1", "train.steps=2")
 
@@ -69,7 +71,8 @@ def test_a_failure_is_located_in_the_code_outside_the_suite(tmp_path):
     [(1000, "File too large"), (100, "the checkpoint could not be written; is the disk full?")],
     ids=["metrics", "checkpoint"],
 )
-def test_a_run_that_fails_on_a_full_disk_is_completed_by_the_same_command(cli, tmp_path, every, message):
+def test_a_run_that_fails_on_a_full_disk_is_completed_by_the_same_command(cli, tmp_path, monkeypatch, every, message):
+    monkeypatch.setattr("training.experiment.provenance", lambda run: {})  # it stores the changes of a working tree
     args = ("seeds=20", "train.steps=200", f"train.checkpoint_every={every}")
     with files_limited_to(6000):
         code, out = cli(*args)
@@ -78,3 +81,15 @@ def test_a_run_that_fails_on_a_full_disk_is_completed_by_the_same_command(cli, t
     assert run.manifest()["status"] == "failed" and run.seeds_done() == []
     assert cli(*args)[0] == 0
     assert run.manifest()["status"] == "done" and len(run.seeds_done()) == 20
+
+
+def test_a_failure_before_training_leaves_no_other_process_waiting(tmp_path, monkeypatch):
+    told = []
+
+    def fail(*args):
+        raise MemoryError("too little")
+
+    monkeypatch.setattr("training.experiment.require_memory", fail)
+    monkeypatch.setattr("training.distributed.broadcast", told.append)
+    assert execute(experiment(tmp_path, *SETTINGS), Console(quiet=True)).status == "failed"
+    assert told == [()]  # no seeds to train

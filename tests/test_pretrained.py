@@ -160,6 +160,8 @@ def test_free_memory_is_the_lesser_of_machine_and_container(tmp_path, monkeypatc
     assert memory.available(cpu) == 2_048_000
     (tmp_path / "memory.max").write_text("1500000\n")
     assert memory.available(cpu) == 1_000_000
+    (tmp_path / "memory.stat").write_text("anon 100000\ninactive_file 400000\n")  # files that were read lately
+    assert memory.available(cpu) == 1_400_000
 
 
 def test_without_its_folder_or_package_the_command_is_named(cli, capsys, monkeypatch, tmp_path):

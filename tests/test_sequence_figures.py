@@ -213,24 +213,24 @@ def test_a_sweep_trains_what_the_figure_draws(cli, tmp_path):
 def test_arrival_of_noisy_seeds_lies_in_its_interval():
     steps, rng = np.arange(1, 301), np.random.default_rng(0)
     errors = np.exp(-steps[:, None] / rng.uniform(20, 40, size=12))
-    value, low, high = stats.arrival(steps, errors, 0.01)
+    value, low, high = stats.first_step(steps, errors, 0.01)
     assert low < value < high < np.inf
     assert value == stats.steps_to(steps, errors.mean(1), 0.01)
-    assert stats.arrival(steps, errors, 0.01) == (value, low, high)  # seeded
+    assert stats.first_step(steps, errors, 0.01) == (value, low, high)  # seeded
 
 
 def test_arrival_is_censored_where_a_bad_seed_decides():
     steps = np.arange(1, 101)
     fast = np.exp(-steps / 10)
     errors = np.stack([fast] * 9 + [np.full(100, 0.09)], axis=1)
-    value, low, high = stats.arrival(steps, errors, 0.01)  # one bad seed of ten weighs 0.009: it arrives late
+    value, low, high = stats.first_step(steps, errors, 0.01)  # one bad seed of ten weighs 0.009: it arrives late
     assert np.isfinite(value) and np.isfinite(low) and high == np.inf
-    never = stats.arrival(steps, np.full((100, 5), 0.5), 0.01)
+    never = stats.first_step(steps, np.full((100, 5), 0.5), 0.01)
     assert never == (np.inf, np.inf, np.inf)
 
 
 def test_arrival_without_an_interval():
     steps = np.array([1, 2, 3])
-    value, low, high = stats.arrival(steps, np.array([[0.5], [0.005], [0.005]]), 0.01)
+    value, low, high = stats.first_step(steps, np.array([[0.5], [0.005], [0.005]]), 0.01)
     assert value == 2 and np.isnan(low) and np.isnan(high)
-    assert stats.arrival(steps, np.empty((3, 0)), 0.01)[0] == np.inf
+    assert stats.first_step(steps, np.empty((3, 0)), 0.01)[0] == np.inf

@@ -14,9 +14,9 @@ from tests.helpers import SMALL, accumulate_gradient, algorithm_kinds, experimen
 from training.config import TrainConfig
 from training.experiment import build
 from training.loop import Trainer
-from training.muon import MuonAdamW, MuonConfig, orthogonalize
+from training.muon import AdamWConfig, MuonAdamW, MuonConfig, orthogonalize
 from training.noise import Noise
-from training.optim import SGDConfig
+from training.optim import AdamConfig, NormalizedConfig, SGDConfig
 from training.samplers.answers import group_rollouts, single_rollout, token_group
 
 PROMPT = torch.tensor([[[0, 1, 2]]])
@@ -179,6 +179,27 @@ def test_muon_steps_are_per_seed_and_skip_frozen_seeds():
     together = run([0, 1, 2], [True, False, True])
     assert_close(together[2], run([2], [True])[0])
     assert torch.equal(together[1], start[1])
+
+
+@pytest.mark.parametrize("config", [MuonConfig(), AdamWConfig(), AdamConfig(), SGDConfig(), NormalizedConfig()])
+def test_a_frozen_seed_stays_as_it_is_whatever_its_gradient(config):
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.matrix, self.bias = torch.nn.Parameter(torch.ones(2, 3, 4)), torch.nn.Parameter(torch.ones(2, 3))
+
+        def optimizer_shapes(self, split):
+            return {"matrix": (3, 4), "bias": (3,)}
+
+    policy = Two()
+    optimizer = config.build(policy)
+    for worst in (torch.inf, torch.nan):
+        for p in policy.parameters():
+            p.grad = torch.ones_like(p)
+            p.grad[1] = worst
+        optimizer.step(torch.tensor([True, False]), optimizer.grad_norm())
+    for p in policy.parameters():
+        assert (p[1] == 1).all() and p[0].isfinite().all() and (p[0] < 1).all()
 
 
 def test_muon_is_torch_muon_per_slice_up_to_its_bias_correction():

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t as student
 
 from analysis import stats
-from analysis.measures import Arrival, Mean
+from analysis.measures import Mean, StepsTo
 from benchmarks.coverage import FAMILIES, coverage
 
 STEPS = np.arange(1, 101)
@@ -105,17 +105,17 @@ def test_more_seeds_of_theirs_predict_more_sharply():
 
 def test_arrival_predicts_never_where_some_seeds_do_not_arrive():
     slow = np.exp(-STEPS[:, None] / np.array([5.0, 6, 7, 8, 9, 200, 200]))
-    assert Arrival().predicted(STEPS, slow, seeds=6)[1] == np.inf
-    low, high = Arrival().predicted(STEPS, slow[:, :5], seeds=6)
-    assert 15 <= low < Arrival().value(STEPS, slow[:, :5]) < high <= 50
-    assert np.isnan(Arrival().predicted(STEPS, slow[:, :4], seeds=6)).all()
+    assert StepsTo().predicted(STEPS, slow, seeds=6)[1] == np.inf
+    low, high = StepsTo().predicted(STEPS, slow[:, :5], seeds=6)
+    assert 15 <= low < StepsTo().value(STEPS, slow[:, :5]) < high <= 50
+    assert np.isnan(StepsTo().predicted(STEPS, slow[:, :4], seeds=6)).all()
 
 
 def test_arrival_is_within_its_interval_as_often_as_the_mean():
     rng, at = np.random.default_rng(1), np.arange(1, 401)
     curves = np.exp(-at[:, None] / rng.lognormal(3, 0.3, size=20_000))
     truth = stats.steps_to(at, curves.mean(axis=1), 0.1)
-    found = np.array([stats.arrival(at, trial, 0.1)[1:] for trial in np.split(curves[:, :3000], 300, axis=1)])
+    found = np.array([stats.first_step(at, trial, 0.1)[1:] for trial in np.split(curves[:, :3000], 300, axis=1)])
     assert 0.92 <= np.mean((found[:, 0] <= truth) & (truth <= found[:, 1])) < 0.99
     assert np.isfinite(found).all()
 
@@ -125,7 +125,7 @@ def test_mean_reads_the_step_it_is_asked_for():
     steps = np.array([10, 20, 30])
     assert Mean().value(steps, values) == 4.5 and Mean(at=20, scale=100).value(steps, values) == 250
     assert Mean(whole=True).value(steps, values) == 2.5
-    assert Mean(decimals=1, hopeless=95).text(95.1) == "-" == Arrival().text(None) and Mean().text(5.1e-5) == "5.1e-05"
+    assert Mean(decimals=1, hopeless=95).text(95.1) == "-" == StepsTo().text(None) and Mean().text(5.1e-5) == "5.1e-05"
 
 
 def test_an_error_that_is_not_finite_counts_as_1():

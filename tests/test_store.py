@@ -1,6 +1,7 @@
 """The run store: atomic, addressed by content, and never brought down by a damaged file."""
 
 import json
+import threading
 
 import pandas as pd
 import pytest
@@ -120,6 +121,22 @@ def test_one_process_holds_a_run(run):
         pass
     with Run(run.path).claim():
         pass
+
+
+def test_a_process_that_asks_keeps_none_from_a_run(run):
+    def ask():
+        while not done.is_set():
+            Run(run.path).is_busy()
+
+    done, asking = threading.Event(), threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(200):
+            with run.claim():
+                pass
+    finally:
+        done.set()
+        asking.join()
 
 
 def test_a_failure_keeps_what_was_done(run):

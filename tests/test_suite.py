@@ -65,8 +65,21 @@ def test_a_run_that_fails_is_an_exception_that_names_its_traceback(monkeypatch):
         raise RuntimeError("no more arms")
 
     monkeypatch.setattr("training.loop.Trainer.rollout", fail)
-    with pytest.raises(suite.TrainingError, match=r"no more arms.*manifest\.json"):
+    with pytest.raises(suite.TrainingError, match="no more arms") as caught:
         suite.train("algo=tpo", *TINY)
+    (file,) = suite.Path("runs").rglob("traceback.txt")
+    assert str(file) in str(caught.value) and "in fail" in file.read_text()
+
+
+def test_every_sweep_of_the_command_line_is_a_grid():
+    frame = suite.train("algo=tpo", "algo.eta=range(1,3)", *TINY)
+    assert frame.run.nunique() == 2
+
+
+def test_a_warm_start_adds_no_rows():
+    model = ("model.layers=1", "model.hidden=16", "model.mlp=16", "model.warm_steps=1", "model.warm_accuracy=null")
+    frame = suite.train("algo=tpo", "env=arithmetic", "train.phase=sft", *model)
+    assert frame.empty and not list(suite.Path("runs").rglob("metrics.parquet"))
 
 
 def test_shipped_results_are_loaded_from_any_folder():
@@ -94,6 +107,13 @@ def test_an_objective_takes_tensors_of_ones_own():
         suite.objective("tpo", etta=1)
     with pytest.raises(ValueError, match="score has shape"):
         suite.batch(logp, torch.zeros(2))
+    with pytest.raises(ValueError, match="logp_ref has shape"):
+        suite.batch(logp, torch.zeros(1, 2), logp_ref=torch.zeros(2))
+
+
+def test_a_batch_of_ones_own_has_the_mean_score_as_baseline():
+    logp, score = torch.zeros(2, 2, 3), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    assert (suite.batch(logp, score).baseline == 0.25).all() and suite.batch(logp, score, baseline=0.5).baseline == 0.5
 
 
 def test_the_notebook_runs(capsys):

@@ -138,6 +138,41 @@ def test_a_tracker_that_fails_warns_once_and_stops_nothing(tmp_path, caplog, whe
     assert message.startswith(f"tracker=broken failed ({text});")
 
 
+def test_a_tracker_learns_that_its_run_failed(tmp_path, monkeypatch, caplog):
+    told = []
+
+    @dataclass(frozen=True)
+    class Attentive(Broken):
+        @contextmanager
+        def open(self, run):
+            try:
+                yield lambda history: None
+            except BaseException as error:
+                told.append(str(error))
+                raise
+
+    def fail(self, noise):
+        raise RuntimeError("no more arms")
+
+    monkeypatch.setattr("training.loop.Trainer.rollout", fail)
+    exp = replace(experiment(tmp_path, "seeds=1", "train.steps=5"), tracker=Attentive("nowhere"))
+    assert execute(exp, Console(quiet=True)).status == "failed"
+    assert told == ["no more arms"] and not caplog.records
+
+
+def test_wandb_is_told_how_a_run_ended(tmp_path, offline, monkeypatch):
+    def exit_code(folder: str) -> int:
+        exp = experiment(tmp_path / folder, "tracker=wandb", "seeds=1", "train.steps=2")
+        execute(exp, Console(quiet=True))
+        (log,) = logs(tmp_path / folder)
+        (ended,) = [record.exit.exit_code for record in records(log) if record.HasField("exit")]
+        return ended
+
+    assert exit_code("fine") == 0
+    monkeypatch.setattr("training.loop.Trainer.train_step", lambda self: 1 / 0)
+    assert exit_code("broken") == 1
+
+
 def test_the_band_is_that_of_the_finite_seeds():
     history, nan = History(), torch.nan
     history.append(1, {"error": torch.tensor([1.0, 3.0, nan]), "loss": torch.tensor([nan, nan, nan])})

@@ -8,7 +8,7 @@ from analysis import outcomes, stats
 from analysis.compare import compare, markdown
 from analysis.load import sweep_rows
 from analysis.measured import Measured
-from analysis.measures import Arrival, Mean
+from analysis.measures import Mean, StepsTo
 from analysis.paper import ARRIVAL, TABLES, notes
 from analysis.undecided import undecided_cells
 from analysis.verdicts import (
@@ -49,8 +49,8 @@ def cell(measure, paper, low, high, n=ENOUGH, ours=None) -> Cell:
         (PERCENT, 40.0, (30.0, 50.0), (29.9, 50.0)),
         (PERCENT, 2.0, (0.0, 10.0), (0.0, 10.1)),  # five points of error
         (FRACTION, 0.02, (0.0, 0.1), (0.0, 0.101)),
-        (Arrival(), 40.0, (30.0, 60.0), (30.0, 61.0)),  # fifteen episodes
-        (Arrival(), 200.0, (150.0, 250.0), (150.0, 251.0)),
+        (StepsTo(), 40.0, (30.0, 60.0), (30.0, 61.0)),  # fifteen episodes
+        (StepsTo(), 200.0, (150.0, 250.0), (150.0, 251.0)),
     ],
 )
 def test_only_an_informative_interval_reproduces(measure, paper, narrow, wide):
@@ -71,7 +71,7 @@ def test_only_an_informative_interval_reproduces(measure, paper, narrow, wide):
     ],
 )
 def test_an_arrival_may_never_come(paper, low, high, expected):
-    assert verdict(cell(Arrival(), paper, low, high)) == expected
+    assert verdict(cell(StepsTo(), paper, low, high)) == expected
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_no_number_of_our_seeds_makes_up_for_the_papers_few():
     low, high = one.predicted(MOST)
     assert high - low == pytest.approx(2 * 1.96 * 50 / 20**0.5, rel=0.15)  # the spread of the mean of twenty alone
     # whether the mean is ever below 1 % hangs on one seed
-    slow = measured([0.0] * 9 + [0.15], theirs=10, measure=Arrival())
+    slow = measured([0.0] * 9 + [0.15], theirs=10, measure=StepsTo())
     late = judged(slow, paper=1001)
     assert verdict(late) == TOO_WIDE and np.isinf(seeds_needed(late, slow.predicted))
 

@@ -1,4 +1,4 @@
-"""What makes a language model slow on this machine, said in one line before it is trained."""
+"""One line before training on each setting that makes a language model slow on this machine."""
 
 import os
 import time

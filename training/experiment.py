@@ -61,6 +61,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         return Outcome(f"warm start for {label}", "done")
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
+    announced = False  # the other processes know which seeds to train
     try:
         with run.claim(), _failures_recorded(run, experiment):
             done = set() if experiment.force else set(run.seeds_done())
@@ -80,6 +81,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                 experiment = warmstart.with_warm_start(experiment, console)
             _announce(experiment, console)
             distributed.broadcast(missing)
+            announced = True
             stop = stop or Stop()
             with stop.listening():
                 trained = [
@@ -93,6 +95,8 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
     except Exception as error:
+        if not announced:
+            distributed.broadcast(())
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
         place = locate(error.__cause__ or error)
         return Outcome(label, "failed", run, experiment.seeds, message=describe(error), place=place)

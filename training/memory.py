@@ -1,4 +1,4 @@
-"""What training a language model needs in memory at the least, said before it starts."""
+"""The least memory that training a language model needs, said before it starts."""
 
 from pathlib import Path
 
@@ -68,7 +68,9 @@ def _free_memory() -> int | None:
 
 
 def _free_of_container() -> int | None:
-    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
+    limit, used, parts = (CGROUP / f"memory.{name}" for name in ("max", "current", "stat"))
     if not (limit.exists() and used.exists()) or limit.read_text().strip() == "max":
         return None
-    return int(limit.read_text()) - int(used.read_text())
+    counts = dict(line.split() for line in parts.read_text().splitlines()) if parts.exists() else {}
+    # the kernel gives up its cache of files when a process needs the memory
+    return int(limit.read_text()) - int(used.read_text()) + int(counts.get("inactive_file", 0))

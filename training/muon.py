@@ -100,16 +100,17 @@ class MuonAdamW(Optimizer):
         self.t += 1
         scale = -self.lr * alive.float()
         for shape, params in self.matrices.items():
-            g = self._stack([p.grad for p in params], shape).nan_to_num_()
+            g = self._stack([p.grad for p in params], shape)
+            g = torch.where(alive.view(1, -1, 1, 1), g, 0.0)
             update = orthogonalize(self._nesterov(self.m[shape], g, self.momentum).flatten(0, 1)).view(g.shape)
             update *= scale.view(1, -1, 1, 1) * math.sqrt(max(1.0, shape[1] / shape[0]))
             for p, u in zip(params, update, strict=True):
                 p += u.reshape(p.shape)
         if self.vectors:
-            self._adam_step(scale)
+            self._adam_step(alive, scale)
 
-    def _adam_step(self, scale: Tensor) -> None:
-        g = self._flat([p.grad for p in self.vectors]).nan_to_num_()
+    def _adam_step(self, alive: Tensor, scale: Tensor) -> None:
+        g = torch.where(alive.unsqueeze(1), self._flat([p.grad for p in self.vectors]), 0.0)
         m, v = self.adam
         v.lerp_(g.square(), 1 - self.BETA2)
         update = self._nesterov(m, g, self.BETA1) / ((v / (1 - self.BETA2**self.t)).sqrt() + self.EPS)

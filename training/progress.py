@@ -58,7 +58,7 @@ def ungraded(trainer: Trainer) -> list[str]:
 
 
 def time_left(trainer: Trainer, rate: float) -> str:
-    """What the steps that are left take at `rate` per second, and beside it how many evaluations of which length."""
+    """The time that the remaining steps take at `rate` per second, and the evaluations left with their length."""
     cfg, seconds = trainer.cfg, trainer.evaluation_seconds
     text = f"{(cfg.steps - trainer.step) / rate:.0f} s left"
     count = sum(map(cfg.evaluates_at, range(trainer.step + 1, cfg.steps + 1))) if seconds else 0

@@ -1,4 +1,4 @@
-"""What a task for language models is: problems, how they are put to a model, and how an answer is graded."""
+"""The interface of a task for language models: problems, their prompts, and the grading of an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -71,7 +71,7 @@ class TextEnv(Env):
         )
 
     def contexts(self, noise) -> Tensor:
-        """`drawn` for a step."""
+        """Numbers (1,B) of the training problems of this step."""
         return self.drawn(noise, "context", self.batch)
 
     def drawn(self, noise, stream: str, n: int) -> Tensor:
@@ -92,7 +92,7 @@ class TextEnv(Env):
 
     @property
     def verifier(self) -> Pool:
-        """What grades completions, and keeps a record of those that it could not grade."""
+        """The grader of completions, which keeps a record of those that it could not grade."""
         return pool(self.rule)
 
     @property

@@ -1,4 +1,4 @@
-"""What is graded, and what comes of it."""
+"""A completion to grade (`Case`) and its result (`Grade`)."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -77,13 +77,13 @@ class ReasoningGym(TextEnv):
         return puzzles(self.task_name, self.data_seed, json.dumps(self.options, sort_keys=True))
 
     def problem(self, number: int) -> tuple[str, Problem]:
-        """What the puzzle with this number asks, and the puzzle with the solved ones in front of it."""
+        """The question of the puzzle with this number, and the puzzle with the solved ones in front of it."""
         question, puzzle = self.puzzle(number)
         shown = "".join(f"{_solved(example)}\n\n" for example in examples(self).values())
         return question, replace(puzzle, prompt=shown + puzzle.prompt)
 
     def puzzle(self, number: int) -> tuple[str, Problem]:
-        """What the puzzle with this number asks, and the puzzle alone."""
+        """The question of the puzzle with this number, and the puzzle alone."""
         entry = self._puzzles()[number]
         answer = entry["answer"]
         if answer is None:  # any of many: graph_color

@@ -25,14 +25,14 @@ class InProcess:
         """The user's files that the rule consists of."""
         return self.files
 
-    def submit(self, cases: Sequence[Case]) -> "Later":
-        """What grades when its result is asked for."""
-        return Later(self, cases)
+    def submit(self, cases: Sequence[Case]) -> "DeferredGrades":
+        """Grades that are computed when `result` is called."""
+        return DeferredGrades(self, cases)
 
 
 @dataclass(frozen=True)
-class Later:
-    """Grades that are not worked out yet."""
+class DeferredGrades:
+    """Completions that are graded when `result` is called."""
 
     grader: InProcess
     cases: Sequence[Case]

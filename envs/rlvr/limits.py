@@ -1,4 +1,4 @@
-"""What a process that grades may not do: write, connect, start programs, take much memory, or take long."""
+"""The limits of a process that grades: no writing, no network, no programs, little memory, little time."""
 
 import faulthandler
 import os

@@ -49,7 +49,7 @@ def open_sources(files: dict[str, str], reward: str | None, in_process: bool) ->
 
 
 def known_sources(content_hash: str, reward: str, in_process: bool) -> Sources | None:
-    """What this process has opened already."""
+    """The data that this process has opened already."""
     return _opened.get((content_hash, reward, in_process))
 
 

@@ -26,7 +26,7 @@ def require_verdicts(grades: Sequence[Grade]) -> None:
 
 
 class Record:
-    """What became of all answers that a grader was given.
+    """Counts of the completions that a grader was given, by their status.
 
     first_failure  the message of the first answer without a verdict
     """

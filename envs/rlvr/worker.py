@@ -73,7 +73,7 @@ def serve(name: str) -> None:
 
 
 def verdict(rule, facts: dict, completion: str) -> Verdict:
-    """What a rule says of a completion; whatever that provokes is its own fault, and is counted by the parent."""
+    """Grade one completion. An exception of the rule becomes the status "crash", or "invalid" for a bad score."""
     try:
         score, solved = rule(facts, completion)
         if not 0 <= score <= 1:

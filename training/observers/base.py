@@ -45,7 +45,7 @@ class Observer:
         return {}
 
     def state_dict(self) -> dict:
-        """What it has to remember when a run goes on from a checkpoint."""
+        """The state that a checkpoint keeps for a resumed run."""
         return {}
 
     def load_state_dict(self, state: dict) -> None:

@@ -37,10 +37,11 @@ def gradient_diagnostics(rollout: Rollout, grad_norm: Tensor, grad: Tensor) -> d
     """
     batch = rollout.batch
     zero_variance = batch.score.amax(-1) == batch.score.amin(-1)
+    tokens = (batch.mask * batch.weight.unsqueeze(-1)).expand_as(batch.logp_old)
     found = {
         "grad_norm": grad_norm,
         "zero_variance_share": zero_variance.float().mean(-1).expand(grad_norm.shape),
-        "entropy": -_weighted_mean(_token_mean(batch.logp_old, batch.mask), batch.weight),
+        "entropy": -(batch.logp_old * tokens).sum((-1, -2, -3)) / tokens.sum((-1, -2, -3)),
     }
     if rollout.success is None:
         return found

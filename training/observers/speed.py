@@ -9,7 +9,10 @@ from training.rollout import Rollout
 
 
 class UpdateSpeed(Observer):
-    """Records update_tokens_per_second: tokens that pass through the model in all epochs, over the time they take."""
+    """Records update_tokens_per_second: drawn tokens times epochs, over the time of the update.
+
+    Tokens of groups without a gradient count, although they are skipped.
+    """
 
     def on_rollout(self, trainer, rollout: Rollout) -> Metrics:
         self.start = time.monotonic()
