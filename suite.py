@@ -31,8 +31,9 @@ from analysis.load import Row, drawn_rows, stored_rows
 from conf.discover import find_classes
 from conf.messages import GRID, ConfigError, command, explain, unknown
 from conf.process import tune_process
-from conf.resolve import APPEARANCE, parse_section, resolve
+from conf.resolve import resolve
 from conf.sweep import jobs
+from conf.values import APPEARANCE, parse_section
 from launch import requests
 from launch.command_line import parsed, prepare
 from store.archive import Archive

@@ -22,7 +22,7 @@ from envs.base import Env
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-left_out: dict[str, str] = {}  # {file that cannot be imported: where and why}
+import_failures: dict[str, str] = {}  # {file that cannot be imported: where and why}
 
 
 class Group(NamedTuple):
@@ -80,15 +80,15 @@ def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     try:
         module = load()
     except (Exception, SystemExit) as error:  # whatever the code of a file raises
-        left_out[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {_first_line(error)}"
-        log.warning("left out: %s", left_out[path.stem])
+        import_failures[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {_first_line(error)}"
+        log.warning("left out: %s", import_failures[path.stem])
         return []
     found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
     found = [c for c in found if isinstance(getattr(c, "name", None), str)]
     for cls in found:
         if issubclass(cls, BASES) and not ("__dataclass_params__" in vars(cls) and cls.__dataclass_params__.frozen):
-            left_out[path.stem] = f"{path}: class {cls.__name__} must have @dataclass(frozen=True) above it"
-            log.warning("left out: %s", left_out[path.stem])
+            import_failures[path.stem] = f"{path}: class {cls.__name__} must have @dataclass(frozen=True) above it"
+            log.warning("left out: %s", import_failures[path.stem])
     return [c for c in found if "__dataclass_params__" in vars(c)]
 
 

@@ -14,7 +14,7 @@ from conf.messages import ConfigError, yaml_fault
 CONF = Path(__file__).resolve().parent
 # where in the config the files of each group belong; None: in the part of the group's name
 PACKAGES = {"algo": None, "env": "_global_", "model": None}
-left_out: dict[Path, str] = {}  # {file that holds no settings: where and why}
+unreadable_files: dict[Path, str] = {}  # {file that holds no settings: where and why}
 log = logging.getLogger(__name__)
 PATHS = tuple(f"{group}_path" for group in PACKAGES)
 
@@ -28,7 +28,7 @@ def register(argv: list[str]) -> None:
         if folder is None:
             continue
         found = own_files(group, folder)
-        for path, reason in left_out.items():
+        for path, reason in unreadable_files.items():
             if f"{group}={path.stem}" in argv and path.parent == checked_folder(group, folder):
                 raise ConfigError(f"{group}={path.stem}: {path}: {reason}")
         for name, node in found.items():
@@ -57,11 +57,11 @@ def _read(path: Path) -> DictConfig | None:
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         node, reason = None, yaml_fault(error)
     if isinstance(node, DictConfig) and node:
-        left_out.pop(path, None)
+        unreadable_files.pop(path, None)
         return node
-    if path not in left_out:
+    if path not in unreadable_files:
         log.warning("left out: %s: %s", path, reason)
-    left_out[path] = reason
+    unreadable_files[path] = reason
     return None
 
 

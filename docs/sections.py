@@ -54,7 +54,7 @@ shown ([engines.yaml](engines.yaml)). `make test-engines` repeats the comparison
 verl's optimal token baseline is not here. It needs the sum of squared probabilities over the vocabulary at every token.
 A batch has only the log-probs of drawn tokens.
 """
-TASK_EPOCHS = "1 on sparse and contextual bandits, images and language models"
+FEWER_EPOCHS = "1 on sparse and contextual bandits, images and language models"
 SINGLE = """one rollout per prompt, whatever `env.candidates` says. On terminal reversal these methods so learn from an
 eighth of the rollouts that groups have. `match=interactions` gives them as many"""
 GROUPS = {
@@ -117,7 +117,7 @@ def _section(node: DictConfig, objective: Objective, variants: list[DictConfig])
     lines = {
         "defaults": _pairs(defaults) or "none to set",
         "needs": _needs(objective),
-        "epochs": f"{objective.epochs} per rollout; {TASK_EPOCHS}",
+        "epochs": "1 per rollout" if objective.epochs == 1 else f"{objective.epochs} per rollout; {FEWER_EPOCHS}",
         "unchanged by": " and ".join(f"{name} of rewards" for name in sorted(objective.invariances))
         or "neither shift nor scale",
         "equal scores": ZERO_VARIANCE[objective.zero_variance_gradient],

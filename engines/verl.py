@@ -22,7 +22,7 @@ from verl.trainer.ppo.core_algos import agg_loss, register_policy_loss
 import conf
 from algorithms.base import Objective
 from conf.discover import find_classes
-from conf.resolve import APPEARANCE, parse_section
+from conf.values import APPEARANCE, parse_section
 from engines.weights import require_group_objective, token_weights
 
 PREFIX, LOSS = "suite.", "token_weights"

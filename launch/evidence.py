@@ -19,8 +19,9 @@ from rich.console import Console
 from analysis import cost, leaderboard, status, suites
 from analysis.load import Row
 from analysis.suite_cells import cells
+from conf.fit import MisfitError
 from conf.messages import ConfigError, duration
-from conf.resolve import MisfitError, compose_experiment
+from conf.resolve import compose_experiment
 from launch import failures, plans
 from launch.job import screen
 from launch.kinds import cores, lower_priority

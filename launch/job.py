@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from conf.fit import MisfitError
 from conf.messages import ConfigError, explain
-from conf.resolve import Experiment, MisfitError, resolve
+from conf.resolve import Experiment, resolve
 from launch import failures
 from launch.kinds import lower_priority
 from store.failure import describe
@@ -43,8 +44,7 @@ def train(cfg: DictConfig) -> Outcome:
     """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
     outcome = resolve_or_refuse(cfg)
     if isinstance(outcome, Experiment) and (place := failures.common_place()):
-        config = outcome.config
-        outcome = Outcome(f"{config['algo']['label']} on {config['env']['name']}", "stopped", place=place)
+        outcome = Outcome(outcome.label, "stopped", place=place)
     if isinstance(outcome, Experiment):
         lower_priority(cfg.launch.get("nice", 0))
         experiment = dataclasses.replace(outcome, sweep=sweep_file())
@@ -54,7 +54,6 @@ def train(cfg: DictConfig) -> Outcome:
         except BrokenPipeError:
             raise
         except OSError as error:  # not of the training, which is reported: of the folder of runs
-            label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
-            outcome = Outcome(label, "failed", message=describe(error))
+            outcome = Outcome(experiment.label, "failed", message=describe(error))
     outcomes.append(outcome)
     return outcome

@@ -10,9 +10,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis import suites
+from conf.fit import MisfitError
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import register
-from conf.resolve import MisfitError, compose_experiment, parse_section, resolve
+from conf.resolve import compose_experiment, resolve
+from conf.values import parse_section
 from launch import plans
 from launch.kinds import LAUNCHES, Joblib, Serial, cores
 from store.archive import Archive

@@ -14,8 +14,8 @@ import torch
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
-from conf.messages import duration
-from conf.resolve import ConfigError, parse_section
+from conf.messages import ConfigError, duration
+from conf.values import parse_section
 from launch import failures
 from launch.forecast import predict
 from launch.job import outcomes, resolve_or_refuse, screen

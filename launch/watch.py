@@ -33,8 +33,7 @@ class Job:
 
     @property
     def label(self) -> str:
-        config = self.experiment.config
-        return f"{config['algo']['label']} on {config['env']['name']}"
+        return self.experiment.label
 
     @property
     def missing(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 import training
 from conf.discover import discover
-from conf.resolve import MisfitError
+from conf.fit import MisfitError
 from tests.helpers import (
     ROOT,
     SEQUENCES,

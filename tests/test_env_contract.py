@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from conf.resolve import Experiment, MisfitError, check_fit
+from conf.fit import MisfitError, check_fit
+from conf.resolve import Experiment
 from envs.base import Env
 from envs.rlvr import tokens
 from envs.sequence import SequenceEnv

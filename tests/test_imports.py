@@ -26,7 +26,7 @@ NEW = {"conf.scaffold", "conf.entry"}  # what writes new files, as a command
 TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 MAY_IMPORT = {
     "algorithms": {"algorithms", *NEW},
-    "engines": {"algorithms.base", "conf.discover", "conf.resolve", "engines", "rollouts.vllm", "training", *TEXT},
+    "engines": {"algorithms.base", "conf.discover", "conf.values", "engines", "rollouts.vllm", "training", *TEXT},
     "envs": {"algorithms.base", "envs", *NEW},
     "models": {"algorithms.base", "models", "rollouts", *NEW},
     "rollouts": {"rollouts"},

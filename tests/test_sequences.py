@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from conf.resolve import MisfitError
+from conf.fit import MisfitError
 from envs.sequence import TokenReversal
 from models.transformer import Transformer, TransformerConfig, initial_parameters, parameter_shapes
 from models.trie import TileMap, build_prompt_trie, build_trie

@@ -53,7 +53,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     Raises Stopped when `stop` is due, after a checkpoint.
     """
     distributed.initialize(experiment.device)
-    label = f"{experiment.config['algo']['label']} on {experiment.config['env']['name']}"
+    label = experiment.label
     if distributed.rank() > 0:
         return _train_as_follower(experiment, label)
     if experiment.train.phase == "sft":

@@ -1,0 +1,120 @@
+"""Reads single values of a command line as what they should be; raises ConfigError, which names what is allowed."""
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from algorithms.base import as_typed
+from conf.discover import import_failures
+from conf.messages import ConfigError, unknown
+from store.identity import MOST_SEEDS
+from store.runs import require_writable
+
+APPEARANCE = {
+    "name": (r"\w+", "letters, digits and _"),
+    "label": (r".+", "some text"),
+    "color": (r"#[0-9a-fA-F]{6}", "a colour such as '#0072B2'"),
+    "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
+}
+TYPES = {float: "a number", int: "a whole number", bool: "true or false", str: "text", NoneType: "null"}
+
+
+def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind: str = "name", hidden=()) -> Any:
+    """The dataclass that `cfg[section]` names, with its settings; raises ConfigError."""
+    node = cfg[section]
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{section}={as_typed(node)}: must be one of the files of conf/{section}")
+    for key in (kind, *hidden):
+        if key not in node:
+            raise ConfigError(f"{section}.{key}: missing; the yaml file must have it, as those of conf/{section} do")
+    if node[kind] not in classes:
+        why, own = import_failures.get(node[kind]) or "; ".join(import_failures.values()), cfg.get(f"{section}_path")
+        what = f"no class of the suite or in {own} has this name" if own else "not found"
+        raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, f"{what}{why and f', left out: {why}'}"))
+    for key, (pattern, allowed) in APPEARANCE.items():
+        if key in hidden and not (isinstance(node[key], str) and re.fullmatch(pattern, node[key])):
+            raise ConfigError(f"{section}.{key}={as_typed(node[key])}: must be {allowed}")
+    return build_section(classes[node[kind]], node, section, (kind, *hidden))
+
+
+def build_section(cls: type, node: DictConfig, section: str, hidden: Iterable[str] = ()) -> Any:
+    types = get_type_hints(cls)
+    fields = {field.name: types[field.name] for field in dataclasses.fields(cls)}
+    values = {key: node[key] for key in node if key not in hidden}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(unknown(f"{section}.{key}", fields))
+        values[key] = _typed(f"{section}.{key}", value, fields[key])
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConfigError(f"{section}.{error}") from None
+
+
+def _typed(key: str, value: Any, kind: Any) -> Any:
+    """`value` as OmegaConf converts it to a field of type `kind`."""
+    try:
+        schema = OmegaConf.structured(dataclasses.make_dataclass("Field", [("value", kind)]))
+        found = OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))["value"]
+        if isinstance(found, float) and not math.isfinite(found):
+            raise ConfigError(f"{key}={value}: must be a finite number")
+        return found
+    except OmegaConfBaseException:
+        parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        allowed = " or ".join(TYPES.get(part) or getattr(part, "__name__", str(part)) for part in parts)
+        raise ConfigError(f"{key}={as_typed(value)}: must be {allowed}") from None
+
+
+def choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ConfigError(unknown(f"{key}={as_typed(value)}", allowed, "unknown choice"))
+    return value
+
+
+def seeds_of(value: Any) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        seeds = list(range(value)) if 1 <= value <= MOST_SEEDS else None
+    else:
+        seeds = list(value) if OmegaConf.is_list(value) else None
+    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**31 for s in seeds):
+        allowed = f"a number from 1 to {MOST_SEEDS}, or a list of whole numbers from 0 to {2**31 - 1} such as [3,7]"
+        raise ConfigError(f"seeds={as_typed(value)}: must be {allowed}")
+    if len(set(seeds)) < len(seeds):
+        twice = sorted({s for s in seeds if seeds.count(s) > 1})
+        raise ConfigError(f"seeds={value}: {twice[0]} is given twice; give each seed once")
+    return tuple(seeds)
+
+
+def device_of(value: Any) -> torch.device:
+    choice("device", value, ("auto", "cpu", "cuda"))
+    if value == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda: this machine has no usable CUDA device; allowed here: auto, cpu")
+    if value == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # torchrun and accelerate launch give each process of a machine a GPU of its own
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"])) if "LOCAL_RANK" in os.environ else torch.device("cuda")
+
+
+def runs_dir_of(value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"runs_dir={as_typed(value)}: must be the path of a folder")
+    try:
+        require_writable("runs_dir=", Path(value))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return Path(value)
+
+
+def boolean(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key}={as_typed(value)}: must be true or false")
+    return value
