@@ -17,6 +17,10 @@ from store.runs import RunStore, require_writable
 
 console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
 COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
+OF_ONE = {
+    "table": "environment: python -m analysis table sparse_bandit",
+    "samples": "run: python -m analysis samples RUN, its id or folder",
+}
 FEW = 8  # missing configurations of a sweep that are named one by one
 
 
@@ -175,10 +179,46 @@ def show_samples(name: str, store: RunStore) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")
-    titles = {name: catalogue.title(name) for name in catalogue.figures()}
-    titles |= {name: table.title for name, table in TABLES.items()}
+    parser = _parser()
+    args = parser.parse_args(argv)
+    _check(args, parser)
+    runs_dir = args.runs_dir or Path("runs")
+    store = Results(RunStore(runs_dir), Archive(args.results or Path("results")))
+    what, *names = args.what
+    if what == "list":
+        return show_titles()
+    if what == "samples":
+        return show_samples(names[0], RunStore(runs_dir))
+    out, scale = args.out or Path() if what == "report" else args.out or Path("figures"), args.scale or "paper"
+    try:
+        require_writable("--out ", out)
+        if what == "leaderboard":
+            return make_leaderboard(store, out, args.of, scale, args.suite)
+    except (ConfigError, ValueError) as error:
+        parser.error(str(error))
+    if what == "all":
+        return make_all(store, out, scale)
+    if what == "table":
+        return make_table(names[0], store, out)
+    if what == "report":
+        return make_report(store, out)
+    return max(make(name, store, out, scale) for name in args.what)
+
+
+def _titles() -> dict[str, str]:
+    """{name: title} of every figure and table."""
+    return {name: catalogue.title(name) for name in catalogue.figures()} | {n: t.title for n, t in TABLES.items()}
+
+
+def show_titles() -> int:
+    for name, title in _titles().items():
+        console.print(f"{name}  {title}", highlight=False)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m analysis", description="Figures and tables from the run store.")
-    allowed = f"list, all, {', '.join(titles)}, report, leaderboard, or: table ENV, samples RUN"
+    allowed = f"list, all, {', '.join(_titles())}, report, leaderboard, or: table ENV, samples RUN"
     parser.add_argument("what", nargs="+", help=allowed)
     parser.add_argument("--scale", choices=("paper", "quick"), help="as in python run.py paper=fig07 (default: paper)")
     parser.add_argument("--runs-dir", type=Path, help="the runs to read (default: runs)")
@@ -186,55 +226,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where to write (default: figures; report: here)")
     parser.add_argument("--of", help="leaderboard: the runs of this figure, such as rivals, or all runs with --of runs")
     parser.add_argument("--suite", help="leaderboard: a suite, or a file of one's own (default: core)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """End the command, with the word that is wrong and what is allowed."""
+    what, *names = args.what
     if args.of is not None and args.what != ["leaderboard"]:
         parser.error(f"--of {args.of}: allowed only after python -m analysis leaderboard")
     if args.of is not None and args.of not in (*catalogue.figures(), "runs"):
         parser.error(unknown(f"--of {args.of}", [*catalogue.figures(), "runs"], "no such figure"))
     if args.suite is not None and (args.of is not None or args.what != ["leaderboard"]):
         parser.error(f"--suite {args.suite}: allowed only after python -m analysis leaderboard, and without --of")
-    if args.scale and args.what[0] in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
-        parser.error(f"--scale {args.scale}: {args.what[0]} shows every scale; leave it out")
-    scale, out = args.scale or "paper", args.out or Path("figures")
-    if args.results and not args.results.is_dir():
-        parser.error(f"--results {args.results}: no such folder")
-    if args.runs_dir and not args.runs_dir.is_dir():
-        parser.error(f"--runs-dir {args.runs_dir}: no such folder")
-    runs_dir = args.runs_dir or Path("runs")
-    store = Results(RunStore(runs_dir), Archive(args.results or Path("results")))
-    if args.what == ["list"]:
-        for name, title in titles.items():
-            console.print(f"{name}  {title}", highlight=False)
-        return 0
-    if args.what[0] == "samples":
-        if len(args.what) != 2:
-            parser.error("samples takes one run: python -m analysis samples RUN, its id or folder")
-        return show_samples(args.what[1], RunStore(runs_dir))
-    if args.what == ["report"]:
-        out = args.out or Path()
-    try:
-        require_writable("--out ", out)
-    except ValueError as error:
-        parser.error(str(error))
-    if args.what == ["all"]:
-        return make_all(store, out, scale)
-    if args.what[0] == "table":
-        if len(args.what) != 2:
-            parser.error("table takes one environment: python -m analysis table sparse_bandit")
-        return make_table(args.what[1], store, out)
-    if args.what == ["report"]:
-        return make_report(store, out)
-    if args.what == ["leaderboard"]:
-        try:
-            return make_leaderboard(store, out, args.of, scale, args.suite)
-        except ConfigError as error:
-            parser.error(str(error))
+    if args.scale and what in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
+        parser.error(f"--scale {args.scale}: {what} shows every scale; leave it out")
+    for key, folder in {"--results": args.results, "--runs-dir": args.runs_dir}.items():
+        if folder and not folder.is_dir():
+            parser.error(f"{key} {folder}: no such folder")
+    if what in OF_ONE:
+        if len(names) != 1:
+            parser.error(f"{what} takes one {OF_ONE[what]}")
+        return
     for name in args.what:
-        if name in COMMANDS:
+        if name in COMMANDS and names:
             parser.error(f"{' '.join(args.what)}: {name} must be the only word")
-        if name not in titles:
-            parser.error(unknown(name, [*COMMANDS, *titles], "no such figure or table"))
-    return max(make(name, store, out, scale) for name in args.what)
+        if name not in (*COMMANDS, *_titles()):
+            parser.error(unknown(name, [*COMMANDS, *_titles()], "no such figure or table"))
 
 
 def _stem(name: str, scale: str) -> str:

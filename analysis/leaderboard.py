@@ -8,7 +8,7 @@ import pandas as pd
 from rich import box
 from rich.table import Table
 
-from analysis import aggregate, suites, tables
+from analysis import aggregate, suite_rows, tables
 from analysis.board_findings import findings
 from analysis.suite_cells import Cell
 from analysis.suites import Suite
@@ -59,7 +59,7 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
         wins = aggregate.improvement_over_tasks(late, _late(theirs, suite)) if compared else (np.nan,) * 3
         line |= dict(zip((f"wins_{rival}", f"wins_{rival}_low", f"wins_{rival}_high"), wins, strict=True))
     chosen = ours.values() if track == "tuned" else ()
-    line["edge"] = sum(suites.is_edge(cell.setting, protocol) for cell in chosen)
+    line["edge"] = sum(suite_rows.is_edge(cell.setting, protocol) for cell in chosen)
     line["non_finite"] = sum(cell.non_finite for cell in ours.values())
     line["seconds"] = sum(cell.row.seconds_per_seed for cell in ours.values())
     return line | {"gradient_steps": sum(cell.gradient_steps for cell in ours.values())}
@@ -103,7 +103,7 @@ def cell_frame(found: list[Cell], suite: Suite) -> pd.DataFrame:
                 "area": cell.area().mean(),
                 "learning_rate_factor": cell.setting.factor,
                 "epochs": cell.setting.epochs,
-                "edge": suites.is_edge(cell.setting, suite.protocol),
+                "edge": suite_rows.is_edge(cell.setting, suite.protocol),
             }
             for cell in found
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import stats, suites
+from analysis import stats, suite_rows
 from analysis.labels import differing_settings, is_ours, label
 from analysis.load import Row, Store
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
@@ -63,17 +63,17 @@ def cells(suite: Suite, store: Store) -> list[Cell]:
     for method, tasks in _grids(suite, store).items():
         for task in suite.tasks:
             grid = tasks.get(task.name, {})
-            chosen = {"default": DEFAULT, "tuned": suites.choose(grid, task, suite.protocol)}
+            chosen = {"default": DEFAULT, "tuned": suite_rows.choose(grid, task, suite.protocol)}
             for track, setting in chosen.items():
                 if setting in grid:
                     row = replace(grid[setting], only=suite.protocol.reported)
-                    found += [Cell(method, track, task, row, setting)] if suites.is_recorded(row, task) else []
+                    found += [Cell(method, track, task, row, setting)] if suite_rows.is_recorded(row, task) else []
     return found
 
 
 def _grids(suite: Suite, store: Store) -> dict[str, dict[str, dict[Setting, Row]]]:
     """{method: {task: {setting: its stored run with all of its seeds}}}."""
-    configs = {task: suites.task_config(task.overrides, store) for task in suite.tasks}
+    configs = {task: suite_rows.task_config(task.overrides, store) for task in suite.tasks}
     tasks = {_task_key(config): task for task, config in configs.items()}
     envs = {config["env"]["name"] for config in configs.values()}
     runs: dict[str, list[tuple[Task, Setting, Row]]] = {}
@@ -109,9 +109,9 @@ def _names(configs: list[dict[str, Any]]) -> list[str]:
 
 def _setting(config: dict[str, Any], base: float, protocol: Protocol) -> Setting | None:
     """The setting of the grid, or the default, that a run was trained with."""
-    wanted: Iterable[Setting] = [DEFAULT, *suites.settings(protocol)]
+    wanted: Iterable[Setting] = [DEFAULT, *suite_rows.settings(protocol)]
     rate, epochs = config["optim"]["lr"], config["train"]["epochs"]
-    return next((s for s in wanted if suites.learning_rate(base, s.factor) == rate and s.epochs == epochs), None)
+    return next((s for s in wanted if suite_rows.learning_rate(base, s.factor) == rate and s.epochs == epochs), None)
 
 
 def _task_key(config: dict[str, Any]) -> str:

@@ -1,31 +1,17 @@
-"""Suites: declared tasks, their protocol, and which configurations fill the cells of a method.
-
-A method has one cell per task and track. Track "default": the task's own learning rate, the method's own epochs. Track
-"tuned": the learning rate and epochs of the lowest late error on seeds that are used for nothing else.
-"""
+"""Suites: files that declare tasks and the protocol that holds for every method."""
 
 import dataclasses
 import fnmatch
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from analysis.cache import Cache
-from analysis.compose import SWEEPS, algo_file, names_in, read_yaml
-from analysis.labels import ALGOS, label
-from analysis.load import Row, Store, cache_of
-from conf.messages import ConfigError, explain, unknown
-from conf.own_files import PATHS, own_files, register
-from store.identity import CHOICES, MOST_SEEDS, SECTIONS, canonical
+from analysis.compose import SWEEPS, names_in, read_yaml
+from analysis.labels import ALGOS
+from conf.messages import ConfigError, unknown
+from conf.own_files import own_files
+from store.identity import MOST_SEEDS
 
 TRACKS = ("default", "tuned")
 KEYS = ("protocol", "leave_out", "tasks", "include", "limits")
@@ -216,111 +202,3 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
         if name in suite.leave_out:
             raise ConfigError(f"algo={name}: the suite {suite.name} leaves it out: {suite.leave_out[name]}")
     return found
-
-
-def default_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
-    """The runs of the default track of a method."""
-    section = algo_section(algo, folder)
-    for task in suite.tasks:
-        yield configured_row(task, algo, section, DEFAULT, suite.protocol.reported, store)
-
-
-def tuned_rows(suite: Suite, algo: str, store: Store, folder: str | None = None) -> Iterator[Row]:
-    """The runs of the tuned track of a method: all settings on tuning seeds, then the best on reported ones."""
-    protocol, section = suite.protocol, algo_section(algo, folder)
-    for task in suite.tasks:
-        grid = {s: configured_row(task, algo, section, s, protocol.tuning_seeds, store) for s in settings(protocol)}
-        yield from grid.values()
-        best = choose(grid, task, protocol)
-        if best is not None:
-            yield configured_row(task, algo, section, best, protocol.reported, store)
-
-
-def settings(protocol: Protocol) -> list[Setting]:
-    """The grid of the tuned track."""
-    return [Setting(factor, epochs) for factor in protocol.learning_rates for epochs in protocol.epochs]
-
-
-def choose(grid: dict[Setting, Row], task: Task, protocol: Protocol) -> Setting | None:
-    """The setting of the lowest mean late error on the tuning seeds; None while any of them is missing."""
-    found = {}
-    for setting in settings(protocol):
-        row = grid.get(setting)
-        late = row.late(task.metric) if row is not None and is_recorded(row, task) else {}
-        if not set(protocol.tuning_seeds) <= late.keys():
-            return None
-        found[setting] = sum(late[seed] for seed in protocol.tuning_seeds) / len(protocol.tuning_seeds)
-    return min(found, key=lambda setting: (found[setting], *setting.distance))
-
-
-def is_recorded(row: Row, task: Task) -> bool:
-    """Whether the row has a seed; raises ConfigError if its seeds lack the metric of the task."""
-    if row.seeds and not row.has(task.metric):
-        raise ConfigError(unknown(f"task {task.name}: metric={task.metric}", row.metrics, "not recorded"))
-    return bool(row.seeds)
-
-
-def is_edge(setting: Setting, protocol: Protocol) -> bool:
-    """Whether a choice lies on the edge of the grid of learning rates, so that a better one may lie beyond."""
-    return setting.factor in (min(protocol.learning_rates), max(protocol.learning_rates))
-
-
-def algo_section(name: str, folder: str | None) -> dict[str, Any]:
-    """The settings of an algorithm of the suite, or of one's own folder."""
-    if (ALGOS / f"{name}.yaml").exists() or folder is None:
-        return algo_file(name)
-    return OmegaConf.to_container(own_files("algo", folder)[name])
-
-
-def configured_row(
-    task: Task, algo: str, section: dict[str, Any], setting: Setting, seeds: tuple[int, ...], store: Store
-) -> Row:
-    """The row of a task with an algorithm, whose settings are `section`, in a setting of the grid."""
-    base = task_config(task.overrides, store)
-    if not isinstance(base["optim"].get("lr"), int | float):
-        raise ConfigError(f"task {task.name}: optim.lr={base['optim'].get('lr')}: must be a number")
-    overrides = [*task.overrides, f"algo={algo}", *_overrides(setting, base["optim"]["lr"])]
-    optim = base["optim"] | {"lr": learning_rate(base["optim"]["lr"], setting.factor)}
-    config = base | {"algo": section, "optim": optim}
-    if setting.epochs is not None:
-        config |= {"train": base["train"] | {"epochs": setting.epochs}}
-    config = canonical(config)
-    return Row(config, label(config), store.find(config), seeds, tuple(overrides))
-
-
-def _overrides(setting: Setting, base: float) -> list[str]:
-    found = [] if setting.factor == 1 else [f"optim.lr={learning_rate(base, setting.factor)}"]
-    return found + ([] if setting.epochs is None else [f"train.epochs={setting.epochs}"])
-
-
-def learning_rate(base: float, factor: float) -> float:
-    """A learning rate of the grid, with three digits."""
-    return base if factor == 1 else float(f"{base * factor:.3g}")
-
-
-def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
-    """The config of a task without an algorithm, not to be changed."""
-    return _task_config(overrides, _own_texts(overrides), cache_of(store))
-
-
-@cache
-def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], kept: Cache) -> dict[str, Any]:
-    files = kept.get(["task", overrides, own], lambda: {"config": json.dumps(_composed(overrides)).encode()})
-    return json.loads(files["config"])
-
-
-def _own_texts(overrides: tuple[str, ...]) -> tuple[str, ...]:
-    """The yaml files of the folders that overrides name, on which the config depends beside our own files."""
-    folders = [Path(value).expanduser() for key, _, value in (o.partition("=") for o in overrides) if key in PATHS]
-    return tuple(path.read_text() for folder in folders for path in sorted(folder.glob("*.yaml")))
-
-
-def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        register(list(overrides))  # a task of one's own names its folder: env=mine env_path=FOLDER
-        with initialize_config_module("conf", version_base="1.3"):
-            cfg = compose("config", list(overrides))
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"task with set={' '.join(overrides)}: {explain(error, list(overrides))}") from None
-    found = {s: OmegaConf.to_container(cfg[s], resolve=True) for s in SECTIONS if s != "algo"}
-    return canonical(found | {choice: cfg[choice] for choice in CHOICES})

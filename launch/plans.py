@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis import catalogue, suites
+from analysis import catalogue, suite_rows, suites
 from analysis.compare import compare
 from analysis.compose import read_yaml, sweep_names
 from analysis.load import Row, Store, sweep_rows
@@ -109,7 +109,7 @@ def may_grow(entries: tuple[Entry, ...]) -> bool:
 
 def _track(entry: Entry, store: Store, algo_path: str | None) -> Iterator[Task]:
     suite = suites.read(entry.suite)
-    rows = suites.default_rows if entry.track == "default" else suites.tuned_rows
+    rows = suite_rows.default_rows if entry.track == "default" else suite_rows.tuned_rows
     for algo in suites.methods(suite, entry.algo, algo_path):
         for row in rows(suite, algo, store, algo_path):
             yield Task(row, row.only, f"{suite.name}, {entry.track} track")

@@ -69,19 +69,7 @@ def is_asked(argv: list[str]) -> bool:
 def parse(argv: list[str]) -> Request:
     """The request of a command line; raises ConfigError that names the key, the value and what is allowed."""
     kind = "suite" if any(arg.startswith("suite=") for arg in argv) else "plan"
-    given = {}
-    for arg in argv:
-        key, equals, value = arg.partition("=")
-        if not equals or key not in KEYS[kind]:
-            reason = f"cannot be set together with {kind}=, whose file says what is trained"
-            raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
-        given[key] = value
-    if kind == "suite" and not given.get("algo"):
-        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
-    if not given.get(kind):
-        raise ConfigError(
-            f"budget={given.get('budget')}: only a plan or a suite takes one; add plan=paper, for example"
-        )
+    given = _given(argv, kind)
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
     register([f"algo_path={given['algo_path']}"] if "algo_path" in given else [])
     with initialize_config_module("conf", version_base="1.3"):
@@ -95,14 +83,10 @@ def parse(argv: list[str]) -> Request:
     if data_dir is not None and not Path(data_dir).is_dir():
         raise ConfigError(f"env.data_dir={data_dir}: no such folder")
     name, algo = given[kind], given.get("algo", "")
-    suite = suites.read(name) if kind == "suite" else None
-    algos = () if suite is None else tuple(suites.methods(suite, algo, given.get("algo_path")))
-    own = [f"algo_path={given['algo_path']}"] if "algo_path" in given else []
-    for task in () if suite is None else suite.tasks:
-        _check(suite, task, algos if task == suite.tasks[0] else algos[:1], own, data_dir)
+    is_suite = kind == "suite"
     return Request(
         title=f"{kind} {name}",
-        entries=tuple(plans.read(name)) if suite is None else _tracks(name, algo, given.get("track")),
+        entries=_tracks(name, algo, given.get("track")) if is_suite else tuple(plans.read(name)),
         budget=budget,
         workers=getattr(launch, "workers", 1) or (1 if experiment.device.type == "cuda" else cores()),
         nice=launch.nice,
@@ -110,9 +94,37 @@ def parse(argv: list[str]) -> Request:
         overrides=tuple(f"{key}={given[key]}" for key in ("device", "runs_dir", "algo_path") if key in given),
         data_dir=data_dir,
         algo_path=given.get("algo_path"),
-        suite=None if suite is None else name,
-        algos=algos,
+        suite=name if is_suite else None,
+        algos=_methods(name, algo, given.get("algo_path"), data_dir) if is_suite else (),
     )
+
+
+def _given(argv: list[str], kind: str) -> dict[str, str]:
+    """{key: value} of the words after plan= or suite=; raises ConfigError for a key that is missing or not allowed."""
+    given = {}
+    for arg in argv:
+        key, equals, value = arg.partition("=")
+        if not equals or key not in KEYS[kind]:
+            reason = f"cannot be set together with {kind}=, whose file says what is trained"
+            raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
+        given[key] = value
+    if kind == "suite" and not given.get("algo"):
+        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
+    if not given.get(kind):
+        raise ConfigError(
+            f"budget={given.get('budget')}: only a plan or a suite takes one; add plan=paper, for example"
+        )
+    return given
+
+
+def _methods(name: str, algo: str, algo_path: str | None, data_dir: str | None) -> tuple[str, ...]:
+    """The methods that a suite is asked to train; raises ConfigError for a task or a method that is wrong by itself."""
+    suite = suites.read(name)
+    algos = tuple(suites.methods(suite, algo, algo_path))
+    own = [] if algo_path is None else [f"algo_path={algo_path}"]
+    for task in suite.tasks:
+        _check(suite, task, algos if task == suite.tasks[0] else algos[:1], own, data_dir)
+    return algos
 
 
 def parse_budget(text: str) -> float:

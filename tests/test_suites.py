@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_module
 
-from analysis import leaderboard, suites
+from analysis import leaderboard, suite_rows, suites
 from analysis.command import main as analysis
 from analysis.suite_cells import cells
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
@@ -69,8 +69,8 @@ def record(store, row, errors: dict[int, float | list[float]]) -> None:
 
 def rows(store, algo: str, setting: Setting = DEFAULT) -> dict[str, object]:
     """{task: row} of a setting."""
-    section = suites.algo_section(algo, None)
-    return {task.name: suites.configured_row(task, algo, section, setting, (), store) for task in SUITE.tasks}
+    section = suite_rows.algo_section(algo, None)
+    return {task.name: suite_rows.configured_row(task, algo, section, setting, (), store) for task in SUITE.tasks}
 
 
 def fill(store, algo: str, value: float, setting: Setting = DEFAULT, seeds=range(4)) -> None:
@@ -151,7 +151,7 @@ def test_ties_count_half(store):
 
 
 def tune(store, algo: str, errors: dict[Setting, float]) -> None:
-    for setting in suites.settings(PROTOCOL):
+    for setting in suite_rows.settings(PROTOCOL):
         fill(store, algo, errors.get(setting, 0.7), setting, PROTOCOL.tuning_seeds)
 
 
@@ -176,13 +176,13 @@ def test_tuning_seeds_reach_no_reported_number(store):
 
 def test_the_choice_waits_for_the_whole_grid_and_prefers_the_default_among_equals(store):
     def grid():
-        return {s: replace(rows(store, "tpo", s)["arms"], only=None) for s in suites.settings(PROTOCOL)}
+        return {s: replace(rows(store, "tpo", s)["arms"], only=None) for s in suite_rows.settings(PROTOCOL)}
 
-    assert suites.choose(grid(), ARMS, PROTOCOL) is None
+    assert suite_rows.choose(grid(), ARMS, PROTOCOL) is None
     tune(store, "tpo", {})
-    assert suites.choose(grid(), ARMS, PROTOCOL) == Setting(1, 1)
+    assert suite_rows.choose(grid(), ARMS, PROTOCOL) == Setting(1, 1)
     partly = {setting: row for setting, row in grid().items() if setting != Setting(10, 4)}
-    assert suites.choose(partly, ARMS, PROTOCOL) is None
+    assert suite_rows.choose(partly, ARMS, PROTOCOL) is None
 
 
 def test_a_choice_on_the_edge_of_the_grid_is_marked(store):
@@ -191,15 +191,15 @@ def test_a_choice_on_the_edge_of_the_grid_is_marked(store):
     assert board(store).loc["tuned", "TPO"].edge == 2
     frame = leaderboard.cell_frame(cells(SUITE, store), SUITE)
     assert frame.edge.tolist() == [True, True] and frame.learning_rate_factor.tolist() == [10, 10]
-    assert not suites.is_edge(Setting(1, 4), PROTOCOL)
+    assert not suite_rows.is_edge(Setting(1, 4), PROTOCOL)
 
 
 def test_what_a_method_trains_grows_with_the_choice(store):
     suite = replace(SUITE, tasks=(ARMS,))
-    assert [row.only for row in suites.default_rows(suite, "tpo", store)] == [(0, 1, 2, 3)]
-    assert [row.only for row in suites.tuned_rows(suite, "tpo", store)] == [(100, 101)] * 6
+    assert [row.only for row in suite_rows.default_rows(suite, "tpo", store)] == [(0, 1, 2, 3)]
+    assert [row.only for row in suite_rows.tuned_rows(suite, "tpo", store)] == [(100, 101)] * 6
     tune(store, "tpo", {Setting(10, 4): 0.0})
-    *_, last = suites.tuned_rows(suite, "tpo", store)
+    *_, last = suite_rows.tuned_rows(suite, "tpo", store)
     assert last.only == (0, 1, 2, 3)
     assert last.overrides[-3:] == ("algo=tpo", "optim.lr=1.0", "train.epochs=4")
 
@@ -335,10 +335,10 @@ def test_a_task_of_ones_own_is_composed_anew_when_its_file_changes(store, tmp_pa
 
     assert new_task.SCAFFOLD.main(["mine_bandit", "--dir", str(tmp_path / "own")]) == 0
     overrides = ("env=mine_bandit", f"env_path={tmp_path / 'own'}")
-    before = suites.task_config(overrides, store)
+    before = suite_rows.task_config(overrides, store)
     path = tmp_path / "own" / "mine_bandit.yaml"
     path.write_text(path.read_text().replace(f"arms: {before['env']['arms']}", "arms: 7"))
-    assert suites.task_config(overrides, store)["env"]["arms"] == 7 != before["env"]["arms"]
+    assert suite_rows.task_config(overrides, store)["env"]["arms"] == 7 != before["env"]["arms"]
 
 
 def test_an_empty_store_names_the_command(tmp_path, monkeypatch, capsys):

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
-import pandas as pd
 import torch
 from rich.console import Console
 
@@ -18,7 +16,6 @@ from store.tracked import Tracked
 from store.trackers import tracking
 from training import checkpoint, distributed, warmstart
 from training.advice import advise_on_rollout_dtype, advise_on_threads
-from training.history import History
 from training.loop import Trainer
 from training.memory import TooLittleMemoryError, require_memory
 from training.noise import Noise
@@ -242,20 +239,10 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Co
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
     batch |= {} if experiment.engine == "suite" else {"engine": experiment.engine}
     batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
-    run.save(to_frame(trainer.history, seeds), batch)
+    run.save(trainer.history.frame(seeds), batch)
     for seed, step in trainer.frozen_seeds().items():
         console.print(f"{label}: seed {seed} turned non-finite at step {step} and was frozen there", soft_wrap=True)
     return seconds
-
-
-def to_frame(history: History, seeds: tuple[int, ...]) -> pd.DataFrame:
-    """The history as the store keeps it: a row (seed, step, metric, value) for each number."""
-    parts = []
-    for name, values in history.arrays().items():
-        steps = np.repeat(np.asarray(history.recorded_steps[name], dtype=np.int32), len(seeds))
-        columns = np.tile(np.asarray(seeds, dtype=np.int64), len(values))
-        parts.append(pd.DataFrame({"seed": columns, "step": steps, "metric": name, "value": values.reshape(-1)}))
-    return pd.concat(parts, ignore_index=True)
 
 
 def device_name(device: torch.device) -> str:

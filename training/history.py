@@ -3,6 +3,8 @@
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -39,3 +41,12 @@ class History:
     def arrays(self) -> dict:
         """{metric: numpy array (steps, S)}."""
         return {name: torch.stack(values).cpu().numpy() for name, values in self.values.items()}
+
+    def frame(self, seeds: tuple[int, ...]) -> pd.DataFrame:
+        """The history of these seeds as the store keeps it: a row (seed, step, metric, value) for each number."""
+        parts = []
+        for name, values in self.arrays().items():
+            steps = np.repeat(np.asarray(self.recorded_steps[name], dtype=np.int32), len(seeds))
+            columns = np.tile(np.asarray(seeds, dtype=np.int64), len(values))
+            parts.append(pd.DataFrame({"seed": columns, "step": steps, "metric": name, "value": values.reshape(-1)}))
+        return pd.concat(parts, ignore_index=True)
