@@ -7,6 +7,13 @@ import torch
 from torch import Tensor
 
 Loss = tuple[Tensor, dict[str, Tensor]]
+MEMBERS = {  # {member of a method: (whether a value fits, what is allowed)}
+    "sampler": (("single", "group", "set", "oracle").__contains__, "single, group, set or oracle"),
+    "epochs": (lambda value: type(value) is int and value >= 1, "a whole number >= 1"),
+    "invariances": (lambda value: set(value) <= {"shift", "scale"}, "a frozenset of shift, scale, both or none"),
+    "zero_variance_gradient": (("none", "none_on_policy", "nonzero").__contains__, "none, none_on_policy or nonzero"),
+    "baseline": (("env", "greedy", "batch").__contains__, "env, greedy or batch"),
+}
 TINY = 1e-30  # smaller than any sum of weights that is not 0
 
 
@@ -96,6 +103,14 @@ class Objective:
     stop_gradient: ClassVar[bool] = False
     baseline: ClassVar[str] = "env"
     needs_reference: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs):
+        """Raise ValueError for a member that is declared with a value that it cannot have."""
+        super().__init_subclass__(**kwargs)
+        for key, (fits, allowed) in MEMBERS.items():
+            value = getattr(cls, key, None)
+            if value is not None and not isinstance(value, property):
+                require(fits(value), f"{cls.__name__}.{key}", value, allowed)
 
     @property
     def required_sampler(self) -> str:

@@ -198,7 +198,8 @@ def methods(suite: Suite, pattern: str, folder: str | None = None) -> list[str]:
         found = list(dict.fromkeys(pattern.split(",")))
     for name in found or [pattern]:
         if name not in known:
-            raise ConfigError(unknown(f"algo={name}", known, "not found"))
+            own = f"; or algo_path=FOLDER with a {name}.yaml of your own" * (folder is None)
+            raise ConfigError(unknown(f"algo={name}", known, "not found") + own)
         if name in suite.leave_out:
             raise ConfigError(f"algo={name}: the suite {suite.name} leaves it out: {suite.leave_out[name]}")
     return found

@@ -23,13 +23,19 @@ def conclude(outcomes: list, console: Console) -> int:
         where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
         text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"
         console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+    unfinished = [o for o in outcomes if o.status == "busy" and not set(o.seeds) <= set(o.run.seeds_done())]
+    for outcome in unfinished:
+        left = sorted(set(outcome.seeds) - set(outcome.run.seeds_done()))
+        text = f"busy: {outcome.label}: another process trains it, and seeds {', '.join(map(str, left))} are left"
+        text += "; type the same command when it is done"
+        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
     if stopped:
         text = f"the first jobs failed in the same place, {stopped[0].place}: {len(stopped)} were not started"
         text += "; mend it and type the same command, or add launch.keep_going=true"
         console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
     if problems and len(problems) == len(outcomes) and not any(o.run for o in problems):
         return 2
-    return 1 if any(o.status in ("failed", "refused") for o in problems) else 0
+    return 1 if unfinished or any(o.status in ("failed", "refused") for o in problems) else 0
 
 
 def _show(rows: list[Row], env: str, console: Console) -> None:

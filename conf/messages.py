@@ -67,9 +67,9 @@ def explain(error: Exception, argv: list[str]) -> str:
     scale = re.search(r"'scales\.(\w+)", str(error))
     if isinstance(error, InterpolationKeyError) and scale:
         return unknown(f"scale={scale[1]}", ("paper", "quick"), "unknown choice")
-    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", str(error))
-    if ambiguous:
-        return f"{ambiguous[1]}: several values are a grid, which needs -m: {command(['-m', *argv])}"
+    grid = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", str(error))
+    if grid:
+        return f"{grid[1]}: several values are a grid, which needs -m: {command(['-m', *argv])}"
     twice = re.match(r"(\S+) appears more than once in the final defaults list", str(error))
     if twice:
         return f"{twice[1]}: chosen twice; write {twice[1]}=NAME once, without +"
@@ -92,7 +92,8 @@ def _unknown_key(key: str, argv: list[str]) -> str:
     sections = [name for name, settings in cfg.items() if isinstance(settings, DictConfig) and key in settings]
     if sections:
         return f"{key}: unknown key; did you mean {' or '.join(f'{section}.{key}' for section in sections)}?"
-    return unknown(key, allowed)
+    file = cfg[parent].get("name") if parent in cfg else None
+    return unknown(key, allowed, f"{parent}={file} has no such key" if file else "unknown key")
 
 
 def _chosen_files(argv: list[str]) -> DictConfig:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 # words of Python, also as the name of a class, and of the command line
@@ -36,6 +37,8 @@ class Scaffold:
             raise ValueError(
                 f"name={name}: must be lower-case letters, digits and _, start with a letter, and be no keyword"
             )
+        if name in sys.stdlib_module_names or name in packages_distributions():
+            raise ValueError(f"name={name}: is the name of a Python module, which it would hide; choose another name")
         ours = ROOT / self.package / f"{name}.py", ROOT / "conf" / self.group / f"{name}.yaml"
         paths = ours if folder is None else (folder / f"{name}.py", folder / f"{name}.yaml")
         for path in (*paths, *ours, *self._classes_called(name)):

@@ -21,5 +21,7 @@ def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) 
     found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     if not found:
         patterns = " ".join(text for text in texts if "glob(" in text)
-        raise ConfigError(f"{patterns}: no file has such a name; python run.py --help lists them")
+        if patterns:
+            raise ConfigError(f"{patterns}: no file has such a name; python run.py --help lists them")
+        raise ConfigError(f"{' '.join(texts)}: an axis without a value; give it one")
     return found

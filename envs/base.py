@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from algorithms.base import require
+
 # the samplers of a task whose actions can be sampled and enumerated
 ACTION_SAMPLERS = {
     "single": "sampled_actions",
@@ -50,6 +52,11 @@ class Spec:
     tokenizer: Callable[[], Any] | None = None
     stop: str | None = None
     eval_at: str = "rollout"
+
+    def __post_init__(self):
+        require(0 <= self.chance_error <= 1, "spec: chance_error", self.chance_error, "between 0 and 1")
+        require(self.epochs is None or self.epochs >= 1, "spec: epochs", self.epochs, "None or >= 1")
+        require(self.eval_at in ("rollout", "update"), "spec: eval_at", self.eval_at, "rollout or update")
 
     @property
     def is_text(self) -> bool:

@@ -96,8 +96,7 @@ def tasks(entries: list[Entry], store: Store, algo_path: str | None = None) -> I
         if entry.suite:
             yield from _track(entry, store, algo_path)
             continue
-        rows = _undecided(entry, store) if entry.undecided else sweep_rows(entry.sweep, store, entry.scale, _set(entry))
-        for row in rows:
+        for row in _undecided(entry, store) if entry.undecided else _sweep(entry, store):
             seeds = row.only if entry.seeds is None else tuple(range(entry.seeds))
             yield Task(row, seeds, row.overrides[0].partition("=")[2])
 
@@ -113,6 +112,13 @@ def _track(entry: Entry, store: Store, algo_path: str | None) -> Iterator[Task]:
     for algo in suites.methods(suite, entry.algo, algo_path):
         for row in rows(suite, algo, store, algo_path):
             yield Task(row, row.only, f"{suite.name}, {entry.track} track")
+
+
+def _sweep(entry: Entry, store: Store) -> list[Row]:
+    try:
+        return sweep_rows(entry.sweep, store, entry.scale, _set(entry))
+    except ConfigError as error:
+        raise ConfigError(f"entry with sweep: {entry.sweep}, set: {entry.set}: {error}") from None
 
 
 def _undecided(entry: Entry, store: Store) -> list[Row]:

@@ -100,7 +100,12 @@ def parse(argv: list[str]) -> Request:
 
 
 def _given(argv: list[str], kind: str) -> dict[str, str]:
-    """{key: value} of the words after plan= or suite=; raises ConfigError for a key that is missing or not allowed."""
+    """{key: value} of a command with plan= or suite=; raises ConfigError for a key that is missing or not allowed."""
+    if not any(arg.startswith(f"{kind}=") and arg != f"{kind}=" for arg in argv):
+        typed = next((arg for arg in argv if arg.startswith("budget=")), f"{kind}=")
+        raise ConfigError(f"{typed}: only a plan or a suite takes one; add plan=paper, for example")
+    if kind == "suite" and any(arg.startswith("plan=") for arg in argv):
+        raise ConfigError(f"{' '.join(argv)}: a plan or a suite, not both; type two commands")
     given = {}
     for arg in argv:
         key, equals, value = arg.partition("=")
@@ -110,10 +115,6 @@ def _given(argv: list[str], kind: str) -> dict[str, str]:
         given[key] = value
     if kind == "suite" and not given.get("algo"):
         raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
-    if not given.get(kind):
-        raise ConfigError(
-            f"budget={given.get('budget')}: only a plan or a suite takes one; add plan=paper, for example"
-        )
     return given
 
 

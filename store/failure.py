@@ -8,8 +8,14 @@ SUITE = Path(__file__).resolve().parent.parent
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
+class ContractError(Exception):
+    """A class returned a value that it must not return; the message names its file and what must be returned."""
+
+
 def describe(error: BaseException) -> str:
     """Kind and message of an error, and the file and line where it happened."""
+    if isinstance(error, ContractError):
+        return str(error)
     text = f"{type(error).__name__}: {error}"
     place = locate(error.__cause__ or error)
     return f"{text} ({place})" if place else text

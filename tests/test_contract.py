@@ -90,10 +90,11 @@ def test_invariances_are_as_declared(objective, name, scale, shift):
     logp, batch = random_batch(4, 5, 1)
     moved = change(batch, reward=batch.reward * scale + shift, score=batch.score * scale + shift)
     same = torch.allclose(gradient(objective, logp, batch), gradient(objective, logp, moved), atol=1e-6)
-    assert same == (name in objective.invariances)
+    declare = f'"{name}" must {"" if same else "not "}be in invariances of {type(objective).__name__}'
+    assert same == (name in objective.invariances), declare
 
 
-def test_flat_contexts_are_as_declared(objective):
+def test_zero_variance_gradients_are_as_declared(objective):
     """A context in which nothing beats its group or its baseline, beside others that do learn."""
     logp, batch = random_batch(4, 5, 2)
     fields = {name: getattr(batch, name).clone() for name in ("reward", "baseline", "score")}
@@ -107,11 +108,14 @@ def test_flat_contexts_are_as_declared(objective):
     )
 
 
-def test_relative_is_as_declared(objective):
+def test_shift_invariance_in_logp_is_as_declared(objective):
     logp, batch = random_batch(4, 5, 1)
     batch = change(batch, weight=torch.linspace(0.5, 2, 20, dtype=logp.dtype).view(4, 5))
     of_group = gradient(objective, logp, batch).sum((-1, -2))
-    assert (of_group.abs().max() < 1e-12) == objective.shift_invariant_in_logp
+    found = bool(of_group.abs().max() < 1e-12)
+    assert found == objective.shift_invariant_in_logp, (
+        f"declare shift_invariant_in_logp = {found} in {type(objective).__name__}"
+    )
 
 
 def test_masked_positions_change_nothing(objective):

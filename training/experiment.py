@@ -91,7 +91,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         distributed.broadcast(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
         return Outcome(label, "busy", run, experiment.seeds)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a class of the user's own may call sys.exit
         if not announced:
             distributed.broadcast(())
         console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
@@ -119,7 +119,7 @@ def _failures_recorded(run: Run, experiment) -> Iterator[None]:
     """Store an error in the run, while the run is still claimed. Out of memory is stored with the settings to lower."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         explained = explain_out_of_memory(error, experiment)
         run.fail(explained)
         raise explained from explained.__cause__
@@ -152,7 +152,7 @@ def _synchronize(trainer: Trainer) -> Trainer:
     return trainer
 
 
-def explain_out_of_memory(error: Exception, experiment) -> Exception:
+def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
     """An error that names the settings to lower if memory ran out, else the error itself."""
     # torch's allocator for the CPU raises a bare RuntimeError
     if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):

@@ -14,6 +14,7 @@ from envs.base import Env
 from models.base import Policy
 from training import distributed
 from training.behavior import BehaviorPolicy
+from training.checks import check_loss
 from training.config import TrainConfig
 from training.gradient import OnePass, TwoPass, split_policy
 from training.history import History
@@ -73,11 +74,13 @@ class Trainer:
         """Draw one rollout, and take one gradient step on it in each epoch."""
         self.step += 1
         rollout = self.rollout(self.noise.at_step(self.step))
+        self.alive &= rollout.batch.score.isfinite().flatten(1).all(1)
         metrics = self.observers.on_rollout(self, rollout)
         for epoch in range(self.epochs):
             on_policy = epoch == 0 and self.cfg.staleness == 0
             logp = self.gradient.logp(rollout, self.objective, on_policy)
-            loss, objective_metrics = self.objective.loss(logp, rollout.batch)
+            found = self.objective.loss(logp, rollout.batch)
+            loss, objective_metrics = check_loss(found, self.objective, len(self.alive))
             self.optimizer.zero_grad()
             loss.sum().backward()
             grad_norm = self.optimizer.grad_norm()

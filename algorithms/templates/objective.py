@@ -30,7 +30,7 @@ class TemplateName(Objective):
         require(self.power > 0, "power", self.power, "> 0")
 
     def loss(self, logp, batch: Batch) -> Loss:
-        """logp (*L,B,K,T): B contexts, K candidates, T tokens; the loss keeps *L alone, {} are metrics."""
+        """Loss (*L) and metrics {name: (*L)}; logp (*L,B,K,T): *L seeds, B contexts, K candidates, T tokens."""
         u = standardize(batch.score, batch.effective_weight)
         advantage = u.clamp_min(0) ** self.power
         return group_sum(-advantage * token_sum(logp, batch.mask), batch.effective_weight), {}

@@ -1,5 +1,7 @@
 """The metrics that the task itself computes."""
 
+from store.failure import ContractError
+from training.checks import check_metrics
 from training.observers.base import Metrics, Observer
 from training.rollout import Rollout
 
@@ -7,20 +9,39 @@ from training.rollout import Rollout
 class TaskMetrics(Observer):
     """Records the metrics of the rollout, of the environment and of the objective.
 
+    Raises ContractError for a metric of the objective that has the name of one of the task.
+
     eval_at  when the environment evaluates the policy: "rollout" or "update" (`envs.base.Spec`)
     """
 
     def __init__(self, eval_at: str):
         self.eval_at = eval_at
+        self.of_task: set[str] = set()
+        self.of_objective: set[str] = set()
 
     def on_rollout(self, trainer, rollout: Rollout) -> Metrics:
-        return rollout.metrics | (self._evaluate(trainer) if self.eval_at == "rollout" else {})
+        found = rollout.metrics | (self._evaluate(trainer) if self.eval_at == "rollout" else {})
+        self.of_task |= found.keys()
+        return found
 
     def on_first_gradient(self, trainer, rollout, logp, grad_norm, objective_metrics) -> Metrics:
-        return trainer.env.gradient_metrics(trainer.policy) | objective_metrics
+        found = check_metrics(trainer.env.gradient_metrics(trainer.policy), trainer.env, "gradient_metrics")
+        self.of_task |= found.keys()
+        self.of_objective |= objective_metrics.keys()
+        self._check_names(trainer)
+        return found | objective_metrics
 
     def on_step_end(self, trainer, rollout: Rollout) -> Metrics:
-        return self._evaluate(trainer) if self.eval_at == "update" else {}
+        found = self._evaluate(trainer) if self.eval_at == "update" else {}
+        self.of_task |= found.keys()
+        self._check_names(trainer)
+        return found
 
     def _evaluate(self, trainer) -> Metrics:
-        return trainer.env.evaluate(trainer.policy, trainer.noise.at_step(trainer.step))
+        found = trainer.env.evaluate(trainer.policy, trainer.noise.at_step(trainer.step))
+        return check_metrics(found, trainer.env, "evaluate")
+
+    def _check_names(self, trainer) -> None:
+        for name in sorted(self.of_task & self.of_objective):
+            loss = f"{type(trainer.objective).__name__}.loss"
+            raise ContractError(f"{loss}: metric {name} has the name of a metric of the task; give it another name")

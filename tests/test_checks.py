@@ -1,0 +1,120 @@
+"""Methods and tasks whose code returns what it must not: the message names the class and what must be returned."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from rich.console import Console
+
+from algorithms import new
+from algorithms.base import Objective, group_sum
+from envs.bandit import SparseBandit
+from envs.base import Spec
+from store.runs import RunStore
+from tests.helpers import experiment
+from training.experiment import execute
+
+TINY = ("env=sparse_bandit", "env.arms=5", "seeds=2", "train.steps=4")
+
+
+def right(logp, batch):
+    return group_sum(-batch.score * logp.squeeze(-1), batch.effective_weight)
+
+
+RETURNS = {
+    "None": lambda logp, batch: None,
+    "(None, dict {})": lambda logp, batch: (None, {}),
+    "a tensor (2,); must be (loss, metrics)": right,
+    "(float 1.0, dict {})": lambda logp, batch: (1.0, {}),
+    "(a tensor (), dict {}); must be (loss, metrics): a tensor (2,)": lambda logp, batch: (
+        right(logp, batch).sum(),
+        {},
+    ),
+    "must not be detached": lambda logp, batch: (right(logp, batch).detach(), {}),
+    "metric share is str 'half'": lambda logp, batch: (right(logp, batch), {"share": "half"}),
+    "metric error has the name of a metric of the task": lambda logp, batch: (
+        right(logp, batch),
+        {"error": right(logp, batch)},
+    ),
+    "SystemExit: 0": lambda logp, batch: exit(0),
+}
+
+
+def outcome(tmp_path, **parts):
+    return execute(replace(experiment(tmp_path, *TINY), **parts), Console(quiet=True))
+
+
+@pytest.mark.parametrize("said", RETURNS)
+def test_a_loss_that_returns_something_else_is_named(tmp_path, said):
+    @dataclass(frozen=True)
+    class Mine(Objective):
+        name, paper, sampler = "mine", "", "group"
+
+        def loss(self, logp, batch):
+            return RETURNS[said](logp, batch)
+
+    found = outcome(tmp_path, objective=Mine())
+    assert found.status == "failed" and said in found.message
+    assert said.startswith("SystemExit") or "Mine.loss" in found.message
+    assert not found.run.seeds_done()
+
+
+@pytest.mark.parametrize(("found", "said"), [(None, "None"), ({"error": 0.5}, "metric error is float 0.5")])
+def test_an_evaluation_that_returns_something_else_is_named(tmp_path, found, said):
+    @dataclass(frozen=True)
+    class Mine(SparseBandit):
+        def evaluate(self, policy, noise):
+            return found
+
+    message = outcome(tmp_path, env=Mine(arms=5)).message
+    assert "Mine.evaluate" in message and said in message
+
+
+def test_a_seed_whose_rewards_are_not_finite_is_frozen(tmp_path):
+    @dataclass(frozen=True)
+    class Mine(SparseBandit):
+        def score(self, contexts, candidates, noise):
+            reward = super().score(contexts, candidates, noise)
+            reward[1] = torch.nan
+            return reward
+
+    found = outcome(tmp_path, env=Mine(arms=5))
+    assert found.run.manifest()["batches"][0]["frozen"] == {"1": 1}
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("sampler", "grp"),
+        ("epochs", 0),
+        ("epochs", "four"),
+        ("invariances", {"foo"}),
+        ("zero_variance_gradient", "never"),
+        ("baseline", "mean"),
+    ],
+)
+def test_members_of_a_method_are_checked_where_it_is_declared(member, value):
+    with pytest.raises(ValueError, match=f"Mine.{member}="):
+        type("Mine", (Objective,), {member: value})
+
+
+@pytest.mark.parametrize(("fact", "value"), [("epochs", 0), ("chance_error", 7.0), ("eval_at", "end")])
+def test_facts_of_a_task_are_checked(fact, value):
+    facts = {"contexts": 1, "actions": 2, "samplers": {}, "group_size_settings": {}, "chance_error": 0.5}
+    with pytest.raises(ValueError, match=f"spec: {fact}="):
+        Spec(**facts | {fact: value})
+
+
+@pytest.mark.parametrize("name", ["torch", "json", "numpy"])
+def test_a_new_file_hides_no_module(tmp_path, name):
+    assert new.SCAFFOLD.main([name, "--dir", str(tmp_path)]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_whose_run_another_process_holds_fails_and_names_the_seeds(cli, tmp_path):
+    cli(*TINY)
+    (run,) = RunStore(tmp_path / "runs").runs()
+    with run.claim():
+        assert cli(*TINY)[0] == 0  # nothing is left to train
+        code, out = cli(*TINY, "seeds=4")
+    assert code == 1 and "seeds 2, 3 are left" in " ".join(out.split())

@@ -1,0 +1,44 @@
+"""Checks of the values that the classes of a method and of a task return while they train."""
+
+import inspect
+from typing import Any
+
+from torch import Tensor
+
+from store.failure import ContractError
+
+
+def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The value of `objective.loss`; raises ContractError unless it is a loss (S,) of the log-probs, and metrics."""
+    where = f"{_called(objective, 'loss')} returned"
+    must = f"must be (loss, metrics): a tensor ({seeds},) with one loss for each seed, and a dict"
+    if not (isinstance(found, tuple) and len(found) == 2):
+        raise ContractError(f"{where} {_described(found)}; {must}")
+    loss, metrics = found
+    if not (isinstance(loss, Tensor) and loss.shape == (seeds,) and isinstance(metrics, dict)):
+        raise ContractError(f"{where} ({_described(loss)}, {_described(metrics)}); {must}")
+    if not loss.requires_grad:
+        raise ContractError(f"{where} a loss without a gradient; it must depend on logp, which must not be detached")
+    return loss, check_metrics(metrics, objective, "loss")
+
+
+def check_metrics(metrics: Any, owner: Any, method: str) -> dict[str, Tensor]:
+    """The metrics that a method of `owner` returned; raises ContractError unless they are a dict of tensors."""
+    if not isinstance(metrics, dict):
+        raise ContractError(f"{_called(owner, method)} returned {_described(metrics)}; must be a dict {{name: (S,)}}")
+    for name, value in metrics.items():
+        if not isinstance(value, Tensor):
+            raise ContractError(
+                f"{_called(owner, method)}: metric {name} is {_described(value)}; must be a tensor (S,)"
+            )
+    return metrics
+
+
+def _called(owner: Any, method: str) -> str:
+    return f"{inspect.getsourcefile(type(owner))}: {type(owner).__name__}.{method}"
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    return "None" if value is None else f"{type(value).__name__} {value!r:.40}"
