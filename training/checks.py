@@ -10,15 +10,15 @@ from store.failure import ContractError
 
 def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The value of `objective.loss`; raises ContractError unless it is a loss (S,) of the log-probs, and metrics."""
-    where = f"{_called(objective, 'loss')} returned"
-    must = f"must be (loss, metrics): a tensor ({seeds},) with one loss for each seed, and a dict"
-    if not (isinstance(found, tuple) and len(found) == 2):
-        raise ContractError(f"{where} {_described(found)}; {must}")
-    loss, metrics = found
+    is_pair = isinstance(found, tuple) and len(found) == 2
+    loss, metrics = found if is_pair else (None, None)
     if not (isinstance(loss, Tensor) and loss.shape == (seeds,) and isinstance(metrics, dict)):
-        raise ContractError(f"{where} ({_described(loss)}, {_described(metrics)}); {must}")
+        returned = f"({_described(loss)}, {_described(metrics)})" if is_pair else _described(found)
+        must = f"must be (loss, metrics): a tensor ({seeds},) with one loss for each seed, and a dict"
+        raise ContractError(f"{_called(objective, 'loss')} returned {returned}; {must}")
     if not loss.requires_grad:
-        raise ContractError(f"{where} a loss without a gradient; it must depend on logp, which must not be detached")
+        must = "it must depend on logp, which must not be detached"
+        raise ContractError(f"{_called(objective, 'loss')} returned a loss without a gradient; {must}")
     return loss, check_metrics(metrics, objective, "loss")
 
 
