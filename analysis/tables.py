@@ -13,7 +13,9 @@ GOAL = THRESHOLDS[-1]
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
-    """Columns label, seeds, final error with 95 % interval, steps to 10 % and 1 % (NaN: never), training seconds."""
+    """Columns label, seeds, those of them that turned non_finite (whose error is 1), final error with 95 % interval,
+    steps to 10 % and 1 % (NaN: never), training seconds.
+    """
     return pd.DataFrame([_summarise(row) for row in rows])
 
 
@@ -21,7 +23,14 @@ def _summarise(row: Row) -> dict:
     steps, errors = row.errors()
     mean = errors.mean(axis=1)
     low, high = stats.interval(errors[-1], stats.ERRORS)
-    values = {"label": row.label, "seeds": errors.shape[1], "error": mean[-1], "low": float(low), "high": float(high)}
+    values = {
+        "label": row.label,
+        "seeds": errors.shape[1],
+        "non_finite": row.frozen_seeds,
+        "error": mean[-1],
+        "low": float(low),
+        "high": float(high),
+    }
     for threshold in THRESHOLDS:
         values[f"steps_to_{threshold:g}"] = stats.steps_to(steps, mean, threshold)
     values["seconds"] = sum(batch["seconds"] for batch in row.run.manifest().get("batches", []))
@@ -73,6 +82,8 @@ def _excess_text(row) -> str:
 def render(frame: pd.DataFrame, title: str) -> Table:
     """A terminal table of `summary`."""
     shown = pd.DataFrame({"algorithm": frame.label, "seeds": frame.seeds.astype(str)})
+    if frame.non_finite.any():
+        shown["non-finite, error 1"] = frame.non_finite.astype(str)
     shown["final error [95 %]"] = [f"{row.error:.3g} {bracket(row.low, row.high)}" for row in frame.itertuples()]
     for threshold in THRESHOLDS:
         shown[f"steps to {100 * threshold:g} %"] = numbers(frame[f"steps_to_{threshold:g}"], "{:.0f}")
