@@ -98,7 +98,7 @@ def test_many_missing_runs_are_one_line(monkeypatch, tmp_path, capsys):
 def test_an_axis_that_the_environment_lacks_is_refused(cli, tmp_path):
     code, out = cli("studies=group_size", "scale=quick", "env=digits", "algo=tpo")
     assert code == 2 and "Traceback" not in out
-    assert "env.candidates: unknown key; allowed: name, task, label, dataset, data_dir, batch" in out
+    assert "env.candidates: env=digits has no such key; allowed: name, task, label, dataset, data_dir, batch" in out
     assert not list(RunStore(tmp_path / "runs").runs())
 
 

@@ -311,10 +311,10 @@ def own_method(folder, name: str, label: str, power: float, loss: str | None = N
 def test_methods_of_one_label_and_settings_of_one_method_have_rows_of_their_own(cli, tmp_path):
     (tmp_path / "small.yaml").write_text(FILE)
     command = ("suite=small.yaml", "algo_path=own", "launch.workers=1", "track=default")
-    own_method(tmp_path / "own", "copy", "TPO", 1.0)
-    assert cli(*command, "algo=tpo,copy")[0] == 0
-    own_method(tmp_path / "own", "copy", "TPO", 3.0)
-    assert cli(*command, "algo=copy")[0] == 0
+    own_method(tmp_path / "own", "twin", "TPO", 1.0)
+    assert cli(*command, "algo=tpo,twin")[0] == 0
+    own_method(tmp_path / "own", "twin", "TPO", 3.0)
+    assert cli(*command, "algo=twin")[0] == 0
     assert analysis(["leaderboard", "--suite", "small.yaml"]) == 0
     methods = set(pd.read_csv(tmp_path / "figures" / "leaderboard_small.csv").method)
     assert "TPO" in methods and len(methods) == 3
