@@ -1,4 +1,4 @@
-"""From a composed config to validated frozen dataclasses: the one place where user input is checked."""
+"""From a composed config to validated frozen dataclasses; conf/values.py and conf/fit.py have the single checks."""
 
 import dataclasses
 from pathlib import Path

@@ -47,6 +47,7 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
 
 
 def build_section(cls: type, node: DictConfig, section: str, hidden: Iterable[str] = ()) -> Any:
+    """An object of `cls` with the settings of a section but `hidden` ones; raises ConfigError."""
     types = get_type_hints(cls)
     fields = {field.name: types[field.name] for field in dataclasses.fields(cls)}
     values = {key: node[key] for key in node if key not in hidden}
@@ -75,12 +76,14 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
 
 
 def choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """`value`, which must be one of `allowed`."""
     if value not in allowed:
         raise ConfigError(unknown(f"{key}={as_typed(value)}", allowed, "unknown choice"))
     return value
 
 
 def seeds_of(value: Any) -> tuple[int, ...]:
+    """The seeds of a number of seeds, or of a list of them."""
     if isinstance(value, int) and not isinstance(value, bool):
         seeds = list(range(value)) if 1 <= value <= MOST_SEEDS else None
     else:
@@ -95,6 +98,7 @@ def seeds_of(value: Any) -> tuple[int, ...]:
 
 
 def device_of(value: Any) -> torch.device:
+    """The device of auto, cpu or cuda; of several processes each has a GPU of its own."""
     choice("device", value, ("auto", "cpu", "cuda"))
     if value == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device=cuda: this machine has no usable CUDA device; allowed here: auto, cpu")
@@ -105,6 +109,7 @@ def device_of(value: Any) -> torch.device:
 
 
 def runs_dir_of(value: Any) -> Path:
+    """The folder of runs, made if it is missing."""
     if not isinstance(value, str) or not value:
         raise ConfigError(f"runs_dir={as_typed(value)}: must be the path of a folder")
     try:
@@ -115,6 +120,7 @@ def runs_dir_of(value: Any) -> Path:
 
 
 def boolean(key: str, value: Any) -> bool:
+    """`value`, which must be true or false."""
     if not isinstance(value, bool):
         raise ConfigError(f"{key}={as_typed(value)}: must be true or false")
     return value
