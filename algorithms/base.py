@@ -10,7 +10,7 @@ Loss = tuple[Tensor, dict[str, Tensor]]
 MEMBERS = {  # {member of a method: (whether a value fits, what is allowed)}
     "sampler": (("single", "group", "set", "oracle").__contains__, "single, group, set or oracle"),
     "epochs": (lambda value: type(value) is int and value >= 1, "a whole number >= 1"),
-    "invariances": (lambda value: set(value) <= {"shift", "scale"}, "a frozenset of shift, scale, both or none"),
+    "invariances": ({"shift", "scale"}.issuperset, "a frozenset of shift, scale, both or none"),
     "zero_variance_gradient": (("none", "none_on_policy", "nonzero").__contains__, "none, none_on_policy or nonzero"),
     "baseline": (("env", "greedy", "batch").__contains__, "env, greedy or batch"),
 }

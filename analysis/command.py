@@ -189,13 +189,16 @@ def main(argv: list[str] | None = None) -> int:
         return show_titles()
     if what == "samples":
         return show_samples(names[0], RunStore(runs_dir))
-    out, scale = args.out or Path() if what == "report" else args.out or Path("figures"), args.scale or "paper"
+    out, scale = args.out or Path("." if what == "report" else "figures"), args.scale or "paper"
     try:
         require_writable("--out ", out)
-        if what == "leaderboard":
-            return make_leaderboard(store, out, args.of, scale, args.suite)
-    except (ConfigError, ValueError) as error:
+    except ValueError as error:
         parser.error(str(error))
+    if what == "leaderboard":
+        try:
+            return make_leaderboard(store, out, args.of, scale, args.suite)
+        except ConfigError as error:
+            parser.error(str(error))
     if what == "all":
         return make_all(store, out, scale)
     if what == "table":
@@ -247,11 +250,12 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if len(names) != 1:
             parser.error(f"{what} takes one {OF_ONE[what]}")
         return
+    known = [*COMMANDS, *_titles()]
     for name in args.what:
         if name in COMMANDS and names:
             parser.error(f"{' '.join(args.what)}: {name} must be the only word")
-        if name not in (*COMMANDS, *_titles()):
-            parser.error(unknown(name, [*COMMANDS, *_titles()], "no such figure or table"))
+        if name not in known:
+            parser.error(unknown(name, known, "no such figure or table"))
 
 
 def _stem(name: str, scale: str) -> str:

@@ -96,7 +96,7 @@ def legend_columns(names: list[str], figure: style.Figure) -> int:
 def seeds_text(rows: list[Row]) -> str:
     """The number of seeds of the rows, and of those that turned non-finite, as text for a title."""
     counts = sorted({row.seeds for row in rows})
-    lost = sum(row.frozen_seeds for row in rows)
+    lost = sum(row.non_finite() for row in rows)
     note = f", {lost} non-finite" if lost else ""
     if len(counts) == 1:
         return f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}{note}"

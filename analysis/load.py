@@ -55,10 +55,9 @@ class Row:
     def seeds(self) -> int:
         return len(np.unique(self._series.seed))
 
-    @property
-    def frozen_seeds(self) -> int:
-        """The number of seeds that turned non-finite."""
-        return int((~np.isfinite(self.metric("error")[1][-1])).sum()) if self.has("error") else 0
+    def non_finite(self, name: str = "error") -> int:
+        """The number of seeds of which a metric turned non-finite; 0 where it was not recorded."""
+        return int((~np.isfinite(self.metric(name)[1]).all(axis=0)).sum()) if self.has(name) else 0
 
     @property
     def metrics(self) -> list[str]:

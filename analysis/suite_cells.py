@@ -48,7 +48,7 @@ class Cell:
     @property
     def non_finite(self) -> int:
         """Number of seeds that turned non-finite."""
-        return int((~np.isfinite(self.row.metric(self.task.metric)[1]).all(axis=0)).sum())
+        return self.row.non_finite(self.task.metric)
 
     @property
     def gradient_steps(self) -> int:

@@ -21,21 +21,22 @@ def conclude(outcomes: list, console: Console) -> int:
     problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed", "stopped")]
     for outcome in problems:
         where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
-        text = f"{outcome.status}: {outcome.label}: {outcome.message}{where}"
-        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
-    unfinished = [o for o in outcomes if o.status == "busy" and not set(o.seeds) <= set(o.run.seeds_done())]
-    for outcome in unfinished:
-        left = sorted(set(outcome.seeds) - set(outcome.run.seeds_done()))
-        text = f"busy: {outcome.label}: another process trains it, and seeds {', '.join(map(str, left))} are left"
-        text += "; type the same command when it is done"
-        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+        _complain(f"{outcome.status}: {outcome.label}: {outcome.message}{where}", console)
+    busy = {o.label: sorted(set(o.seeds) - set(o.run.seeds_done())) for o in outcomes if o.status == "busy"}
+    unfinished = {name: left for name, left in busy.items() if left}
+    for name, left in unfinished.items():
+        text = f"busy: {name}: another process trains it, and seeds {', '.join(map(str, left))} are left"
+        _complain(f"{text}; type the same command when it is done", console)
     if stopped:
         text = f"the first jobs failed in the same place, {stopped[0].place}: {len(stopped)} were not started"
-        text += "; mend it and type the same command, or add launch.keep_going=true"
-        console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+        _complain(f"{text}; mend it and type the same command, or add launch.keep_going=true", console)
     if problems and len(problems) == len(outcomes) and not any(o.run for o in problems):
         return 2
     return 1 if unfinished or any(o.status in ("failed", "refused") for o in problems) else 0
+
+
+def _complain(text: str, console: Console) -> None:
+    console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
 
 
 def _show(rows: list[Row], env: str, console: Console) -> None:

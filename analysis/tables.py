@@ -22,15 +22,9 @@ def summary(rows: list[Row]) -> pd.DataFrame:
 def _summarise(row: Row) -> dict:
     steps, errors = row.errors()
     mean = errors.mean(axis=1)
-    low, high = stats.interval(errors[-1], stats.ERRORS)
-    values = {
-        "label": row.label,
-        "seeds": errors.shape[1],
-        "non_finite": row.frozen_seeds,
-        "error": mean[-1],
-        "low": float(low),
-        "high": float(high),
-    }
+    final = stats.mean_with_interval(errors[-1], stats.ERRORS)
+    values = {"label": row.label, "seeds": final["n"], "non_finite": row.non_finite()}
+    values |= {"error": final["mean"], "low": final["low"], "high": final["high"]}
     for threshold in THRESHOLDS:
         values[f"steps_to_{threshold:g}"] = stats.steps_to(steps, mean, threshold)
     values["seconds"] = sum(batch["seconds"] for batch in row.run.manifest().get("batches", []))

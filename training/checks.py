@@ -34,6 +34,13 @@ def check_metrics(metrics: Any, owner: Any, method: str) -> dict[str, Tensor]:
     return metrics
 
 
+def check_names(of_objective: set[str], of_task: set[str], objective: Any) -> None:
+    """Raise ContractError for a metric of `objective.loss` that has the name of one of the task."""
+    for name in sorted(of_objective & of_task):
+        fault = f"metric {name} has the name of a metric of the task"
+        raise ContractError(f"{_called(objective, 'loss')}: {fault}; give it another name")
+
+
 def _called(owner: Any, method: str) -> str:
     return f"{inspect.getsourcefile(type(owner))}: {type(owner).__name__}.{method}"
 

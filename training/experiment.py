@@ -52,7 +52,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     distributed.initialize(experiment.device)
     label = experiment.label
     if distributed.rank() > 0:
-        return _train_as_follower(experiment, label)
+        return _train_as_follower(experiment)
     if experiment.train.phase == "sft":
         warmstart.with_warm_start(experiment, console)
         return Outcome(f"warm start for {label}", "done")
@@ -69,8 +69,8 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
             if not missing:
-                distributed.broadcast(())
                 run.repair_manifest()
+                distributed.broadcast(())
                 return outcome
             if experiment.env.spec.is_text:
                 _print_lines(console, advise_on_threads(experiment.device))
@@ -81,9 +81,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
             announced = True
             stop = stop or Stop()
             with stop.listening():
-                trained = [
-                    _train(experiment, block, run, label, console, stop) for block in blocks(experiment, missing)
-                ]
+                trained = [_train(experiment, block, run, console, stop) for block in blocks(experiment, missing)]
             if stop.signal:  # it came in the last step, and the command may have more to do
                 raise Stopped(stop.signal)
             return Outcome(label, "done", run, experiment.seeds, sum(trained))
@@ -125,7 +123,7 @@ def _failures_recorded(run: Run, experiment) -> Iterator[None]:
         raise explained from explained.__cause__
 
 
-def _train_as_follower(experiment, label: str) -> Outcome:
+def _train_as_follower(experiment) -> Outcome:
     """Train together with the process of rank 0, without storing or printing anything."""
     try:
         missing = () if experiment.train.phase == "sft" else distributed.broadcast(None)
@@ -133,10 +131,10 @@ def _train_as_follower(experiment, label: str) -> Outcome:
             experiment = warmstart.with_warm_start(experiment, Console(quiet=True))
         for block in blocks(experiment, missing):
             _synchronize(build(experiment, block)).run()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         error = explain_out_of_memory(error, experiment)
-        return Outcome(label, "failed", message=f"process {distributed.rank()}: {describe(error)}")
-    return Outcome(label, "followed")
+        return Outcome(experiment.label, "failed", message=f"process {distributed.rank()}: {describe(error)}")
+    return Outcome(experiment.label, "followed")
 
 
 def _synchronize(trainer: Trainer) -> Trainer:
@@ -203,7 +201,8 @@ def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [seeds[i : i + (size or len(seeds))] for i in range(0, len(seeds), size or len(seeds))]
 
 
-def _train(experiment, seeds: tuple[int, ...], run: Run, label: str, console: Console, stop: Stop) -> float:
+def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop: Stop) -> float:
+    label = experiment.label
     run.update(status="running", error=None)
     made_by, trainer = provenance(run), build(experiment, seeds)
     if experiment.force:

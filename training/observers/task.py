@@ -1,7 +1,6 @@
 """The metrics that the task itself computes."""
 
-from store.failure import ContractError
-from training.checks import check_metrics
+from training.checks import check_metrics, check_names
 from training.observers.base import Metrics, Observer
 from training.rollout import Rollout
 
@@ -28,20 +27,15 @@ class TaskMetrics(Observer):
         found = check_metrics(trainer.env.gradient_metrics(trainer.policy), trainer.env, "gradient_metrics")
         self.of_task |= found.keys()
         self.of_objective |= objective_metrics.keys()
-        self._check_names(trainer)
+        check_names(self.of_objective, self.of_task, trainer.objective)
         return found | objective_metrics
 
     def on_step_end(self, trainer, rollout: Rollout) -> Metrics:
         found = self._evaluate(trainer) if self.eval_at == "update" else {}
         self.of_task |= found.keys()
-        self._check_names(trainer)
+        check_names(self.of_objective, self.of_task, trainer.objective)
         return found
 
     def _evaluate(self, trainer) -> Metrics:
         found = trainer.env.evaluate(trainer.policy, trainer.noise.at_step(trainer.step))
         return check_metrics(found, trainer.env, "evaluate")
-
-    def _check_names(self, trainer) -> None:
-        for name in sorted(self.of_task & self.of_objective):
-            loss = f"{type(trainer.objective).__name__}.loss"
-            raise ContractError(f"{loss}: metric {name} has the name of a metric of the task; give it another name")
