@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 # eight times faster, where PyYAML was built with them
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-ASKING_SECONDS = 0.2  # more than another process holds a lock for which it only asks
 
 
 class OlderVersion(Exception):
@@ -124,19 +123,28 @@ class Run:
         shared. Where the disk has no flock at all, the lock is a file with machine and process in it: a dead process
         of the same machine holds nothing, a `.lock` left by another machine that died is for a person to delete.
         """
+        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            with FileLock(self.path / ".lock", timeout=ASKING_SECONDS, poll_interval=0.01):
-                yield
+            with self._one_at_a_time():
+                lock.acquire()
         except Timeout:
             raise RunBusy(str(self.path)) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def is_busy(self) -> bool:
         """Whether a process holds this run now."""
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with self._one_at_a_time(), FileLock(self.path / ".lock", timeout=0):
                 return False
         except Timeout:
             return True
+
+    def _one_at_a_time(self) -> FileLock:
+        """Keeps a process that only asks, which holds the run while it does, from refusing it to another."""
+        return FileLock(self.path / ".asking", poll_interval=0.002)
 
     def manifest_version(self) -> int:
         """Changes whenever the manifest does; 0 where there is none."""
