@@ -2,6 +2,8 @@
 
 import json
 import logging
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +21,7 @@ from store.identity import canonical, paths, run_id
 from store.runs import OlderVersion, validate_config
 
 log = logging.getLogger(__name__)
-VERSION = 1  # of the files: raise it with any change that this module of an earlier commit would misread
+VERSION = 2  # of the files: raise it with any change that this module of an earlier commit would misread
 ABOUT = b"tpo-suite"  # the metadata that holds version, configs and manifests
 Key = tuple[str, str, str]  # env, algo, run id
 # float64 holds every float32, and its constant low bytes compress to nothing
@@ -174,8 +176,8 @@ def contents(path: Path) -> list[ArchivedRun]:
         about = json.loads(metadata[ABOUT])
         if about["version"] != VERSION:
             raise ArchiveError(f"{path}: its archive version is {about['version']}, this code reads {VERSION}")
-        return [_described(ArchivedRun(file, entry)) for entry in about["runs"]]
-    except (KeyError, TypeError, ValueError) as error:
+        return [_described(ArchivedRun(file, entry)) for entry in unpacked(about["runs"])]
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise ArchiveError(f"damaged file {path} ({_first_line(error)})") from None
 
 
@@ -196,7 +198,17 @@ def write(path: Path, runs: Iterable[tuple[Key, Any]]) -> None:
             named = table.append_column("run", pa.array([key[-1]] * len(table), pa.string()))
             writer.write_table(named.select(SCHEMA.names).cast(SCHEMA), row_group_size=len(table))
             entries.append(_entry(key, run, table))
-        writer.add_key_value_metadata({ABOUT: json.dumps({"version": VERSION, "runs": entries})})
+        writer.add_key_value_metadata({ABOUT: json.dumps({"version": VERSION, "runs": packed(entries)})})
+
+
+def packed(entries: list[dict[str, Any]]) -> str:
+    """Configs and manifests as compressed text: they repeat each other, and parquet compresses no metadata."""
+    return b64encode(zlib.compress(json.dumps(entries).encode())).decode()
+
+
+def unpacked(text: str) -> list[dict[str, Any]]:
+    """What was `packed`; raises ValueError or zlib.error."""
+    return json.loads(zlib.decompress(b64decode(text)))
 
 
 def _entry(key: Key, run: Any, table: pa.Table) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 from analysis import catalogue
 from analysis.command import main as analysis
 from analysis.load import sweep_rows
-from store.archive import ABOUT, VERSION, Archive
+from store.archive import ABOUT, VERSION, Archive, packed, unpacked
 from store.command import main as store_command
 from store.identity import run_id
 from store.results import Results
@@ -41,11 +41,19 @@ def archived(folder) -> dict:
     return {run.key: run for run in Archive(folder / "results").runs()}
 
 
-def edit(file, **about) -> None:
+def about(file) -> dict:
+    return json.loads(pq.read_metadata(file).metadata[ABOUT])
+
+
+def entries(file) -> list[dict]:
+    """What a file says of its runs."""
+    return unpacked(about(file)["runs"])
+
+
+def edit(file, **changes) -> None:
     """Change what a file says of itself."""
-    table, metadata = pq.read_table(file), pq.read_metadata(file).metadata
-    changed = json.loads(metadata[ABOUT]) | about
-    pq.write_table(table.replace_schema_metadata({ABOUT: json.dumps(changed)}), file)
+    changed = json.dumps(about(file) | changes)
+    pq.write_table(pq.read_table(file).replace_schema_metadata({ABOUT: changed}), file)
 
 
 def test_there_and_back_loses_nothing(cli, folder):
@@ -174,8 +182,8 @@ def test_a_file_of_another_kind_and_a_name_that_leaves_the_folder_are_refused(fo
     saved(folder, metrics(0))
     assert export("--out", "evil") == 0
     (file,) = (folder / "evil").iterdir()
-    (entry,) = json.loads(pq.read_metadata(file).metadata[ABOUT])["runs"]
-    edit(file, runs=[entry | {"run": "../../x"}])
+    (entry,) = entries(file)
+    edit(file, runs=packed([entry | {"run": "../../x"}]))
     assert load("--from", "evil", "--runs-dir", "deep/runs") == 1 and not list(folder.glob("deep/*/*"))
 
 
@@ -206,11 +214,11 @@ def test_a_config_of_an_older_version_is_called_so_and_stays_in_the_archive(fold
     run, other = saved(folder, metrics(0)), saved(folder, metrics(0), "algo=dg")
     assert export() == 0
     (file,) = (folder / "results").iterdir()
-    about = json.loads(pq.read_metadata(file).metadata[ABOUT])
-    for entry in about["runs"]:
+    said = entries(file)
+    for entry in said:
         if entry["algo"] == "tpo":
             del entry["config"]["sampler"]
-    edit(file, runs=about["runs"])
+    edit(file, runs=packed(said))
     assert load("--runs-dir", "again") == 1
     assert [run.path.name for run in RunStore(folder / "again").runs()] == [other.path.name]
     assert "written by an older version: lacks 'sampler'" in caplog.text and "damaged" not in caplog.text
@@ -218,7 +226,7 @@ def test_a_config_of_an_older_version_is_called_so_and_stays_in_the_archive(fold
     (run.path / "config.yaml").write_text(yaml.safe_dump({"algo": {}}))
     assert export() == 0
     assert "config.yaml (written by an older version: lacks 'env')" in caplog.text and "damaged" not in caplog.text
-    assert {entry["algo"] for entry in json.loads(pq.read_metadata(file).metadata[ABOUT])["runs"]} == {"tpo", "dg"}
+    assert {entry["algo"] for entry in entries(file)} == {"tpo", "dg"}
 
 
 @pytest.mark.parametrize("source", ["archive", "folder"])
@@ -229,13 +237,13 @@ def test_a_number_written_in_two_ways_is_one_setting(folder, source):
         saved(folder, frame.assign(value=frame.value.where(frame.step > 1, 1.0)), f"algo={algo}")
     assert export() == 0
     (file,) = (folder / "results").iterdir()
-    about = json.loads(pq.read_metadata(file).metadata[ABOUT])
-    for entry, kind in zip(about["runs"], (int, float), strict=True):
+    said = entries(file)
+    for entry, kind in zip(said, (int, float), strict=True):
         for section, key in ("train", "kl_beta"), ("env", "reward_noise"):
             entry["config"][section][key] = kind(0)
-    edit(file, runs=about["runs"])
+    edit(file, runs=packed(said))
     assert load("--runs-dir", "again") == 0
-    for path, entry in zip(sorted((folder / "again").rglob("config.yaml")), about["runs"], strict=True):
+    for path, entry in zip(sorted((folder / "again").rglob("config.yaml")), said, strict=True):
         path.write_text(yaml.safe_dump(entry["config"]))
     where = {"archive": ("empty", "results"), "folder": ("again", "empty")}[source]
     assert analysis(["leaderboard", "--of", "runs", "--runs-dir", where[0], "--results", where[1]]) == 0
