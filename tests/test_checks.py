@@ -10,6 +10,7 @@ from algorithms import new
 from algorithms.base import Objective, group_sum
 from envs.bandit import SparseBandit
 from envs.base import Spec
+from envs.sequence import TokenReversal
 from store.runs import RunStore
 from tests.helpers import experiment
 from training.experiment import execute
@@ -68,6 +69,45 @@ def test_an_evaluation_that_returns_something_else_is_named(tmp_path, found, sai
 
     message = outcome(tmp_path, env=Mine(arms=5)).message
     assert "Mine.evaluate" in message and said in message
+
+
+REWARDS = {
+    "None": lambda reward: None,
+    "a tensor (2, 1, 100) of torch.float32": lambda reward: reward.squeeze(-1),
+    "a tensor (2, 1, 100, 1) of torch.bool": lambda reward: reward > 0,
+    "a tensor (1, 1, 100, 1) of torch.float32": lambda reward: reward[:1],
+}
+
+
+@pytest.mark.parametrize("said", REWARDS)
+@pytest.mark.parametrize("objective", ["tpo", "grpo", "remax"])
+def test_rewards_that_are_none_are_named(tmp_path, said, objective):
+    @dataclass(frozen=True)
+    class Mine(SparseBandit):
+        def score(self, contexts, candidates, noise):
+            return REWARDS[said](super().score(contexts, candidates[..., :100], noise))
+
+    found = execute(
+        replace(experiment(tmp_path, *TINY, f"algo={objective}"), env=Mine(arms=5, batch=100)), Console(quiet=True)
+    )
+    assert f"Mine.score returned {said}; must be rewards, a tensor (2, 1, 10" in found.message
+    assert found.status == "failed" and not found.run.seeds_done()
+
+
+@pytest.mark.parametrize(("method", "sampler"), [("score", "auto"), ("score_tokens", "token_group")])
+def test_rewards_of_answers_that_are_one_number_each_are_named(tmp_path, method, sampler):
+    @dataclass(frozen=True)
+    class Mine(TokenReversal):
+        pass
+
+    setattr(Mine, method, lambda self, *args: getattr(TokenReversal, method)(self, *args).mean(-1))
+    planned = experiment(
+        tmp_path, "env=dense_reversal", "env.horizon=3", "env.batch=4", f"sampler={sampler}", "train.steps=2", "seeds=2"
+    )
+    message = execute(
+        replace(planned, env=Mine(horizon=3, batch=4, reward="bag_of_tokens")), Console(quiet=True)
+    ).message
+    assert f"Mine.{method} returned a tensor (2, 4, " in message and "must be rewards, a tensor (2, 4, " in message
 
 
 def test_a_seed_whose_rewards_are_not_finite_is_frozen(tmp_path):

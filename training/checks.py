@@ -1,6 +1,7 @@
 """Checks of the values that the classes of a method and of a task return while they train."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -32,6 +33,25 @@ def check_metrics(metrics: Any, owner: Any, method: str) -> dict[str, Tensor]:
                 f"{_called(owner, method)}: metric {name} is {_described(value)}; must be a tensor (S,)"
             )
     return metrics
+
+
+def score(env: Any, contexts: Tensor | None, candidates: Tensor, noise: Any) -> Tensor:
+    """`env.score`, (S,B,K,T); raises ContractError unless it is a reward for each token of the candidates."""
+    one_each = candidates.shape if candidates.dim() == 4 else (*candidates.shape, 1)
+    return _check_rewards(env.score(contexts, candidates, noise), env, "score", one_each)
+
+
+def score_tokens(env: Any, prompts: Tensor, tokens: Tensor) -> Tensor:
+    """`env.score_tokens`, (S,B,H,K); raises ContractError unless it is a reward for each of the tokens."""
+    return _check_rewards(env.score_tokens(prompts, tokens), env, "score_tokens", tokens.shape)
+
+
+def _check_rewards(found: Any, env: Any, method: str, shape: Sequence[int]) -> Tensor:
+    if isinstance(found, Tensor) and found.shape == shape and found.is_floating_point():
+        return found
+    of_type = f" of {found.dtype}" if isinstance(found, Tensor) else ""
+    must = f"must be rewards, a tensor {tuple(shape)} of a floating-point type"
+    raise ContractError(f"{_called(env, method)} returned {_described(found)}{of_type}; {must}")
 
 
 def check_names(of_objective: set[str], of_task: set[str], objective: Any) -> None:

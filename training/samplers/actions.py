@@ -8,6 +8,7 @@ from torch import Tensor
 from algorithms.base import Batch
 from envs.base import Env
 from models.base import Policy
+from training import checks
 from training.rollout import Rollout
 from training.samplers.answers import batch_mean
 
@@ -82,7 +83,7 @@ def single_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Roll
     """One action in each drawn context; the baseline is the reward of the likeliest action there."""
     rollout, contexts = single_actions(env, policy, noise), env.contexts(noise)
     greedy = policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
-    return replace(rollout, batch=replace(rollout.batch, baseline=env.score(contexts, greedy, noise)))
+    return replace(rollout, batch=replace(rollout.batch, baseline=checks.score(env, contexts, greedy, noise)))
 
 
 def action_groups(env: Env, policy: Policy, noise) -> Rollout:
@@ -94,7 +95,7 @@ def _action_groups(env: Env, policy: Policy, noise, k: int) -> Rollout:
     contexts = env.contexts(noise)
     uniforms = noise.uniform("action", contexts.shape[1] * k).view(-1, contexts.shape[1], k)
     actions = policy.sample(contexts, uniforms)
-    reward, one = env.score(contexts, actions, noise), torch.ones((), device=actions.device)
+    reward, one = checks.score(env, contexts, actions, noise), torch.ones((), device=actions.device)
     score, logp_old = reward.squeeze(-1), policy.logp(contexts, actions).detach()
     batch = Batch(logp_old, reward, batch_mean(reward), one, score, (one / k).expand(score.shape))
     return Rollout(batch, lambda policy: policy.logp(contexts, actions))
@@ -114,7 +115,7 @@ def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple
     if also_greedy:
         greedy = policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
         scored = torch.cat([actions, greedy], dim=-1)
-    return contexts, actions, env.score(contexts, scored, noise)
+    return contexts, actions, checks.score(env, contexts, scored, noise)
 
 
 def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:

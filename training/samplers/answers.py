@@ -8,6 +8,7 @@ from torch import Tensor
 from algorithms.base import Batch
 from envs.base import Env
 from models.base import Policy, sample_tokens, take_rows
+from training import checks
 from training.rollout import Rollout
 
 
@@ -20,7 +21,7 @@ def single_rollout_with_greedy_baseline(env: Env, policy: Policy, noise) -> Roll
     """One answer per prompt; the baseline of each token is the reward of the same token of the greedy answer."""
     rollout = _sample_answers(env, policy, noise, 1)
     prompts = env.contexts(noise)
-    baseline = env.score(prompts, policy.greedy(prompts, env.horizon), noise)
+    baseline = checks.score(env, prompts, policy.greedy(prompts, env.horizon), noise)
     return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
 
@@ -34,7 +35,7 @@ def _sample_answers(env: Env, policy: Policy, noise, k: int) -> Rollout:
     uniforms = noise.uniform("action", env.batch * k * env.horizon).view(-1, env.batch, k, env.horizon)
     answers, table = policy.generate(prompts, uniforms)
     logp_old = table.gather(-1, answers.unsqueeze(-1)).squeeze(-1)
-    return answer_rollout(prompts, answers, logp_old, env.score(prompts, answers, noise))
+    return answer_rollout(prompts, answers, logp_old, checks.score(env, prompts, answers, noise))
 
 
 def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
@@ -62,7 +63,7 @@ def token_group(env: Env, policy: Policy, noise) -> Rollout:
     _, table = policy.generate(prompts, uniforms[..., 0].unsqueeze(2))
     table = table.squeeze(2)
     tokens = sample_tokens(table.unsqueeze(3).expand(-1, -1, -1, k, -1), uniforms)
-    return token_rollout(prompts, tokens, table.gather(-1, tokens), env.score_tokens(prompts, tokens))
+    return token_rollout(prompts, tokens, table.gather(-1, tokens), checks.score_tokens(env, prompts, tokens))
 
 
 def token_rollout(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
