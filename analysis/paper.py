@@ -36,13 +36,13 @@ class PaperTable:
         return self.measures[names["measure"]] if "measure" in self.keys else next(iter(self.measures.values()))
 
 
-ARRIVAL, FINAL = "episodes to 1 % error", "final error in %"
-ARRIVES, PERCENT = {ARRIVAL: StepsTo()}, {FINAL: Mean(scale=100, decimals=1)}
+EPISODES, FINAL = "episodes to 1 % error", "final error in %"
+EPISODES_TO, PERCENT = {EPISODES: StepsTo()}, {FINAL: Mean(scale=100, decimals=1)}
 FINER = {FINAL: Mean(scale=100, decimals=2)}
 TABLES = {
-    "table1": PaperTable("fig05", f"Table 1: dense reward, {ARRIVAL}", ("algo", "vocab"), ARRIVES),
+    "table1": PaperTable("fig05", f"Table 1: dense reward, {EPISODES}", ("algo", "vocab"), EPISODES_TO),
     "table2": PaperTable(
-        "fig06", f"Table 2: task variations, {ARRIVAL}", ("match", "reward", "target", "algo"), ARRIVES
+        "fig06", f"Table 2: task variations, {EPISODES}", ("match", "reward", "target", "algo"), EPISODES_TO
     ),
     "table3": PaperTable(
         "fig07",
@@ -50,7 +50,7 @@ TABLES = {
         ("match", "algo", "horizon"),
         {FINAL: Mean(scale=100, decimals=1, hopeless=95)},
     ),
-    "table5": PaperTable("fig16", "Table 5: temperature eta", ("measure", "algo", "eta"), ARRIVES | PERCENT),
+    "table5": PaperTable("fig16", "Table 5: temperature eta", ("measure", "algo", "eta"), EPISODES_TO | PERCENT),
     "fig02_numbers": PaperTable(
         "fig02", "Figure 2: error", ("algo", "measure"), {f"after {n} steps": Mean(at=n) for n in (50, 100, 150)}
     ),
