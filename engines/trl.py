@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
@@ -62,7 +63,7 @@ def check(objective: Objective, args: GRPOConfig, has_reference: bool) -> None:
 
 
 class GroupObjectiveTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer with the loss of any objective that learns from groups.
+    """TRL's GRPOTrainer with the loss of any objective that needs only scored completions.
 
     Before each optimiser step it computes the log-probs of all completions without a graph, gathers them, and takes the
     gradient of the objective on each of them (`engines.weights.token_weights`). The loss of a micro-batch is the sum of
@@ -121,7 +122,8 @@ class GroupObjectiveTrainer(GRPOTrainer):
             if self.objective.needs_reference and "logp_ref" not in inputs:
                 inputs["logp_ref"] = self.reference_logp(inputs)
         names = ("logp", "logp_old", "score", "completion_mask", *("logp_ref",) * self.objective.needs_reference)
-        logp, logp_old, score, mask, *ref = (x.float() for x in self._gathered(micro_batches, names).values())
+        found = self._gathered(micro_batches, names).values()
+        logp, logp_old, score, mask, *ref = (self._to_full_length(x.float()) for x in found)
         weights, metrics = token_weights(self.objective, logp, logp_old, score, mask, self.num_generations, *ref)
         for inputs in micro_batches:
             inputs["weights"] = weights[inputs["row"], : inputs["logp"].shape[1]]
@@ -139,6 +141,11 @@ class GroupObjectiveTrainer(GRPOTrainer):
             found[name] = self.accelerator.gather(value)
         order = found.pop("row").argsort()
         return {name: value[order] for name, value in found.items()}
+
+    def _to_full_length(self, x: Tensor) -> Tensor:
+        """Pad (N,T) to the tokens that a completion may have: Dr. GRPO divides by the length of the tensors."""
+        missing = (self.max_completion_length or 0) - x.shape[-1]
+        return F.pad(x, (0, missing)) if x.dim() > 1 and missing > 0 else x
 
     def _logp(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
         """Log-probs (N,T) of completions, in nats; 0 at padding."""

@@ -124,6 +124,16 @@ def test_a_step_is_that_of_the_whole_loss(tmp_path, name, epochs, split):
         assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
 
 
+def test_dr_grpo_divides_by_the_tokens_that_a_completion_may_have(tmp_path):
+    found = trainer(tmp_path, helpers.objective("dr_grpo"), max_completion_length=512)
+    found.train()
+    policy, drawn = model(), completions_of(found)
+    assert drawn["completion_ids"].shape[1] < 512
+    whole_steps(policy, dataclasses.replace(helpers.objective("dr_grpo"), budget=512), drawn, 1)
+    for ours, theirs, before in zip(policy.parameters(), found.model.parameters(), model().parameters(), strict=True):
+        assert_close(theirs - before, ours - before, atol=1e-7, rtol=1e-3)
+
+
 @pytest.mark.parametrize("stage", [0, 3], ids=["replicas", "ZeRO-3"])
 def test_two_processes_take_the_step_of_one(tmp_path, stage):
     """Half a group in each micro-batch of each process, and completions that are padded to different lengths."""
