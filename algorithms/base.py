@@ -171,7 +171,7 @@ def centre(score: Tensor, weight: Tensor) -> Tensor:
 
 
 def leave_one_out(score: Tensor, weight: Tensor) -> Tensor:
-    """score - mean of the other draws of the group = K/(K-1) (score - mean): (*L,B,K)."""
+    """score - mean of the other draws of the group = K/(K-1) (score - mean): (*L,B,K). Expectations lack K/(K-1)."""
     return bessel_correction(weight) * centre(score, weight)
 
 

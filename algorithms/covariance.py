@@ -19,9 +19,9 @@ def token_covariance(logp: Tensor, advantage: Tensor, mask: Tensor, weight: Tens
 
 
 def largest_share(x: Tensor, share: float, eligible: Tensor | None = None) -> Tensor:
-    """True for the floor(share n) largest values, but at least one, of each batch (*L,B,K,T) of n finite values.
+    """True for the floor(share n) largest values, but at least one, of n finite values in a batch (*L,B,K,T).
 
-    Where `eligible` is given, only its values are taken. Of equal values the earlier are taken.
+    Where `eligible` is given, only its values are taken, so possibly none. Of equal values the earlier are taken.
     """
     found = x.isfinite() if eligible is None else x.isfinite() & eligible
     count = (share * x.isfinite().sum((-1, -2, -3), keepdim=True)).floor().clamp_min(1)

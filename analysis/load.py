@@ -125,7 +125,7 @@ def other_runs_on_their_tasks(rows: list[Row], store: Store) -> list[Row]:
 
 
 def shorter(rows: list[Row], store: Store) -> list[Row]:
-    """Stored runs of fewer steps of what `rows` lack, else the same; those with the most seeds come first."""
+    """Stored runs with the settings of those `rows` that have no seed, but fewer steps; the most seeds come first."""
     lacking = {_identity_without_steps(row.config): row for row in rows if not row.seeds}
     envs = {row.config["env"]["name"] for row in lacking.values()}
 

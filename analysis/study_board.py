@@ -10,10 +10,10 @@ from rich.table import Table
 
 from analysis import aggregate, stats, style, tables
 from analysis.labels import label, matchings
+from analysis.leaderboard import RIVALS
 from analysis.load import Row
 from store.identity import NEUTRAL, identity
 
-RIVALS = ("TPO", "GRPO")
 TRAIN = ("staleness", "kl_beta", "reference")  # settings of training that make another task
 
 

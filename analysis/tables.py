@@ -36,7 +36,7 @@ def seed_by_seed(rows: list[Row]) -> pd.DataFrame:
 
     A seed that never gets below 1 % has an infinite step. The excess ("beyond") is the late error minus that of the
     best row, which is the first row of the same task and steps. It is a mean over the seeds that both rows have, with
-    its 95 % interval, since a seed draws the same contexts under every method.
+    its 95 % interval, since a seed draws the same contexts under every method that has as many in a step.
     """
     best = {_task(row): row for row in reversed(rows)}
     return pd.DataFrame([_seed_by_seed(row, best[_task(row)]) for row in rows])

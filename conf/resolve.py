@@ -28,7 +28,7 @@ TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "engine", "device"
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """One validated configuration; `config` is the same as plain data, for the store."""
+    """One validated configuration; `config` is what was asked for as plain data, for the store."""
 
     objective: Objective
     env: Env

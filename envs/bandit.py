@@ -33,7 +33,7 @@ class SparseBandit(Env):
     """A bandit with one context and sampled rewards. The first `correct` of its `arms` arms pay 1, the others 0.
 
     `batch` arms are drawn in a step. Noise of std `reward_noise` is added to each drawn reward. The error is
-    1 - pi(paying arms) of the policy that drew the batch. The misalignment is 1 - cos of the gradient and that of the
+    1 - pi(paying arms) of the policy before the step. The misalignment is 1 - cos of the gradient and that of the
     expected reward. https://arxiv.org/abs/2604.06159 (figure 2)
     """
 

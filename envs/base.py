@@ -35,8 +35,8 @@ class Spec:
     epochs               gradient steps per rollout, or None for the objective's own number
     tokenizer            function that makes the task's own tokenizer; only textual tasks have one
     stop                 a character at which a completion ends, of a textual task that has one
-    eval_at              policy that `Env.evaluate` gets: the one that drew the batch ("rollout"), or the one after the
-                         step ("update")
+    eval_at              policy that `Env.evaluate` gets: the one that learns, before the step ("rollout") or after it
+                         ("update")
     """
 
     contexts: int
@@ -75,6 +75,8 @@ class Env:
     """A task: a frozen dataclass of settings, which raises ValueError for impossible ones.
 
     S seeds lead every tensor; B contexts have K candidates of T tokens each. `noise` is a `training.noise.Noise`.
+    Samplers read some settings: `batch` where `contexts` gives None, `candidates` for groups of each context, and
+    `batch`, `candidates` and `horizon` for strings.
     """
 
     name: ClassVar[str]

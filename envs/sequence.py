@@ -96,7 +96,7 @@ class SequenceEnv(Env):
         return correct.prod(-1, keepdim=True).expand_as(correct)
 
     def score_tokens(self, prompts: Tensor, tokens: Tensor) -> Tensor:
-        """Rewards (S,B,H,K) of next tokens (S,B,H,K) after each prefix of the answer that the first of them make."""
+        """Rewards (S,B,H,K) of next tokens (S,B,H,K), K after each prefix of an answer, which is tokens[..., 0]."""
         correct = (tokens == self.answer(prompts).unsqueeze(-1)).float()
         if self.reward == "bag_of_tokens":
             return correct

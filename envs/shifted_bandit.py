@@ -17,7 +17,7 @@ class ShiftedBandit(Env):
 
     x_c runs from -1 to 1 over the contexts c. `batch` contexts are drawn in a step. Comparing methods draw `candidates`
     actions in each, the others one. The baseline is the mean reward of the batch. The error is the mean over contexts
-    of 1 - pi(right arm) of the policy that drew the batch. Raises ValueError for a count too small or a scale below 1.
+    of 1 - pi(right arm) of the policy before the step. Raises ValueError for a count too small or a scale below 1.
     """
 
     name = "shifted_bandit"

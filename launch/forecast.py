@@ -7,7 +7,10 @@ from training.experiment import blocks, build
 
 
 def predict(experiment: Experiment, seeds: tuple[int, ...]) -> float:
-    """Training seconds of these seeds at the speed of a second step; later ones have less to compute, never more."""
+    """Training seconds of these seeds at the speed of a second step.
+
+    Later steps have less to compute as answers become alike, or more where the first ones find no reward.
+    """
     block = blocks(experiment, seeds)[0]
     trainer = build(experiment, block)
     trainer.train_step()

@@ -57,7 +57,7 @@ class Request:
         return Results(RunStore(self.runs_dir), Archive(ARCHIVE))
 
     def tasks(self) -> list[plans.Task]:
-        """The tasks that are left to train, as the store says now."""
+        """The tasks of the plan or suite, as what is stored now decides them; those that are done too."""
         return list(plans.tasks(list(self.entries), self.store, self.algo_path))
 
 

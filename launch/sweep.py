@@ -89,7 +89,7 @@ class Sweep:
                 with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
                     job.predicted = predict(job.experiment, job.missing)
             total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
-            seconds = f": at most about {duration(total)} on this machine"
+            seconds = f": about {duration(total)} on this machine"
         self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{seconds}", soft_wrap=True)
 
     def _ready(self, left: list[Job]) -> list[Job]:

@@ -52,7 +52,11 @@ class ModelConfig:
 
 
 class Policy(nn.Module):
-    """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient."""
+    """Parameters of shape (S, ...): seeds share nothing, so one backward pass gives each seed its own gradient.
+
+    Tasks also call `table` on policies of indices (`CategoricalPolicy`), `logits` on those of features (`models.mlp`),
+    and `generate`, `greedy` and `table` on those of tokens (`models.autoregressive`).
+    """
 
     def logp(self, contexts: Tensor | None, candidates: Tensor | None) -> Tensor:
         """Log-probs (S,B,K,T) in nats of candidates (S,B,K); None lists all contexts, or all actions of each."""

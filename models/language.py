@@ -156,7 +156,7 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
 
 
 def tokens_with(character: str, tokenizer: Any) -> list[int]:
-    """The tokens whose text holds a character of ASCII, which no two tokens can share."""
+    """The tokens whose text holds a character of ASCII, which is never split between two tokens."""
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
     return [i for i, text in enumerate(texts) if character in text]
 

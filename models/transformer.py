@@ -214,7 +214,7 @@ class Transformer(AutoregressivePolicy):
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(hd) + mask) v for q (...,T,hd), k and v (...,L,hd), mask (N,T,L) with N the product of ...
+    """softmax(q k^T / sqrt(hd) + mask) v for q (...,T,hd), k and v (...,L,hd), mask (N,T,L): N is the product of "...".
 
     Plain products: for strings this short they beat the fused kernel.
     """

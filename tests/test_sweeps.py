@@ -146,7 +146,7 @@ def test_workers_train_the_same_numbers_with_their_share_of_the_cores(tmp_path, 
     done = subprocess.run(command(*args), cwd=tmp_path, capture_output=True, text=True)
     said = done.stdout
     assert done.returncode == 0, said + done.stderr
-    assert said.startswith("2 jobs, 2 to train: at most about ")
+    assert said.startswith("2 jobs, 2 to train: about ")
     assert "sweep 2/2: 2 done, 0 skipped, 0 failed, 0 running" in said and "curves.png" in said
     assert_equal(tmp_path / "runs", quiet[0], expected=2)
     for run in runs(tmp_path / "runs").values():

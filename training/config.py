@@ -19,10 +19,11 @@ class TrainConfig:
     reference         reference policy of an objective that needs one: the policy before the first step ("initial"), or
                       "none", which such an objective refuses
     staleness         number of rollouts by which the policy that draws lags behind the policy that learns. The metrics
-                      of rollouts lag too; sequence tasks have no others
+                      of rollouts lag too, and the error of most sequence tasks is one
     log_every         steps between two recorded steps; the first and the last step are always recorded
     checkpoint_every  steps between two checkpoints
-    seed_block        seeds that train together; null: as many as fit the processor's cache, all of them on a GPU
+    seed_block        seeds that train together; null: for strings on a CPU about as many as fit into
+                      a cache, else all
     micro_batch       prompts of each seed, or completions of a language model, that pass through the policy at once;
                       null: the whole batch. It changes memory, not results
     diagnostics       also record the metrics of `training.observers.diagnostics` and `training.observers.surplus`

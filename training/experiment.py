@@ -190,8 +190,8 @@ def build(experiment, seeds: tuple[int, ...]) -> Trainer:
 def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The seeds in blocks that train together.
 
-    On a CPU a block is as large as the processor's cache allows, since activations that do not fit cost more than small
-    matrix products do.
+    On a CPU a block of strings has CACHED_TOKENS tokens in a rollout, since activations that do not fit into a
+    processor's cache cost more than small matrix products do.
     """
     sampler = sampler_name(experiment.env, experiment.objective, experiment.sampler)
     tokens = experiment.env.spec.tokens_per_rollout.get(sampler)

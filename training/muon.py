@@ -15,7 +15,7 @@ NEWTON_SCHULZ_STEPS = 5
 
 
 def orthogonalize(x: Tensor, eps: float = 1e-8) -> Tensor:
-    """Five Newton-Schulz steps on matrices (N,a,b), which bring their singular values close to 1.
+    """Five Newton-Schulz steps on matrices (N,m,n), which bring their singular values close to 1.
 
     X <- X / (|X| + eps), then X <- a X + (b A + c A^2) X with A = X X^T. https://kellerjordan.github.io/posts/muon/
     """

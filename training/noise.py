@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, stream, step) only, not on the other seeds that train with it."""
+"""Random numbers that depend on seed, stream, step and how many are drawn, not on the seeds that train beside it."""
 
 from dataclasses import dataclass, field, replace
 

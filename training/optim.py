@@ -28,7 +28,7 @@ class Optimizer:
 
     @torch.no_grad()
     def descend(self, scale: Tensor) -> None:
-        """theta <- theta - scale g with scale (S,); elements of g that are not finite count as 0."""
+        """theta <- theta - scale g with scale (S,); where it is 0, elements of g that are not finite change nothing."""
         for p in self.params:
             p.addcmul_(p.grad.nan_to_num_(), -scale.view(-1, *[1] * (p.dim() - 1)))
 

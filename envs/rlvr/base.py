@@ -26,7 +26,8 @@ class Problem:
 class TextEnv(Env):
     """A frozen dataclass of settings, among them batch (prompts per step), candidates (K) and max_new_tokens.
 
-    rule      "module:function" that grades an answer in a child process (envs/rlvr/worker.py)
+    rule      what grades an answer in a child process (envs/rlvr/worker.py): "module:function" of the suite, which is
+              called as function(facts, completion), or "FILE.py:function" of the user's, as function(completion, facts)
     chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
     stop      a character at which a completion ends, or None. Here and in a `template`, \\n is a new line
     thinking  what a chat template that can switch "thinking" on or off is told

@@ -26,9 +26,10 @@ def require_verdicts(grades: Sequence[Grade]) -> None:
 
 
 class Record:
-    """Counts of the completions that a grader was given, by their status.
+    """What a grader has met so far.
 
     first_failure  the message of the first answer without a verdict
+    worked         whether any answer had a verdict
     """
 
     def __init__(self):
