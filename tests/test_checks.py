@@ -110,6 +110,16 @@ def test_rewards_of_answers_that_are_one_number_each_are_named(tmp_path, method,
     assert f"Mine.{method} returned a tensor (2, 4, " in message and "must be rewards, a tensor (2, 4, " in message
 
 
+def test_an_unknown_stream_of_random_numbers_is_named(tmp_path):
+    @dataclass(frozen=True)
+    class Mine(SparseBandit):
+        def score(self, contexts, candidates, noise):
+            return noise.uniform("rewards", 1).view(-1, 1, 1, 1).expand(*candidates.shape, 1)
+
+    message = outcome(tmp_path, env=Mine(arms=5)).message
+    assert "stream of random numbers=rewards: must be one of init, context, action, reward, eval, warm" in message
+
+
 def test_a_seed_whose_rewards_are_not_finite_is_frozen(tmp_path):
     @dataclass(frozen=True)
     class Mine(SparseBandit):

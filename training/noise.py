@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from algorithms.base import require
+
 STREAMS = ("init", "context", "action", "reward", "eval", "warm")
 BLOCK = 8192  # numbers drawn at once per seed, since to start a generator takes longer than to draw
 
@@ -40,6 +42,7 @@ class Noise:
         block, row = divmod(self.step, steps)
         key = stream, n, method
         if self._cache.get(key, (None,))[0] != block:
+            require(stream in STREAMS, "stream of random numbers", stream, f"one of {', '.join(STREAMS)}")
             counter, index = [0, 0, block, 0], STREAMS.index(stream)
             generators = (np.random.Generator(np.random.Philox(counter=counter, key=[s, index])) for s in self.seeds)
             draws = np.stack([getattr(g, method)((steps, n), dtype=np.float32) for g in generators], axis=1)
