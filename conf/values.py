@@ -62,7 +62,10 @@ def build_section(cls: type, node: DictConfig, section: str, hidden: Iterable[st
 
 
 def _typed(key: str, value: Any, kind: Any) -> Any:
-    """`value` as OmegaConf converts it to a field of type `kind`."""
+    """`value` as OmegaConf converts it to a field of type `kind`, and 1e4 where it must be whole as 10000."""
+    parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if isinstance(value, float) and value.is_integer() and int in parts and float not in parts:
+        value = int(value)
     try:
         schema = OmegaConf.structured(dataclasses.make_dataclass("Field", [("value", kind)]))
         found = OmegaConf.to_container(OmegaConf.merge(schema, {"value": value}))["value"]
@@ -70,7 +73,6 @@ def _typed(key: str, value: Any, kind: Any) -> Any:
             raise ConfigError(f"{key}={value}: must be a finite number")
         return found
     except OmegaConfBaseException:
-        parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
         allowed = " or ".join(TYPES.get(part) or getattr(part, "__name__", str(part)) for part in parts)
         raise ConfigError(f"{key}={as_typed(value)}: must be {allowed}") from None
 

@@ -8,12 +8,14 @@ from omegaconf import OmegaConf
 import training
 from conf.discover import discover
 from conf.fit import MisfitError
+from store.identity import run_id
 from tests.helpers import (
     ROOT,
     SEQUENCES,
     SMALL,
     class_of,
     composed,
+    experiment,
     experiment_of,
     has_rewards_for,
     is_tested_pair,
@@ -83,3 +85,12 @@ def test_labels_and_looks_are_unique():
     nodes = [OmegaConf.load(ROOT / "conf" / "algo" / f"{name}.yaml") for name in names("algo")]
     assert len({node.label for node in nodes}) == len(nodes)
     assert len({(node.color, node.linestyle) for node in nodes}) == len(nodes)
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"), [("train.steps=1e4", "train.steps=10000"), ("env.arms=50.0", "env.arms=50")]
+)
+def test_a_whole_number_may_be_typed_as_1e4(tmp_path, typed, whole):
+    found, wanted = experiment(tmp_path, typed), experiment(tmp_path, whole)
+    assert found.train == wanted.train and found.env == wanted.env and isinstance(found.train.steps, int)
+    assert run_id(found.config) == run_id(wanted.config)
