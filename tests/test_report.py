@@ -15,7 +15,7 @@ from analysis.command import main
 from analysis.compare import compare
 from analysis.labels import label
 from analysis.load import Row, shorter, sweep_rows
-from analysis.paper import ARRIVAL, FINAL, TABLES, paper_values
+from analysis.paper import EPISODES, FINAL, TABLES, paper_values
 from analysis.verdicts import DIFFERS, DIRECTION, FEW, LEGEND, NOT_RUN, READING, REPRODUCED
 from store.runs import RunStore
 from tests.helpers import objective
@@ -99,8 +99,8 @@ def test_an_arrival_counts_in_a_run_shorter_than_the_papers(store):
         stored(store, replace(row, config=config, run=store.find(config)), finals)
     frame = compare("table5", wanted, shorter(wanted, store)).set_index(["measure", "eta"])
     arrives, stays = arrived.config["algo"]["eta"], stayed.config["algo"]["eta"]
-    assert frame.ours[ARRIVAL, arrives] == 400 and frame.n[ARRIVAL, arrives] == 10
-    assert frame.verdict[ARRIVAL, stays] == frame.verdict[FINAL, arrives] == NOT_RUN
+    assert frame.ours[EPISODES, arrives] == 400 and frame.n[EPISODES, arrives] == 10
+    assert frame.verdict[EPISODES, stays] == frame.verdict[FINAL, arrives] == NOT_RUN
 
 
 def test_claims_are_counted_over_their_groups(store):

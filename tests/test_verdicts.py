@@ -9,7 +9,7 @@ from analysis.compare import compare, markdown
 from analysis.load import sweep_rows
 from analysis.measured import Measured
 from analysis.measures import Mean, StepsTo
-from analysis.paper import ARRIVAL, TABLES, notes
+from analysis.paper import EPISODES, TABLES, notes
 from analysis.undecided import undecided_cells
 from analysis.verdicts import (
     DIFFERS,
@@ -226,7 +226,7 @@ def test_the_order_of_methods_is_open_where_their_intervals_overlap():
 def test_the_note_of_table_5_is_what_the_results_show(tmp_path):
     store = Results(RunStore(tmp_path), Archive(ROOT / "results"))
     found = compare("table5", [row for row in sweep_rows("fig16", store) if row.config["algo"]["eta"] == 1])
-    line = found.set_index("measure").loc[ARRIVAL].query("eta == 1 and n > 0").iloc[0]
+    line = found.set_index("measure").loc[EPISODES].query("eta == 1 and n > 0").iloc[0]
     assert line.predicted_low <= 55 < 58 <= line.predicted_high < 96 == line.paper and line.verdict == DIFFERS
     (note,) = notes("table5")
     assert "58, 55 and, here, 96" in note and f"Note: {note}\n" in markdown("table5", found)
