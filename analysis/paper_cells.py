@@ -25,7 +25,7 @@ def fill(table: PaperTable, rows: Sequence[Row], shorter: Sequence[Row], seeds: 
             filled |= {key: filled.get(key) for key, _ in _cells(table, row.config)}
     for row in shorter:
         for key, one in _measured(table, row, seeds).items():
-            if isinstance(one.measure, StepsTo) and filled[key] is None and np.isfinite(one.value):
+            if isinstance(one.measure, StepsTo) and filled.get(key) is None and np.isfinite(one.value):
                 filled[key] = one
     return _two_valued(filled)
 

@@ -103,6 +103,15 @@ def test_an_arrival_counts_in_a_run_shorter_than_the_papers(store):
     assert frame.verdict[EPISODES, stays] == frame.verdict[FINAL, arrives] == NOT_RUN
 
 
+def test_a_shorter_run_of_a_group_counts_under_both_matchings(store):
+    wanted = [row for row in sweep_rows("fig06", store) if row.config["algo"]["name"] == "tpo"][:1]
+    config = wanted[0].config | {"train": wanted[0].config["train"] | {"steps": 150}}
+    stored(store, replace(wanted[0], config=config, run=store.find(config)), [0.001] * 10)
+    frame = compare("table2", wanted, shorter(wanted, store))
+    assert frame[frame.n > 0].match.tolist() == ["prompts", "interactions"]
+    assert frame[frame.n > 0].ours.tolist() == [150, 150]
+
+
 def test_claims_are_counted_over_their_groups(store):
     frame = fig03(store, ce=3e-4, tpo=4e-4, grpo=5e-4).reset_index()
     (claim,) = claims("fig03", {"fig03_numbers": frame})
