@@ -15,7 +15,7 @@ from rollouts import vllm
 from rollouts.base import Engine
 from rollouts.hf import HFEngine
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ROLLOUT_DTYPES = ("bfloat16",)
 ENGINES = ("hf", "vllm")
 INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
@@ -25,7 +25,7 @@ INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
 class LanguageModelConfig(ModelConfig):
     """Settings of every language model.
 
-    dtype           of the weights: bfloat16, float16, or float32, which a CPU is faster with
+    dtype           of the weights: bfloat16, float16, float32, which a CPU is faster with, or float64, to compare runs exactly
     attention       transformers' attn_implementation: eager, sdpa, flash_attention_2, ...
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory
@@ -61,6 +61,8 @@ class LanguageModelConfig(ModelConfig):
     def __post_init__(self):
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
+        exact_is_hf = self.dtype != "float64" or self.engine == "hf"
+        require(exact_is_hf, "dtype", self.dtype, f"another one with engine={self.engine}")
         allowed = self.rollout_dtype is None or self.rollout_dtype in ROLLOUT_DTYPES
         require(allowed, "rollout_dtype", self.rollout_dtype, f"null or {', '.join(ROLLOUT_DTYPES)}")
         hf_only = self.rollout_dtype is None or self.engine == "hf"

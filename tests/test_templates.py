@@ -11,6 +11,7 @@ import algorithms.new
 import envs.new
 import models.new
 from conf import scaffold
+from store.failure import ContractError
 from tests import helpers, test_contract, test_env_contract, test_model_contract
 from tests.helpers import ROOT, class_of, experiment, names
 from training.experiment import build
@@ -96,7 +97,7 @@ def test_the_contract_finds_a_fault(own, tmp_path, kind, right, wrong, test):
     assert code.read_text().count(right) == 1
     code.write_text(code.read_text().replace(right, wrong))
     (name,) = (name for name in vars(test_env_contract) if name.startswith(f"test_{test}"))
-    with pytest.raises((AssertionError, RuntimeError)):
+    with pytest.raises((AssertionError, RuntimeError, ContractError)):
         getattr(test_env_contract, name)(test_env_contract.small_task("my_first", tmp_path))
 
 

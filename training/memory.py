@@ -10,7 +10,7 @@ GB = 1e9
 WORTH_SAYING = 1e9  # bytes
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")  # of a container, which may allow less than the machine has
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class TooLittleMemoryError(MemoryError):
@@ -20,8 +20,8 @@ class TooLittleMemoryError(MemoryError):
 def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
     """Bytes by what takes them, for a model whose number of weights is known; activations come on top.
 
-    weights: n of the dtype's size. Without adapters also: gradients 4 n, AdamW's two moments 8 n, a float32 copy 4 n of
-    weights of lower precision, and the reference policy's own weights. A copy to draw from has `rollout_dtype`'s size.
+    weights: n of the dtype's size. Without adapters also: gradients 4 n, AdamW's two moments 8 n (float64: twice that),
+    a float32 copy 4 n of weights of lower precision, and the reference policy's own weights. A copy to draw from has `rollout_dtype`'s size.
     """
     count = getattr(model, "parameter_count", lambda: None)()
     if count is None:
@@ -31,7 +31,7 @@ def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
     if model.rollout_dtype not in (None, model.dtype):
         found |= {"the copy to draw from": ITEM_BYTES[model.rollout_dtype] * count}
     if not model.lora_rank:
-        found |= {"gradients": 4 * count, "AdamW": 8 * count}
+        found |= {"gradients": max(size, 4) * count, "AdamW": 2 * max(size, 4) * count}
         found |= {"a float32 copy": 4 * count} if size < 4 else {}
         found |= {"the reference policy": size * count} if keeps_reference else {}
     return found
