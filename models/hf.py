@@ -25,7 +25,8 @@ INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
 class LanguageModelConfig(ModelConfig):
     """Settings of every language model.
 
-    dtype           of the weights: bfloat16, float16, float32, which a CPU is faster with, or float64, to compare runs exactly
+    dtype           of the weights: bfloat16, float16, float32, which a CPU is faster with, or float64, to compare runs
+                    exactly
     attention       transformers' attn_implementation: eager, sdpa, flash_attention_2, ...
     lora_rank       train adapters of this rank on all linear layers, scaled by lora_alpha / lora_rank; null: train all
     gradient_checkpointing  compute activations again in the backward pass, which saves memory

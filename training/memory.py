@@ -21,7 +21,8 @@ def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
     """Bytes by what takes them, for a model whose number of weights is known; activations come on top.
 
     weights: n of the dtype's size. Without adapters also: gradients 4 n, AdamW's two moments 8 n (float64: twice that),
-    a float32 copy 4 n of weights of lower precision, and the reference policy's own weights. A copy to draw from has `rollout_dtype`'s size.
+    a float32 copy 4 n of weights of lower precision, and the reference policy's own weights. A copy to draw from has
+    `rollout_dtype`'s size.
     """
     count = getattr(model, "parameter_count", lambda: None)()
     if count is None:
