@@ -63,7 +63,7 @@ class LanguageModelConfig(ModelConfig):
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
         exact_is_hf = self.dtype != "float64" or self.engine == "hf"
-        require(exact_is_hf, "dtype", self.dtype, f"another one with engine={self.engine}")
+        require(exact_is_hf, "dtype", self.dtype, f"float32, bfloat16 or float16 with engine={self.engine}")
         allowed = self.rollout_dtype is None or self.rollout_dtype in ROLLOUT_DTYPES
         require(allowed, "rollout_dtype", self.rollout_dtype, f"null or {', '.join(ROLLOUT_DTYPES)}")
         hf_only = self.rollout_dtype is None or self.engine == "hf"

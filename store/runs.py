@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # eight times faster, where PyYAML was built with them
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+ASKING_SECONDS = 10  # far more than anybody asks for, unless it was stopped meanwhile: then a run counts as busy
 
 
 class OlderVersion(Exception):
@@ -144,7 +145,7 @@ class Run:
 
     def _one_at_a_time(self) -> FileLock:
         """Keeps a process that only asks, which holds the run while it does, from refusing it to another."""
-        return FileLock(self.path / ".asking", poll_interval=0.002)
+        return FileLock(self.path / ".asking", timeout=ASKING_SECONDS, poll_interval=0.002)
 
     def manifest_version(self) -> int:
         """Changes whenever the manifest does; 0 where there is none."""

@@ -22,8 +22,8 @@ class TrainConfig:
                       of rollouts lag too, and the error of most sequence tasks is one
     log_every         steps between two recorded steps; the first and the last step are always recorded
     checkpoint_every  steps between two checkpoints
-    seed_block        seeds that train together; null: for strings on a CPU about as many as fit into
-                      a cache, else all
+    seed_block        seeds that train together; null: for strings on a CPU about as many as fit into a
+                      cache, else all
     micro_batch       prompts of each seed, or completions of a language model, that pass through the policy at once;
                       null: the whole batch. It changes memory, not results
     diagnostics       also record the metrics of `training.observers.diagnostics` and `training.observers.surplus`
