@@ -7,33 +7,33 @@ import pandas as pd
 from analysis.paper import PAPER, TABLES, read_yaml
 from analysis.verdicts import NOT_RUN
 
-OPEN = "undecided (intervals overlap)"
+HOLDS, FAILS = "holds", "does not hold"
+OPEN, NO_INTERVAL = "undecided (intervals overlap)", "too few seeds for an interval"
 CLAIMS = PAPER.with_name("claims.yaml")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and the groups of cells in which it holds, was tried, is open (95 % intervals overlap), and all."""
+    """A sentence, what was `found` in each group of cells that was run, and the number of groups, its cases."""
 
     text: str
-    held: int
-    tried: int
-    open: int
+    found: tuple[str, ...]
     cases: int
 
     @property
     def verdict(self) -> str:
-        if not self.tried:
+        missing = self.cases - len(self.found)
+        if not self.found:
             return NOT_RUN
-        return self._found + (f"; {self.cases - self.tried} not run" if self.tried < self.cases else "")
+        return self._verdict + (f"; {missing} not run" if missing else "")
 
     @property
-    def _found(self) -> str:
-        if self.tried == 1:
-            return "holds" if self.held else OPEN if self.open else "does not hold"
-        if self.held == self.tried:
-            return f"holds in all {self.tried} cases"
-        return f"holds in {self.held} of {self.tried} cases" + (f", {self.open} {OPEN}" if self.open else "")
+    def _verdict(self) -> str:
+        tried = len(self.found)
+        if len(set(self.found)) == 1:
+            return self.found[0] + (f" in all {tried} cases" if tried > 1 else "")
+        others = (f", {self.found.count(other)} {other}" for other in (OPEN, NO_INTERVAL) if other in self.found)
+        return f"{HOLDS} in {self.found.count(HOLDS)} of {tried} cases" + "".join(others)
 
 
 def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
@@ -43,23 +43,36 @@ def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
 
 
 def _judge(claim: dict, frame: pd.DataFrame) -> Claim:
-    ((key, value),) = claim.get("lowest", claim.get("highest")).items()
+    wanted = claim.get("lowest", claim.get("highest"))
     cells = frame
     for column, kept in claim.get("only", {}).items():
         cells = cells[cells[column].isin(kept)]
-    others = [column for column in TABLES[claim["table"]].keys if column != key]
-    found = []
+    others = [column for column in TABLES[claim["table"]].keys if column not in wanted]
     groups = [group for _, group in cells.groupby(others)] if others else [cells]
-    for group in groups:
-        run = group[group.n > 0]
-        ours, rivals = run[run[key] == value], run[run[key] != value]
-        if len(ours) and len(rivals):
-            found.append(_wins(ours.iloc[0], rivals, "lowest" in claim))
-    return Claim(claim["text"], found.count(True), len(found), found.count(None), len(groups))
+    found, judged = [], []
+    for group in sorted(groups, key=lambda group: -(group.n > 0).sum()):
+        runs = set(group.run[group.n > 0]) if "run" in group else set()
+        # the runs of group methods stand under both matchings; alone they say the same again
+        if not any(runs <= before for before in judged):
+            found.append(_compare(group, wanted, "lowest" in claim))
+            judged.append(runs)
+    return Claim(claim["text"], tuple(one for one in found if one != NOT_RUN), len(groups))
 
 
-def _wins(ours: pd.Series, rivals: pd.DataFrame, lowest: bool) -> bool | None:
-    """Whether ours is beyond all rivals; None where the interval of one of them overlaps with ours."""
-    below, above = rivals.high < ours.low, ours.high < rivals.low
+def _compare(group: pd.DataFrame, wanted: dict, lowest: bool) -> str:
+    """Whether the wanted cell of a group is beyond all others. It holds only where all of them were run."""
+    is_ours = group.apply(lambda cell: all(cell[key] == value for key, value in wanted.items()), axis=1)
+    ours, rivals = group[is_ours & (group.n > 0)], group[~is_ours]
+    run = rivals[rivals.n > 0]
+    if ours.empty or run.empty:
+        return NOT_RUN
+    low, high = ours.iloc[0][["low", "high"]]
+    below, above = run.high < low, high < run.low
     beaten, beats = (below, above) if lowest else (above, below)
-    return True if beats.all() else False if beaten.any() else None
+    if beaten.any():
+        return FAILS
+    if pd.isna([low, *run.low]).any():
+        return NO_INTERVAL
+    if not beats.all():
+        return OPEN
+    return HOLDS if len(run) == len(rivals) else NOT_RUN

@@ -27,6 +27,10 @@ class Mean:
     def is_final_error(self) -> bool:
         return self.metric == "error" and self.at is None and not self.whole
 
+    def is_reached(self, steps: int) -> bool:
+        """Whether a run of so many steps can tell it."""
+        return self.at is None or self.at <= steps
+
     def count(self, steps: np.ndarray, values: np.ndarray) -> int:
         """Seeds that have a value; one that turned non-finite has none."""
         return len(self._per_seed(steps, values))
@@ -73,6 +77,9 @@ class StepsTo:
     metric: str = "error"
     hopeless = np.inf
     is_final_error = False
+
+    def is_reached(self, steps: int) -> bool:
+        return True
 
     def count(self, steps: np.ndarray, values: np.ndarray) -> int:
         return values.shape[1]

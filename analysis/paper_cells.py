@@ -31,8 +31,12 @@ def fill(table: PaperTable, rows: Sequence[Row], shorter: Sequence[Row], seeds: 
 
 
 def _measured(table: PaperTable, row: Row, seeds: dict[tuple, int]) -> dict[tuple, Measured]:
-    """The result of a row with runs for each cell that it fills."""
-    cells = [(key, measure) for key, measure in _cells(table, row.config) if row.has(measure.metric)]
+    """The result of a row with runs for each cell that it fills. A run that ends before a measure fills none."""
+    cells = [
+        (key, measure)
+        for key, measure in _cells(table, row.config)
+        if row.has(measure.metric) and measure.is_reached(row.config["train"]["steps"])
+    ]
     metrics = {measure.metric for _, measure in cells}
     records = {metric: row.errors() if metric == "error" else row.metric(metric) for metric in metrics}
     where = {"env": row.config["env"]["name"], "run": row.run.path.name}

@@ -1,4 +1,8 @@
-"""python -m benchmarks.bandits: steps per second of the bandits by number of seeds, and the time of figures 2 and 3."""
+"""python -m benchmarks.bandits: steps per second of the bandits by number of seeds, and the time of figures 2 and 3.
+
+Steps per second are those of one process with all cores. The methods of a figure train in one process per core, as they
+do with launch=joblib.
+"""
 
 import argparse
 import sys
@@ -13,6 +17,7 @@ from algorithms.dg import DG
 from algorithms.grpo import GRPO
 from algorithms.pg import PG
 from algorithms.tpo import TPO
+from benchmarks.workers import cores, measure_at_once
 from conf.entry import run_main
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
@@ -41,32 +46,46 @@ def training_seconds(env: Env, init_std: float, log_every: int, objective, seeds
     return time.perf_counter() - start
 
 
+def warm_up() -> None:
+    for env, init_std, log_every, _, methods in TASKS.values():
+        training_seconds(env, init_std, log_every, methods[0], 1, 20)
+
+
+def figure_seconds(name: str, workers: int) -> float:
+    """Training time of all methods of a figure, in processes that take one method after the other."""
+    env, init_std, log_every, steps, methods = TASKS[name]
+    jobs = [(env, init_std, log_every, objective, SEEDS[-1], steps) for objective in methods]
+    return measure_at_once(training_seconds, jobs, workers, prepare=warm_up)[1]
+
+
 def best_seconds(repeats: int, *args) -> float:
     """The shortest of `repeats` timings, which other processes disturbed least."""
     return min(training_seconds(*args) for _ in range(repeats))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.bandits", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.bandits", description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="timings of which the best counts (default: 3)")
-    repeats = parser.parse_args().repeats
-    if repeats < 1:
-        parser.error("--repeats must be >= 1")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes of a figure (default: one per core)")
+    args = parser.parse_args()
+    repeats, workers = args.repeats, args.workers
+    if repeats < 1 or workers < 1:
+        parser.error("--repeats and --workers must be >= 1")
     console = Console(width=120)
     console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; best of {repeats}")
+    warm_up()
     for name, (env, init_std, log_every, steps, methods) in TASKS.items():
         table = Table(title=name, title_justify="left")
         for column in ("algorithm", *(f"{s} seeds, steps/s" for s in SEEDS), *(f"time {s} / 1" for s in SEEDS[1:])):
             table.add_column(column, justify="right")
-        total = 0.0
-        training_seconds(env, init_std, log_every, methods[0], 1, 20)  # warm-up
         for objective in methods:
             times = [best_seconds(repeats, env, init_std, log_every, objective, s, steps) for s in SEEDS]
-            total += times[-1]
             ratios = [f"{t / times[0]:.2f}" for t in times[1:]]
             table.add_row(objective.name, *(f"{steps / t:.0f}" for t in times), *ratios)
         console.print(table)
-        console.print(f"whole figure, {SEEDS[-1]} seeds x {len(methods)} algorithms x {steps} steps: {total:.2f} s\n")
+        seconds = min(figure_seconds(name, workers) for _ in range(repeats))
+        size = f"{SEEDS[-1]} seeds x {len(methods)} algorithms x {steps} steps"
+        console.print(f"whole figure, {size}, {workers} processes: {seconds:.2f} s\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""python -m benchmarks.mnist: steps per second of the MNIST bandit by seeds, and the share of other than products."""
+"""python -m benchmarks.mnist: time per step of the MNIST bandit, and the share of it that is matrix products.
+
+With several processes each has its share of the cores and seeds of its own, and all train at once.
+"""
 
 import argparse
 import sys
@@ -14,6 +17,7 @@ from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.tpo import TPO
 from benchmarks.sequences import peak_memory
+from benchmarks.workers import cores, measure_at_once
 from conf.entry import run_main
 from envs.datasets import Images
 from envs.images import ImageBandit
@@ -23,7 +27,7 @@ from training.loop import Trainer
 from training.noise import Noise
 from training.optim import AdamConfig
 
-SEEDS = (1, 20)
+SEEDS = 20
 PIXELS = (torch.rand(60000, 784), torch.randint(10, (60000,)), torch.rand(10000, 784), torch.randint(10, (10000,)))
 
 
@@ -43,13 +47,18 @@ def make_trainer(objective: Objective, seeds: int, steps: int) -> Trainer:
     return Trainer(env, policy, objective, AdamConfig().build(policy), noise, cfg)
 
 
-def seconds_per_step(objective: Objective, seeds: int, steps: int) -> float:
-    trainer = make_trainer(objective, seeds, steps + 3)
+def measure(objective: Objective, seeds: int, steps: int) -> tuple[float, float, float]:
+    """Seconds per step, those of its products alone, and bytes that training takes beyond the data."""
+    before, trainer = peak_memory(), make_trainer(objective, seeds, steps + 3)
     for _ in range(3):
         trainer.train_step()
     start = time.perf_counter()
     trainer.run()
-    return (time.perf_counter() - start) / steps
+    return (time.perf_counter() - start) / steps, product_seconds(trainer), peak_memory() - before
+
+
+def warm_up() -> None:
+    make_trainer(TPO(), 1, 3).run()
 
 
 def product_seconds(trainer: Trainer, repeats: int = 50) -> float:
@@ -72,24 +81,21 @@ def product_seconds(trainer: Trainer, repeats: int = 50) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.mnist", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.mnist", description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=400, help="timed steps, with a test every 200 (default: 400)")
     steps = parser.parse_args().steps
     if steps < 1:
         parser.error("--steps must be >= 1")
-    console, before = Console(width=120), peak_memory()
-    table = Table(title=f"torch {torch.__version__}, {torch.get_num_threads()} threads", title_justify="left")
-    for column in ("algorithm", "seeds", "steps/s", "ms / step", "not products", "10,000 steps"):
-        table.add_column(column, justify="right")
+    table = Table(box=None, title=f"torch {torch.__version__}, {cores()} cores", title_justify="left")
+    for column in ("algorithm", "processes", "seeds of each", "ms / step of all", "products", "MiB of each"):
+        table.add_column(column, justify="left" if column == "algorithm" else "right")
     for objective in (TPO(), DG()):
-        for seeds in SEEDS:
-            took = seconds_per_step(objective, seeds, steps)
-            share = 1 - product_seconds(make_trainer(objective, seeds, 1)) / took
-            cells = (f"{1 / took:.0f}", f"{1e3 * took:.2f}", f"{share:.0%}", f"{1e4 * took:.0f} s")
-            table.add_row(objective.name, str(seeds), *cells)
-    console.print(table)
-    memory = (peak_memory() - before) / 2**30
-    console.print(f"memory beyond the data and torch itself: {memory:.2f} GiB")
+        for workers, seeds in ((1, 1), (1, SEEDS), (cores(), SEEDS // cores())):
+            found, _ = measure_at_once(measure, [(objective, seeds, steps)] * workers, workers, prepare=warm_up)
+            took, products, memory = (sum(values) / workers for values in zip(*found, strict=True))
+            cells = (f"{1e3 * took:.2f}", f"{products / took:.0%}", f"{memory / 2**20:.0f}")
+            table.add_row(objective.name, str(workers), str(seeds), *cells)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

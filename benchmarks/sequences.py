@@ -6,12 +6,9 @@ process. With several workers, each is a process with its share of the cores and
 """
 
 import argparse
-import multiprocessing
-import os
 import resource
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +19,7 @@ from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
+from benchmarks.workers import cores, measure_at_once
 from conf.entry import run_main
 from envs.sequence import TokenReversal
 from models.transformer import TransformerConfig
@@ -127,12 +125,11 @@ def make_trainer(case: Case, steps: int, first_seed: int = 0) -> Trainer:
     return Trainer(case.env, policy, case.objective, optimizer, noise, TrainConfig(steps=steps), case.sampler)
 
 
-def measure(case: Case, episodes: int, threads: int, first_seed: int) -> dict[str, float]:
+def measure(case: Case, episodes: int, first_seed: int) -> dict[str, float]:
     """Seconds per seed-episode of training, peak in FLOP/s, and memory in bytes: all, and what training added.
 
     The seconds are those of all, of the rollout, of the optimiser, and of the rest: losses with their backward passes.
     """
-    torch.set_num_threads(threads)
     limit, seeds, before = peak_flops(), case.seeds_together, peak_memory()
     trainer = make_trainer(case, episodes + 1, first_seed)
     trainer.train_step()  # warms up
@@ -156,11 +153,8 @@ def peak_memory() -> int:
 
 def measure_workers(case: Case, episodes: int, workers: int) -> dict[str, float]:
     """`measure` in `workers` processes at once; the seconds of one process are divided by their number."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        jobs = [pool.submit(measure, case, episodes, threads, 100 * worker) for worker in range(workers)]
-        results = [job.result() for job in jobs]
+    jobs = [(case, episodes, 100 * worker) for worker in range(workers)]
+    results, _ = measure_at_once(measure, jobs, workers, prepare=peak_flops)
     mean = {key: sum(result[key] for result in results) / workers for key in results[0]}
     times = {key: mean[key] / workers for key in ("all", "rollout", "loss", "optimiser")}
     return mean | times | {"peak": mean["peak"] * workers}
@@ -189,7 +183,7 @@ def main() -> None:
     if args.episodes < 1 or (args.workers is not None and args.workers < 1):
         parser.error("--episodes and --workers must be >= 1")
     cases = cases_called(args.case, parser)
-    workers = args.workers or (1 if DEVICE.type == "cuda" else os.cpu_count() or 1)
+    workers = args.workers or (1 if DEVICE.type == "cuda" else cores())
 
     table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes")
     for column in COLUMNS:
