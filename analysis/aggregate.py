@@ -5,10 +5,12 @@ cell: its method has no number, so every function here gives NaN. Definitions: h
 """
 
 import numpy as np
+import pandas as pd
 
 from analysis.stats import CONFIDENCE, FEWEST
 
 RESAMPLES = 2000
+TIE = 1e-3  # scores that differ by less are equal, since rounding alone can make them differ
 
 
 def iqm(tasks: list[np.ndarray]) -> np.ndarray:
@@ -34,15 +36,21 @@ def iqm_interval(tasks: list[np.ndarray]) -> tuple[float, float]:
 
 
 def improvement(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Probability that a seed of ours has a lower error than one of theirs: mean of 1[a < b] + 1[a = b] / 2."""
-    return float(_wins(-ours, -theirs).mean())
+    """Probability that a seed of ours has a higher score than one of theirs: mean of 1[a > b] + 1[a = b] / 2."""
+    return float(_wins(_scores(ours), _scores(theirs)).mean())
+
+
+def ranks(scores: pd.DataFrame) -> pd.Series:
+    """Mean place of each method (rows) over the tasks (columns); the highest score of a task has place 1."""
+    return (scores / TIE).round().rank(axis=0, ascending=False).mean(axis=1)
 
 
 def improvement_over_tasks(ours: list[np.ndarray], theirs: list[np.ndarray]) -> tuple[float, float, float]:
     """Probability that a seed of ours has a higher score than one of theirs in the same task, and its 95 % interval.
 
-    With scores a of ours and b of theirs in task t, the mean over tasks of P_t(a > b) + P_t(a = b) / 2. The interval is
-    by the bootstrap over the seeds of each task. Raises ValueError for lists of different length.
+    With scores a of ours and b of theirs in task t, the mean over tasks of P_t(a > b) + P_t(a = b) / 2; scores within
+    TIE are equal. The interval is by the bootstrap over the seeds of each task. Raises ValueError for lists of
+    different length.
     """
     if len(ours) != len(theirs):
         raise ValueError(f"ours has {len(ours)} tasks and theirs {len(theirs)}, but they must be the same tasks")
@@ -90,9 +98,9 @@ def _scores(task: np.ndarray) -> np.ndarray:
 
 
 def _wins(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """1 where a score of ours (n,) is higher than one of theirs (m,), 1/2 where they are equal, else 0: (n, m)."""
+    """1 where a score of ours (n,) is higher than one of theirs (m,), 1/2 where they tie, else 0: (n, m)."""
     difference = ours[:, None] - theirs[None, :]
-    return (difference > 0) + 0.5 * (difference == 0)
+    return (difference > TIE) + 0.5 * (abs(difference) <= TIE)
 
 
 def _is_incomplete(tasks: list[np.ndarray]) -> bool:

@@ -6,6 +6,7 @@ import pandas as pd
 from analysis.suites import Suite
 
 TPO, GRPO = "TPO", "GRPO"
+MOST_NAMED = 3  # methods that tie in a family
 
 
 def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
@@ -22,13 +23,23 @@ def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
 
 def _leader(track: str, group: pd.DataFrame) -> str:
     best = group.iloc[0]
+    tied = group[group.high >= best.low]  # an interval that is missing ties with none
+    leaders = [f"{line.Index} with {_interval(line)}" for line in tied.itertuples()] or [
+        f"{best.name} with {best.late:.2f}"
+    ]
+    verb = "lead" if len(leaders) > 1 else "leads"
     text = (
-        f"In the {track} track {group.index[0]} leads the {len(group)} methods that have every task, with a late score "
+        f"In the {track} track {_listed(leaders)} {verb} the {len(group)} methods that have every task, by late score"
     )
-    text += f"of {_interval(best)}."
-    if TPO in group.index and group.index[0] != TPO:
+    text += "; their intervals overlap." if len(leaders) > 1 else "."
+    if TPO in group.index and TPO not in (*tied.index, best.name):
         text += f" TPO is number {group.loc[TPO, 'rank']:.0f} with {_interval(group.loc[TPO])}."
     return text
+
+
+def _listed(texts: list[str]) -> str:
+    """a; a and b; a, b and c."""
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
 def _interval(line: pd.Series) -> str:
@@ -50,10 +61,14 @@ def _against_grpo(complete: pd.DataFrame) -> list[str]:
 
 
 def _families(track: str, group: pd.DataFrame, suite: Suite) -> list[str]:
-    """Who leads in each family."""
+    """Who leads in each family; scores that print alike are a tie."""
     if len(group) < 2:
         return []
-    leaders = {name: group[f"family_{name}"].idxmax() for name in suite.families}
-    texts = [f"{name}: {leader} ({group.loc[leader, f'family_{name}']:.2f})" for name, leader in leaders.items()]
+    texts = []
+    for name in suite.families:
+        scores = group[f"family_{name}"].round(2)
+        best = scores[scores == scores.max()].index.tolist()
+        leaders = _listed(best) if len(best) <= MOST_NAMED else f"{len(best)} methods"
+        texts.append(f"{name}: {leaders} ({scores.max():.2f})")
     ours = [f"{name} {group.loc[TPO, f'family_{name}']:.2f}" for name in suite.families] if TPO in group.index else []
     return [f"Best by family in the {track} track: {'; '.join(texts)}." + (f" TPO: {', '.join(ours)}." if ours else "")]

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import aggregate, style
-from analysis.leaderboard import RIVALS, by_task
+from analysis.leaderboard import by_task
 from analysis.suite_cells import Cell
 from analysis.suites import Suite
 
-NAMED = 5  # methods that a picture tells apart, beside the rivals
-MARKERS = "osD^vPX"
+NAMED = 4  # the best methods, which a picture tells apart beside those of the paper
+OF_PAPER = ("TPO", "GRPO", "DG", "PPO")
+MARKERS = "osD^vPX*"
 
 
 def heat_map(found: list[Cell], lines: pd.DataFrame, suite: Suite, track: str) -> style.Figure:
@@ -75,6 +76,6 @@ def pictures(found: list[Cell], lines: pd.DataFrame, suite: Suite) -> dict[str, 
 
 
 def _named(lines: pd.DataFrame, track: str) -> list[str]:
-    """The best complete methods of a track and the rivals, the best first."""
+    """The best complete methods of a track and those of the paper, the best first."""
     chosen = lines[(lines.track == track) & lines.complete]
-    return chosen[(chosen["rank"] <= NAMED) | chosen.method.isin(RIVALS)].method.tolist()
+    return chosen[(chosen["rank"] <= NAMED) | chosen.method.isin(OF_PAPER)].method.tolist()

@@ -78,7 +78,7 @@ def _mean_ranks(groups: dict[tuple[str, str], dict[str, Cell]], complete: pd.Dat
     found = {}
     for track, lines in complete.groupby("track"):
         means = pd.DataFrame({m: {t: c.late().mean() for t, c in groups[track, m].items()} for m in lines.method})
-        found |= {(track, method): value for method, value in means.rank(axis=1, ascending=False).mean().items()}
+        found |= {(track, method): value for method, value in aggregate.ranks(means.T).items()}
     return found
 
 

@@ -25,7 +25,6 @@ class Entry:
     task: str
     errors: np.ndarray
     scores: np.ndarray
-    rank: float  # by mean error, among the methods of the task
     rollouts: float
     seconds: float
     look: dict[str, Any]
@@ -53,10 +52,12 @@ def entries(rows: list[Row]) -> list[Entry]:
 def board(found: list[Entry]) -> pd.DataFrame:
     """One line per method: tasks, IQM of its scores with a 95 % interval, mean rank, wins, cost per seed and task.
 
-    wins_X: probability that a seed has a lower error than one of X, mean over the tasks that both have; NaN for none.
+    rank    mean place by mean score, among the methods that have every task; NaN for the others
+    wins_X  probability that a seed has a higher score than one of X, mean over the tasks that both have; NaN for none
     """
     methods = list(dict.fromkeys(entry.method for entry in found))
     lines = pd.DataFrame([_line(method, found) for method in methods])
+    lines["rank"] = lines.method.map(aggregate.ranks(by_task(found).dropna()))
     return lines.sort_values(["tasks", "iqm"], ascending=False, ignore_index=True)
 
 
@@ -106,7 +107,6 @@ def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
             task=name,
             errors=errors,
             scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
-            rank=1 + (means < errors.mean()).sum(),
             rollouts=_rollouts(row.config),
             seconds=row.seconds_per_seed,
             look=row.style,
@@ -120,14 +120,14 @@ def _line(method: str, found: list[Entry]) -> dict[str, Any]:
     scores = [entry.scores for entry in ours]
     low, high = aggregate.iqm_interval(scores)
     line = {"method": method, "tasks": len(ours), "seeds": sum(map(len, scores)), "iqm": float(aggregate.iqm(scores))}
-    line |= {"low": low, "high": high, "rank": np.mean([entry.rank for entry in ours])}
+    line |= {"low": low, "high": high}
     line |= {f"wins_{rival}": _wins(ours, rival, found) for rival in RIVALS}
     return line | {mean: np.mean([getattr(entry, mean) for entry in ours]) for mean in ("rollouts", "seconds")}
 
 
 def _wins(ours: list[Entry], rival: str, found: list[Entry]) -> float:
-    theirs = {entry.task: entry.errors for entry in found if entry.method == rival}
-    common = [aggregate.improvement(e.errors, theirs[e.task]) for e in ours if e.task in theirs and e.method != rival]
+    theirs = {entry.task: entry.scores for entry in found if entry.method == rival}
+    common = [aggregate.improvement(e.scores, theirs[e.task]) for e in ours if e.task in theirs and e.method != rival]
     return float(np.mean(common)) if common else np.nan
 
 

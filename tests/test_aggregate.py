@@ -32,8 +32,8 @@ def test_a_task_with_a_hundred_times_the_seeds_weighs_no_more():
     assert aggregate.performance_profile([many, few], np.array([0.5]))[0].tolist() == [0.5]
 
 
-def test_improvement_counts_pairs_and_halves_ties_in_errors():
-    assert aggregate.improvement(np.array([1.0, 2]), np.array([2.0, 3])) == (1 + 1 + 0.5 + 1) / 4
+def test_improvement_counts_pairs_and_halves_ties():
+    assert aggregate.improvement(np.array([2.0, 3]), np.array([1.0, 2])) == (1 + 1 + 0.5 + 1) / 4
     assert aggregate.improvement(np.array([1.0]), np.array([1.0])) == 0.5
 
 
