@@ -20,11 +20,11 @@ import torch
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from algorithms.base import Batch, Objective, scored_completions
+from algorithms.base import Batch, Objective, as_typed, scored_completions
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, stored_rows
@@ -118,7 +118,7 @@ def objective(name: str, algo_path: str | None = None, **settings: object) -> Ob
     ConfigError for an unknown name or setting.
     """
     folder = [f"algo_path={algo_path}"] if algo_path is not None else []
-    (cfg,) = _configs([f"algo={name}", *folder, *(f"algo.{key}={value}" for key, value in settings.items())])
+    (cfg,) = _configs([f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())])
     return parse_section(cfg, "algo", find_classes("algo", algo_path), "objective", hidden=tuple(APPEARANCE))
 
 
@@ -141,7 +141,8 @@ def batch(
     for name, tensor in {"mask": mask, "logp_ref": logp_ref}.items():
         if tensor is not None and tensor.shape != logp_old.shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, logp_old {tuple(logp_old.shape)}: must be equal")
-    found = scored_completions(logp_old.detach(), score.to(logp_old.dtype), mask, logp_ref)
+    logp_ref = None if logp_ref is None else logp_ref.detach()
+    found = scored_completions(logp_old.detach(), score.detach().to(logp_old.dtype), mask, logp_ref)
     if baseline is None:
         return found
     return replace(found, baseline=torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device))
@@ -156,7 +157,7 @@ def _configs(overrides: list[str]) -> list[DictConfig]:
             loader = GlobalHydra.instance().config_loader()
             single = [override for override in overrides if not _is_axis(override)]
             params = compose("config", single, return_hydra_config=True).hydra.sweeper.params or {}
-            return [_plain(compose("config", job)) for job in jobs(params, tuple(overrides), loader)]
+            return [compose("config", job) for job in jobs(params, tuple(overrides), loader)]
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explain(error, overrides)) from None
 
@@ -165,12 +166,6 @@ def _is_axis(override: str) -> bool:
     """Whether an override lists several values, which no single config can have."""
     found = parsed(override)
     return found is not None and found.is_sweep_override()
-
-
-def _plain(cfg: DictConfig) -> DictConfig:
-    with open_dict(cfg):
-        cfg.pop("hydra", None)
-    return cfg
 
 
 def _store(runs_dir: str | Path, results: str | Path) -> Results:

@@ -32,11 +32,6 @@ def token_mean(x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return (weight * token_sum(x, mask)).sum((-1, -2)) / tokens
 
 
-def seq_mean_token_sum_norm(x: Tensor, mask: Tensor, weight: Tensor, budget: float | None = None) -> Tensor:
-    """(1/N) sum_i (1/L) sum_t, where L is `budget`; None: T, the length of the batch's tensors."""
-    return seq_mean_token_sum(x, mask, weight) / (budget or x.shape[-1])
-
-
 def contrasting(weight: Tensor, advantage: Tensor) -> Tensor:
     """`weight` (*L,B,K), set to 0 in a group where every advantage (*L,B,K) is 0: it has equal scores."""
     return weight * (advantage != 0).any(-1, keepdim=True)

@@ -13,8 +13,8 @@ class AWR(Objective):
         loss = -(1/N) sum_i min(exp(A_i / beta), cap) l_i,    A_i = R_i - mean of the group, over std if `normalize`
 
     The paper's advantage comes from a critic on a replay buffer; its code standardises it, with beta 1 and cap 20. All
-    weights are positive, also those of a group of equal rewards. So the entropy of the policy falls where nothing
-    succeeds, and over many epochs on one rollout. Raises ValueError for beta or cap <= 0.
+    weights are positive, also those of a group of equal rewards. So the entropy of the policy falls even where nothing
+    succeeds. It also falls over many epochs on one rollout. Raises ValueError for beta or cap <= 0.
     https://arxiv.org/abs/1910.00177
     """
 

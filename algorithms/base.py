@@ -63,12 +63,13 @@ def scored_completions(logp_old: Tensor, score: Tensor, mask: Tensor, logp_ref: 
     logp_old, mask, logp_ref (*L,B,K,T) as in `Batch`; score (*L,B,K). The baseline is the mean score of the batch.
     """
     reward = score.unsqueeze(-1).expand(logp_old.shape)
-    dims = (-1, -2)
-    low, high = score.amin(dims, keepdim=True), score.amax(dims, keepdim=True)
-    mean = score.mean(dims, keepdim=True).clamp(low, high)  # exact where all scores are equal
-    return Batch(
-        logp_old, reward, mean.unsqueeze(-1).expand(logp_old.shape), mask, score, torch.ones_like(score), logp_ref
-    )
+    return Batch(logp_old, reward, batch_mean(reward), mask, score, torch.ones_like(score), logp_ref)
+
+
+def batch_mean(reward: Tensor) -> Tensor:
+    """Mean (*L,1,1,T) of rewards (*L,B,K,T). It is exact where all are equal, since rounding would be an advantage."""
+    low, high = reward.amin((-3, -2), keepdim=True), reward.amax((-3, -2), keepdim=True)
+    return torch.where(low == high, low, reward.mean((-3, -2), keepdim=True))
 
 
 class Objective:

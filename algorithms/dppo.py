@@ -9,7 +9,7 @@ from algorithms.aggregate import token_mean
 from algorithms.base import Batch, Loss, Objective, require, standardize
 from algorithms.ratios import log_ratio
 
-SMALL = 1e-8  # beside 1 - p, whose log is taken; verl has the same
+SMALL = 1e-8  # added to 1 - p before the logarithm, as in verl
 
 
 @dataclass(frozen=True)

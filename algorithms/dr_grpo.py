@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.aggregate import seq_mean_token_sum_norm
+from algorithms.aggregate import seq_mean_token_sum
 from algorithms.base import Batch, Loss, Objective, centre, require
 from algorithms.ratios import clipped_surrogate, log_ratio
 
@@ -36,4 +36,5 @@ class DrGRPO(Objective):
     def loss(self, logp, batch: Batch) -> Loss:
         advantage = centre(batch.score, batch.effective_weight).unsqueeze(-1)
         loss = -clipped_surrogate(log_ratio(logp, batch).exp(), advantage, self.clip_eps)
-        return seq_mean_token_sum_norm(loss, batch.mask, batch.effective_weight, self.budget), {}
+        total = seq_mean_token_sum(loss, batch.mask, batch.effective_weight)
+        return total / (self.budget or loss.shape[-1]), {}

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from algorithms.base import Batch, Objective, require, standardize
+from algorithms.base import TINY, Batch, Objective, require, standardize
 
 
 def sigmoid(ratio: Tensor, tau: Tensor) -> Tensor:
@@ -38,8 +38,9 @@ def softsign(ratio: Tensor, tau: Tensor) -> Tensor:
 # all are smooth and positive, with slope 1 at r = 1 and a smaller slope elsewhere; https://arxiv.org/abs/2602.19345
 GATES = {"sigmoid": sigmoid, "erf": erf, "arctan": arctan, "softsign": softsign}
 
-# log g(e^d) as a function of the log-ratio d; the gates are those above, but SSPO's arctan is one of d itself
-LOG_GATES = {name: lambda d, tau, gate=gate: gate(d.exp(), tau).log() for name, gate in GATES.items()}
+# log g(e^d) as a function of the log-ratio d, finite where the gate rounds to 0; the gates are those above, but SSPO's
+# arctan is one of d itself
+LOG_GATES = {name: lambda d, tau, gate=gate: gate(d.exp(), tau).clamp_min(TINY).log() for name, gate in GATES.items()}
 LOG_GATES["sigmoid"] = lambda d, tau: (4 / tau).log() + torch.nn.functional.logsigmoid(tau * (d.exp() - 1))
 LOG_GATES["arctan"] = lambda d, tau: (tau * d).arctan() / tau
 

@@ -15,10 +15,10 @@ class GRPOPublished(Objective):
         loss = -(1/N) sum_i (1/|y_i|) sum_t [ min(r_t A_i, clip(r_t, 1 - clip_eps, 1 + clip_eps) A_i) - beta k3_t ]
 
     Where a group has equal scores, A is 0 and the penalty alone moves the policy, towards the initial policy. Under an
-    optimiser of fixed step length it takes a whole step, whatever beta is, so that the error of the sparse bandit
-    settles near 1 %. Published implementations differ: TRL and verl divide by the std of a sample (`bessel`), and TRL
-    later set beta to 0 and averages over all tokens. The form that the TPO paper compares with is grpo. Raises
-    ValueError for clip_eps outside (0, 1) or beta < 0. https://arxiv.org/abs/2402.03300
+    optimiser of fixed step length it takes a whole step, whatever beta is. Published implementations differ: TRL and
+    verl divide by the std of a sample (`bessel`), and TRL later set beta to 0 and averages over all tokens. The form
+    that the TPO paper compares with is grpo. Raises ValueError for clip_eps outside (0, 1) or beta < 0.
+    https://arxiv.org/abs/2402.03300
     """
 
     name = "grpo_published"

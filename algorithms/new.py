@@ -15,7 +15,7 @@ COLORS = (
     "#EE3377",
     "#4477AA",
     "#AA3377",
-)  # told apart by colour-blind eyes
+)  # distinguishable with colour blindness
 LINESTYLES = ("-", "--", ":", "-.")
 
 

@@ -33,6 +33,9 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, low: float, high: float 
 
 
 def k3(logp: Tensor, other: Tensor) -> Tensor:
-    """exp(x) - x - 1 >= 0 with x = log other - log pi. Its mean over draws of pi is KL(pi, other), in nats."""
+    """exp(x) - x - 1 >= 0 with x = log other - log pi. Its mean over draws of pi is KL(pi, other), in nats.
+
+    x is clamped to +-LOG_RATIO_BOUND, beyond which the gradient is 0.
+    """
     x = (other - logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
     return x.expm1() - x

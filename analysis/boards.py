@@ -9,6 +9,7 @@ from rich.console import Console
 from analysis import board_page, board_pictures, catalogue, leaderboard, study_board, style, suites
 from analysis.load import Row, cache_of, stored_rows
 from analysis.suite_cells import cells
+from analysis.suite_rows import without_tuning_seeds
 from conf.messages import ConfigError, command
 from store.results import Results
 
@@ -59,8 +60,8 @@ def of_study(name: str, rows: list[Row], store: Results, out: Path, scale: str, 
 
 
 def of_runs(store: Results, out: Path, console: Console) -> int:
-    """One board of every run in the store."""
-    return _board(f"leaderboard_{ALL_RUNS}", stored_rows(store), store, out, console)
+    """One board of every run in the store, without the seeds on which suites tune."""
+    return _board(f"leaderboard_{ALL_RUNS}", without_tuning_seeds(stored_rows(store)), store, out, console)
 
 
 def _board(stem: str, rows: list[Row], store: Results, out: Path, console: Console) -> int:

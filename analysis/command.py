@@ -116,13 +116,14 @@ def has_runs(figure: str, asked: dict[str, list]) -> bool:
 
 
 def make_table(env: str, store: Results, out: Path) -> int:
-    """Print every run of an environment, and write the same as CSV."""
+    """Print every run of an environment without the seeds on which suites tune, and write the same as CSV."""
     import pandas as pd
 
     from analysis import tables
     from analysis.load import environment_rows
+    from analysis.suite_rows import without_tuning_seeds
 
-    rows = environment_rows(env, store)
+    rows = without_tuning_seeds(environment_rows(env, store))
     if not rows:
         known = sorted({run.config()["env"]["name"] for run in store.runs()})
         console.print(f"{unknown(f'table {env}', known, f'no runs in {store}')}; run: python run.py env={env}")

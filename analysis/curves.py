@@ -54,9 +54,11 @@ def line_styles(rows: list[Row]) -> dict[str, dict[str, Any]]:
 
 
 def draw_points(axis, x: pd.Series, data: pd.DataFrame, line_style: dict[str, Any]) -> None:
-    """Draw the mean of each line of `data` at x, with a bar from low to high."""
-    bars = abs(data[["low", "high"]].sub(data["mean"], axis=0)).fillna(0).to_numpy().T
-    axis.errorbar(x, data["mean"], bars, marker="o", markersize=3, capsize=2, **line_style)
+    """Draw the mean of each line of `data` at x, with a bar from low to high where there is an interval."""
+    axis.plot(x, data["mean"], marker="o", markersize=3, **line_style)
+    known = data[["low", "high"]].notna().all(axis=1)
+    bars = abs(data[["low", "high"]].sub(data["mean"], axis=0))[known].to_numpy().T
+    axis.errorbar(x[known], data["mean"][known], bars, fmt="none", capsize=2, ecolor=line_style["color"])
 
 
 def draw_curve(axis, row: Row, metric: str, line_style: dict[str, Any], log_y: bool = False) -> pd.DataFrame:

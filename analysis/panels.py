@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis import curves, stats, style
@@ -15,6 +16,7 @@ from analysis.tables import GOAL
 Config = dict[str, Any]
 Place = tuple[str, str]  # titles of the row and column of a panel
 LEGEND_LINES = 4  # of a legend below the panels
+FIRST_EPISODE = 5  # of a logarithmic axis of episodes
 FLOOR = 1e-3  # a rollout batch does not resolve smaller errors
 ROUNDING = 1e-6  # 1 - pi in float32 does not resolve smaller errors
 
@@ -106,7 +108,7 @@ def _final_panel(axis, data: pd.DataFrame, setting: Setting, styles: dict[str, d
         axis.set_ylim(max(100 * ROUNDING, data["mean"].min() / 2), 150)
     else:
         axis.set_yscale("symlog", linthresh=1)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 130)
 
 
 def _final(row: Row, setting: float) -> dict[str, Any]:
@@ -115,11 +117,16 @@ def _final(row: Row, setting: float) -> dict[str, Any]:
 
 
 def error_panels(
-    rows: list[Row], places: Callable[[Config], list[Place]], title: str, hide: tuple[str, ...] = ()
+    rows: list[Row],
+    places: Callable[[Config], list[Place]],
+    title: str,
+    hide: tuple[str, ...] = (),
+    log_x: bool = False,
 ) -> tuple[style.Figure, pd.DataFrame]:
     """Draw the error of each row into the panels that `places` returns for its config.
 
-    hide  settings that panel or caption show, so that labels leave them out (`analysis.labels.changed_settings`)
+    hide   settings that panel or caption show, so that labels leave them out (`analysis.labels.changed_settings`)
+    log_x  a logarithmic axis of episodes, for tasks that are learnt in the first tenth of a run
     """
     where = [places(row.config) for row in rows]
     rows = with_unique_labels(rows, hide, where)
@@ -134,9 +141,21 @@ def error_panels(
             curves.draw_band(axes[across.index(line), down.index(column)], data, styles[row.label])
             drawn.append(data.assign(row=line, column=column))
     _style_axes(axes, across, down)
+    if log_x:
+        axes[0, 0].set(xscale="log", xlim=(FIRST_EPISODE, None))
+    if len({row.seeds for row in rows}) > 1:
+        _count_seeds(axes, across, down, rows, where)
     legend(figure, axes.flat, list(styles))
     figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
     return figure, pd.concat(drawn, ignore_index=True)
+
+
+def _count_seeds(axes, across: list[str], down: list[str], rows: list[Row], where: list[list[Place]]) -> None:
+    """Write into each panel how many seeds its curves have."""
+    for (line, column), axis in np.ndenumerate(axes):
+        shown = [row for row, found in zip(rows, where, strict=True) if (across[line], down[column]) in found]
+        if shown:
+            axis.text(0.97, 0.96, curves.seeds_text(shown), transform=axis.transAxes, ha="right", va="top", fontsize=6)
 
 
 def legend(figure: style.Figure, axes, order: list[str]) -> None:

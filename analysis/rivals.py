@@ -28,11 +28,18 @@ def default_rate_rows(rows: list[Row]) -> list[Row]:
 
 
 def tuned_rate_rows(rows: list[Row]) -> list[Row]:
-    """For each method, number of epochs and task, the row of the learning rate with the lowest mean late error."""
+    """For each method, number of epochs and task, the row of the learning rate with the lowest mean late error.
+
+    A method that ran at one learning rate only was not tuned, and has no row.
+    """
     alike: dict[str, list[Row]] = {}
     for row in rows:
         alike.setdefault(json.dumps(identity(_any_rate(row.config)), sort_keys=True), []).append(row)
-    return [min(found, key=lambda row: stats.late(row.metric("error")[1]).mean()) for found in alike.values()]
+    return [
+        min(found, key=lambda row: stats.late(row.metric("error")[1]).mean())
+        for found in alike.values()
+        if len(found) > 1
+    ]
 
 
 def leaderboard_rows(rows: list[Row], count: int) -> list[Row]:

@@ -14,7 +14,7 @@ from analysis.leaderboard import RIVALS
 from analysis.load import Row
 from store.identity import NEUTRAL, identity
 
-TRAIN = ("staleness", "kl_beta", "reference")  # settings of training that make another task
+TRAIN = ("staleness", "kl_beta")  # settings of training that make another task
 
 
 @dataclass(frozen=True)

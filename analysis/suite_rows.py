@@ -6,6 +6,7 @@ A method has one cell per task and track. Track "default": the task's own learni
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from analysis import suites
 from analysis.cache import Cache
 from analysis.compose import algo_file
 from analysis.labels import ALGOS, label
@@ -65,6 +67,13 @@ def is_recorded(row: Row, task: Task) -> bool:
     if row.seeds and not row.has(task.metric):
         raise ConfigError(unknown(f"task {task.name}: metric={task.metric}", row.metrics, "not recorded"))
     return bool(row.seeds)
+
+
+def without_tuning_seeds(rows: list[Row]) -> list[Row]:
+    """The rows without the seeds on which suites tune, which no table reports; a row that has no other is left out."""
+    tuning = {seed for name in suites.names() for seed in suites.read(name).protocol.tuning_seeds}
+    found = (replace(row, only=tuple(set(row.late("error")) - tuning)) if row.has("error") else row for row in rows)
+    return [row for row in found if row.seeds]
 
 
 def is_edge(setting: Setting, protocol: Protocol) -> bool:

@@ -1,4 +1,4 @@
-"""How a command begins and ends: it is light, so that even Ctrl-C in the seconds of the imports finds it."""
+"""Entry point of every command. It imports little, so that Ctrl-C works during the slow imports."""
 
 import importlib
 import os

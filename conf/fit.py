@@ -54,7 +54,7 @@ def check_context_type(env: Env, cfg: DictConfig, found: dict[str, type]) -> Non
 def check_model(experiment, cfg: DictConfig) -> None:
     """Raise MisfitError for settings of model, optimiser and training that do not go together."""
     env, model, train = experiment.env, experiment.model, experiment.train
-    is_text = env.spec.context_type == "text"
+    is_text, accuracy = env.spec.is_text, warmstart.target_accuracy(experiment)
     if model.stacked != experiment.optim.stacked:
         fit = [name for name, cls in discover(training).items() if getattr(cls, "stacked", None) == model.stacked]
         raise MisfitError(f"optim={cfg.optim.name}: does not fit model={cfg.model.name}; allowed: {', '.join(fit)}")
@@ -62,20 +62,20 @@ def check_model(experiment, cfg: DictConfig) -> None:
     if processes > 1 and not is_text:
         typed = f"{processes} processes: env={cfg.env.name} trains in one process"
         raise MisfitError(f"{typed}; start it without torchrun, or use launch=joblib for a grid")
-    most = min(getattr(env, "batch", 1), train.eval_problems)
-    if processes > most and is_text:
-        raise MisfitError(
-            f"{processes} processes: only {most} problems to share; start at most {most} processes, or raise env.batch "
-            f"and train.eval_problems"
-        )
+    if processes > 1:
+        most = min(env.batch, train.eval_problems, len(env.problems(train.eval_split)))
+        if processes > most:
+            more = "env.batch, train.eval_problems or the number of held-out problems"
+            raise MisfitError(
+                f"{processes} processes: only {most} problems to share; start at most {most}, or raise {more}"
+            )
     if train.eval_every is not None and not is_text:
         raise MisfitError(f"train.eval_every={train.eval_every}: env={cfg.env.name} has no held-out problems; use null")
     if is_text and cfg.match == "interactions":
         reason = f"every method draws the same number of completions on env={cfg.env.name}"
         raise MisfitError(f"match=interactions: {reason}; use match=prompts")
-    if train.phase == "sft" and not warmstart.target_accuracy(experiment):
+    if train.phase == "sft" and not accuracy:
         raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
-    accuracy = warmstart.target_accuracy(experiment)
     if is_text and accuracy and not env.has_answers:
         reason = f"env={cfg.env.name} has training rows without an answer to learn from"
         raise MisfitError(f"model.warm_accuracy={accuracy}: {reason}; use model.warm_accuracy=0")
@@ -91,9 +91,6 @@ def check_training(experiment, cfg: DictConfig) -> None:
     train = experiment.train
     if experiment.engine == "trl" and (reason := trl_misfit(experiment)):
         raise MisfitError(f"engine=trl: {reason}")
-    if experiment.objective.needs_reference and train.reference == "none":
-        needs = f"algo={cfg.algo.name} needs a reference policy; use initial, or algo.beta=0"
-        raise MisfitError(f"train.reference=none: {needs}")
     if train.micro_batch is not None and not experiment.env.spec.tokens_per_rollout:
         reason = f"env={cfg.env.name} has no prompts to split; use null"
         raise MisfitError(f"train.micro_batch={train.micro_batch}: {reason}")

@@ -161,7 +161,7 @@ def _settings(node: DictConfig) -> str:
 
 def _needs(objective: Objective) -> str:
     extra = ["the reward of the greedy answer"] * (objective.baseline == "greedy")
-    extra += ["a reference policy (`train.reference=initial`) unless its weight is 0"] * objective.needs_reference
+    extra += ["a copy of the first policy as reference, unless its weight is 0"] * objective.needs_reference
     return " and ".join(extra)
 
 

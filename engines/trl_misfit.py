@@ -6,6 +6,7 @@ import os
 from engines.weights import require_group_objective
 from training import warmstart
 
+COMPUTED = ("float32", "bfloat16")  # precisions of TRL
 INSTALL = 'pip install -c constraints.txt -e ".[trl]"'
 
 
@@ -24,6 +25,8 @@ def trl_misfit(experiment) -> str:
         return f"optim={optim.name} is not AdamW; use optim=adamw_clipped"
     if model.engine == "vllm" and not hasattr(model, "path") and not warmstart.target_accuracy(experiment):
         return "model.engine=vllm reads the model from a folder, and this one is made anew; use model.engine=hf"
+    if model.dtype not in COMPUTED:
+        return f"model.dtype={model.dtype} is not what TRL computes in; use {' or '.join(COMPUTED)}"
     if train.staleness:
         return f"train.staleness={train.staleness} is not what TRL does; use train.staleness=0"
     if train.diagnostics:

@@ -16,16 +16,16 @@ def paying_arms(arms: int, correct: int, device: torch.device) -> Tensor:
     return (torch.arange(arms, device=device) < correct).float().expand(1, 1, -1)
 
 
-def misalignment(grad: Tensor, oracle: Tensor) -> Tensor:
-    """1 - cos(grad, oracle) for each seed (S,), of gradients (S,contexts,A); 1 where one of them is zero."""
-    scale = torch.linalg.vector_norm(grad, dim=(1, 2)) * torch.linalg.vector_norm(oracle, dim=(1, 2))
-    return 1 - (grad * oracle).sum((1, 2)) / scale.clamp_min(torch.finfo(grad.dtype).tiny)
+def misalignment(policy, oracle: Tensor) -> dict[str, Tensor]:
+    """{"misalignment": (S,)}: 1 - cos of minus the gradient on a policy's logits and `oracle`, both (S,contexts,A).
 
-
-def gradient_of_logits(policy) -> Tensor | None:
-    """Gradient (S,contexts,A) of a policy whose parameters are the logits themselves; None for any other policy."""
+    It is 1 where one of them is zero. A policy whose parameters are not the logits themselves has no such metric.
+    """
     logits = getattr(policy, "logits", None)
-    return logits.grad if isinstance(logits, Tensor) else None
+    if not isinstance(logits, Tensor):
+        return {}
+    norms = torch.linalg.vector_norm(logits.grad, dim=(1, 2)) * torch.linalg.vector_norm(oracle, dim=(1, 2))
+    return {"misalignment": 1 + (logits.grad * oracle).sum((1, 2)) / norms.clamp_min(torch.finfo(norms.dtype).tiny)}
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,9 @@ class SparseBandit(Env):
             return {"error": 1 - policy.table()[..., 0, : self.correct].exp().sum(-1)}
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
-        grad = gradient_of_logits(policy)
-        if grad is None:
-            return {}
-        with torch.no_grad():
-            pi, reward = policy.table().exp(), self.true_reward(None, grad.device)
-            oracle = pi * (reward - (pi * reward).sum(-1, keepdim=True))
-            return {"misalignment": misalignment(-grad, oracle)}
+        pi = policy.table().detach().exp()
+        reward = self.true_reward(None, pi.device)
+        return misalignment(policy, pi * (reward - (pi * reward).sum(-1, keepdim=True)))
 
 
 @dataclass(frozen=True)
@@ -129,9 +125,5 @@ class ContextualBandit(Env):
             return {"error": 1 - policy.table()[..., 0].exp().mean(-1)}
 
     def gradient_metrics(self, policy) -> dict[str, Tensor]:
-        grad = gradient_of_logits(policy)
-        if grad is None:
-            return {}
-        with torch.no_grad():
-            oracle = self.true_reward(None, grad.device) - policy.table().exp()
-            return {"misalignment": misalignment(-grad, oracle)}
+        pi = policy.table().detach().exp()
+        return misalignment(policy, self.true_reward(None, pi.device) - pi)

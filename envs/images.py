@@ -52,8 +52,7 @@ class ImageBandit(Env):
         )
 
     def contexts(self, noise) -> Tensor:
-        count = len(self.images.train)
-        return (noise.uniform("context", self.batch) * count).long().clamp_max(count - 1)
+        return (noise.uniform("context", self.batch) * len(self.images.train)).long()
 
     def context_baseline(self, logp) -> Tensor:
         return logp.exp().square().sum(-1, keepdim=True)

@@ -8,6 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from algorithms.base import require
+
+NICE = "from 0 (normal) to 19 (lowest priority)"
+
 
 def cores() -> int:
     """The cores that this process may use."""
@@ -25,7 +29,7 @@ class Serial:
     keep_going: bool = False
 
     def __post_init__(self):
-        _check_nice(self.nice)
+        require(0 <= self.nice <= 19, "nice", self.nice, NICE)
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,8 @@ class Joblib:
     keep_going: bool = False
 
     def __post_init__(self):
-        _check_nice(self.nice)
-        if self.workers is not None:
-            _positive("workers", self.workers, "null or >= 1")
+        require(0 <= self.nice <= 19, "nice", self.nice, NICE)
+        require(self.workers is None or self.workers >= 1, "workers", self.workers, "null or >= 1")
 
     @property
     def at_once(self) -> int:
@@ -70,8 +73,8 @@ class Slurm:
     keep_going: bool = False
 
     def __post_init__(self):
-        _positive("workers", self.workers, ">= 1")
-        _positive("threads", self.threads, ">= 1")
+        require(self.workers >= 1, "workers", self.workers, ">= 1")
+        require(self.threads >= 1, "threads", self.threads, ">= 1")
 
     @property
     def at_once(self) -> int:
@@ -93,13 +96,3 @@ def lower_priority(nice: int, session: bool = False) -> None:
     if session and group.exists():
         with suppress(OSError):  # a system that does not allow it keeps the priority of the process
             group.write_text(str(nice))
-
-
-def _check_nice(value: int) -> None:
-    if not 0 <= value <= 19:
-        raise ValueError(f"nice={value}: must be from 0 (normal) to 19 (lowest priority)")
-
-
-def _positive(key: str, value: int, allowed: str) -> None:
-    if value < 1:
-        raise ValueError(f"{key}={value}: must be {allowed}")

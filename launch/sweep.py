@@ -1,4 +1,4 @@
-"""The jobs of a sweep, launched in rounds: runs that another launch holds are come back to, and taken over."""
+"""Launches the jobs of a sweep in rounds. A run that another process holds is tried again later."""
 
 import os
 import shutil
@@ -80,7 +80,7 @@ class Sweep:
                     self._launch([job])
 
     def _forecast(self) -> None:
-        todo, seconds = [job for job in self.jobs if job.outcome is None], ""
+        todo, forecast = [job for job in self.jobs if job.outcome is None], ""
         # a language model is slow to load, and how long its completions will be is not known
         if not isinstance(self.launch, Slurm) and all(job.experiment.model.stacked for job in todo):
             if not isinstance(self.launch, Serial):
@@ -89,8 +89,8 @@ class Sweep:
                 with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
                     job.predicted = predict(job.experiment, job.missing)
             total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
-            seconds = f": about {duration(total)} on this machine"
-        self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{seconds}", soft_wrap=True)
+            forecast = f": about {duration(total)} on this machine"
+        self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{forecast}", soft_wrap=True)
 
     def _ready(self, left: list[Job]) -> list[Job]:
         """The jobs that nobody holds, as far as is known; where all are held, wait for the first that is not."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Prompts = Sequence[Sequence[int]]
-# (tokens (N,n), mask (N,L) of these and of the cached tokens before them, cache) -> what the model says of the tokens
+# (tokens (N,n), mask (N,L) of these and of the cached tokens before them, cache) -> output for the tokens
 Forward = Callable[[Tensor, Tensor, Any], Tensor]
 LEAST = 16  # tokens: a shorter prefix costs more as a pass of its own than it saves
 
@@ -25,8 +25,8 @@ def shared_prefix(prompts: Prompts) -> int:
 def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.device) -> Any:
     """A cache (1 row) with the keys and values of the tokens with which all prompts start; often it is empty.
 
-    A layer that attends to the last tokens only counts the padding between prefix and prompt among them, so a model
-    with such layers passes whole prompts.
+    A sliding-window layer would count the padding between prefix and prompt as part of its window. So a model with such
+    layers passes whole prompts.
     """
     from transformers import DynamicCache
 
@@ -39,7 +39,7 @@ def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.
 
 
 def pass_prompts(forward: Forward, prompts: Prompts, cache: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Add B prompts to their `prefix_cache`: what `forward` says of their tokens, (B,n,...), and the mask (B,P).
+    """Add B prompts to their `prefix_cache`: the output of `forward` for their tokens, (B,n,...), and the mask (B,P).
 
     The cache then has B rows of P tokens: the prefix, padding, and what follows the prefix.
     """

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,7 +83,7 @@ class VLLMEngine(Engine):
             causal.config.save_pretrained(folder)
             try:
                 return _vllm().LLM(
-                    model=str(Path(folder)),
+                    model=folder,
                     load_format="dummy",
                     skip_tokenizer_init=True,
                     dtype=str(causal.dtype).removeprefix("torch."),

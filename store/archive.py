@@ -225,7 +225,7 @@ def _entry(key: Key, run: Any, table: pa.Table) -> dict[str, Any]:
 
 
 def _described(run: ArchivedRun) -> ArchivedRun:
-    """`run` if its file says all that a run has; raises KeyError, TypeError or ValueError."""
+    """`run`, if its entry has all required keys; raises KeyError, TypeError or ValueError."""
     if not all(Path(part).name == part for part in run.key):  # they become folders at import
         raise ValueError(f"{'/'.join(run.key)} is no name of a run")
     _ = run.entry["config"], run.manifest()["seeds_done"], run.entry["dtypes"]

@@ -16,7 +16,7 @@ PRESENTATION = {
 }
 # settings of an environment with a content_hash, which stands for what these files contain
 FILES = ("data", "validation_data", "test_data", "reward")
-# settings at whose value a run is the one that never heard of them
+# values that leave a run as it was before the setting existed; the run id leaves them out
 NEUTRAL = {
     "algo": {"length_normalize": False},
     "env": {"working": False, "grader": "strict", "shots": 0, "stop": None},

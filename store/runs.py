@@ -30,7 +30,7 @@ ASKING_SECONDS = 10  # far more than anybody asks for, unless it was stopped mea
 
 
 class OlderVersion(Exception):
-    """A configuration lacks a key that runs are told apart by today."""
+    """A configuration lacks a key that distinguishes runs today."""
 
 
 def require_mapping(value: Any) -> dict[str, Any]:

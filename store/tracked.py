@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -38,8 +39,8 @@ class Tracked:
 
     @property
     def id(self) -> str:
-        """The same when the same seeds of the same configuration are trained again."""
-        return f"{self.folder.name}-{self.seeds[0]}-{len(self.seeds)}"
+        """The same when, and only when, the same seeds of the same configuration are trained again."""
+        return f"{self.folder.name}-{self.seeds[0]}-{len(self.seeds)}-{crc32(repr(self.seeds).encode()):08x}"
 
 
 def scalars(history: Any, after: int) -> Iterator[tuple[int, dict[str, float]]]:

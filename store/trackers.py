@@ -60,7 +60,7 @@ class Wandb:
             dir=run.folder,
             settings=wandb.Settings(init_timeout=INIT_SECONDS),
         )
-        shown = max(run.step, opened.step - 1 if opened.resumed else 0)
+        shown = max(run.step or -1, opened.step - 1 if opened.resumed else -1)
         newest = None
 
         def log_metrics(history) -> None:
@@ -96,7 +96,7 @@ class TensorBoard:
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        writer, shown = EventFileWriter(str(run.folder / "tensorboard" / run.id)), run.step
+        writer, shown = EventFileWriter(str(run.folder / "tensorboard" / run.id)), run.step or -1
         if run.step:  # events after the checkpoint that a run goes on from are dropped
             writer.add_event(Event(step=run.step + 1, session_log=SessionLog(status=SessionLog.START)))
 

@@ -42,8 +42,6 @@ REFUSED = {
     "env.batch=1 algo=grpo": ["algo=grpo", "env.batch=1: must be >= 2"],
     "train.micro_batch=0 env=terminal_reversal": ["train.micro_batch=0", "null or >= 1"],
     "train.micro_batch=8 env=digits": ["train.micro_batch=8", "env=digits", "null"],
-    "algo=grpo_published train.reference=none": ["train.reference=none", "algo=grpo_published", "use initial"],
-    "train.reference=ema": ["train.reference=ema", "initial or none"],
     "algo=remax env=dense_reversal sampler=token_group": ["sampler=token_group", "algo=remax", "sampler=auto"],
     "seeds=0": ["seeds=0", "from 1 to"],
     "seeds=99999999999999999999": ["seeds=99999999999999999999", "from 1 to"],

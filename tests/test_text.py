@@ -1,4 +1,4 @@
-"""Text problems of the user's own: trained, stored, resumed, swept, shown, and told apart by what the files contain."""
+"""Text problems of the user's own: trained, stored, resumed, swept, shown, and identified by the content of files."""
 
 import json
 import pickle

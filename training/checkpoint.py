@@ -71,6 +71,8 @@ def restore(run: Run, trainer: Trainer) -> float:
         elif state["seeds"] == list(trainer.noise.seeds):
             trainer.load_state_dict(state["trainer"])
             return state["seconds"]
+        else:
+            log.warning("skipped checkpoint %s: it is of seeds %s", path, state["seeds"])
     return 0.0
 
 

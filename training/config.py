@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from algorithms.base import require
 
 PHASES = ("rl", "sft")
-REFERENCES = ("initial", "none")
 SPLITS = ("validation", "test")
 MOST_STEPS = 10**9  # a typing mistake lies beyond
 
@@ -16,8 +15,6 @@ class TrainConfig:
 
     steps             number of rollouts; each is followed by its gradient epochs
     epochs            gradient steps per rollout; null: the environment's number, or else the objective's own
-    reference         reference policy of an objective that needs one: the policy before the first step ("initial"), or
-                      "none", which such an objective refuses
     staleness         number of rollouts by which the policy that draws lags behind the policy that learns. The metrics
                       of rollouts lag too, and the error of most sequence tasks is one
     log_every         steps between two recorded steps; the first and the last step are always recorded
@@ -38,7 +35,6 @@ class TrainConfig:
 
     steps: int = 100
     epochs: int | None = None
-    reference: str = "initial"
     staleness: int = 0
     log_every: int = 1
     checkpoint_every: int = 500
@@ -61,7 +57,6 @@ class TrainConfig:
         require(self.phase in PHASES, "phase", self.phase, f"one of {', '.join(PHASES)}")
         for key in ("epochs", "seed_block", "micro_batch", "eval_every"):
             require(getattr(self, key) is None or getattr(self, key) >= 1, key, getattr(self, key), "null or >= 1")
-        require(self.reference in REFERENCES, "reference", self.reference, " or ".join(REFERENCES))
         require(self.staleness >= 0, "staleness", self.staleness, ">= 0")
 
     def evaluates_at(self, step: int) -> bool:

@@ -54,8 +54,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     if distributed.rank() > 0:
         return _train_as_follower(experiment)
     if experiment.train.phase == "sft":
-        warmstart.with_warm_start(experiment, console)
-        return Outcome(f"warm start for {label}", "done")
+        return _warm_start(experiment, console)
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     announced = False  # the other processes know which seeds to train
@@ -92,16 +91,29 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     except (Exception, SystemExit) as error:  # a class of the user's own may call sys.exit
         if not announced:
             distributed.broadcast(())
-        console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
-        place = locate(error.__cause__ or error)
-        return Outcome(label, "failed", run, experiment.seeds, message=describe(error), place=place)
+        return replace(_failed(label, error, console), run=run, seeds=experiment.seeds)
+
+
+def _warm_start(experiment, console: Console) -> Outcome:
+    """Train the warm start of a model alone."""
+    label = f"warm start for {experiment.label}"
+    try:
+        warmstart.with_warm_start(experiment, console)
+    except (Exception, SystemExit) as error:
+        return _failed(label, error, console)
+    return Outcome(label, "done")
+
+
+def _failed(label: str, error: BaseException, console: Console) -> Outcome:
+    console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
+    return Outcome(label, "failed", message=describe(error), place=locate(error.__cause__ or error))
 
 
 def _announce(experiment, console: Console) -> None:
     """Say what is to be known of a model before it is loaded; raises TooLittleMemoryError where it does not fit."""
     train, objective = experiment.train, experiment.objective
     keeps_reference = bool(train.kl_beta) or objective.needs_reference
-    memory = require_memory(experiment.model, keeps_reference, experiment.device)
+    memory = require_memory(experiment.model, keeps_reference, experiment.device, experiment.train.staleness)
     advice = advise_on_rollout_dtype(experiment.model, experiment.device)
     _print_lines(console, experiment.model.remark(), memory, advice)
 

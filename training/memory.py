@@ -17,12 +17,12 @@ class TooLittleMemoryError(MemoryError):
     """Less is free than training needs; the message says how much."""
 
 
-def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
+def needed(model: ModelConfig, keeps_reference: bool, staleness: int = 0) -> dict[str, int]:
     """Bytes by what takes them, for a model whose number of weights is known; activations come on top.
 
     weights: n of the dtype's size. Without adapters also: gradients 4 n, AdamW's two moments 8 n (float64: twice that),
     a float32 copy 4 n of weights of lower precision, and the reference policy's own weights. A copy to draw from has
-    `rollout_dtype`'s size.
+    `rollout_dtype`'s size. With `staleness`, a policy that lags behind and those of older rollouts are kept.
     """
     count = getattr(model, "parameter_count", lambda: None)()
     if count is None:
@@ -35,12 +35,15 @@ def needed(model: ModelConfig, keeps_reference: bool) -> dict[str, int]:
         found |= {"gradients": max(size, 4) * count, "AdamW": 2 * max(size, 4) * count}
         found |= {"a float32 copy": 4 * count} if size < 4 else {}
         found |= {"the reference policy": size * count} if keeps_reference else {}
+    if staleness:
+        past = 0 if model.lora_rank else staleness + 1
+        found |= {"the policies of older rollouts": (1 + past) * size * count}
     return found
 
 
-def require_memory(model: ModelConfig, keeps_reference: bool, device: torch.device) -> str:
+def require_memory(model: ModelConfig, keeps_reference: bool, device: torch.device, staleness: int = 0) -> str:
     """One line on what it needs, empty where that is little or not known; raises TooLittleMemoryError."""
-    parts, free = needed(model, keeps_reference), available(device)
+    parts, free = needed(model, keeps_reference, staleness), available(device)
     total = sum(parts.values())
     listed = ", ".join(f"{what} {count / GB:.1f}" for what, count in parts.items())
     needs = f"{total / GB:.1f} GB and activations ({listed})"

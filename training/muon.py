@@ -8,7 +8,7 @@ from torch import Tensor
 
 from algorithms.base import require
 from models.base import Policy
-from training.optim import Optimizer
+from training.optim import Optimizer, StackedConfig
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
@@ -30,7 +30,7 @@ def orthogonalize(x: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 @dataclass(frozen=True)
-class MuonConfig:
+class MuonConfig(StackedConfig):
     """Muon on matrices, and Nesterov AdamW at the same lr on all other parameters, without weight decay.
 
     split   which parameters are matrices. "flax": those with two dims in the Flax layout (optax.contrib.muon), in which
@@ -41,14 +41,12 @@ class MuonConfig:
     """
 
     name = "muon"
-    stacked = True
 
-    lr: float = 1e-3
     momentum: float = 0.95
     split: str = "flax"
 
     def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
+        super().__post_init__()
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
         require(self.split in ("flax", "torch"), "split", self.split, "flax or torch")
 
@@ -58,16 +56,10 @@ class MuonConfig:
 
 
 @dataclass(frozen=True)
-class AdamWConfig:
+class AdamWConfig(StackedConfig):
     """Nesterov AdamW without weight decay (Optax's nesterov=True) on all parameters; raises ValueError for lr <= 0."""
 
     name = "adamw"
-    stacked = True
-
-    lr: float = 1e-3
-
-    def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
 
     def build(self, policy: Policy) -> "MuonAdamW":
         return MuonAdamW([(p, ()) for p in policy.parameters()], self.lr, 0.0)

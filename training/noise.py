@@ -1,4 +1,4 @@
-"""Random numbers that depend on seed, stream, step and how many are drawn, not on the seeds that train beside it."""
+"""Random numbers that depend on seed, stream, step and how many are drawn, not on which other seeds train."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,8 +16,8 @@ BLOCK = 8192  # numbers drawn at once per seed, since to start a generator takes
 class Noise:
     """Noise of a step, from a counter-based generator (Philox).
 
-    The generator's key is (seed, stream), and its counter is a block of steps. So a checkpoint holds no generator
-    state.
+    The same call gives the same numbers again. The generator's key is (seed, stream), and its counter is a block of
+    steps. So a checkpoint holds no generator state.
     """
 
     seeds: tuple[int, ...]

@@ -1,6 +1,7 @@
 """Optimisers of seed-stacked parameters (S, ...). No statistic is computed over several seeds."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,7 +21,11 @@ class Optimizer:
             p.grad = None
 
     def grad_norm(self) -> Tensor:
-        """Norm (S,) of the gradient of each seed, over all parameters."""
+        """Norm (S,) of the gradient of each seed, over all parameters; raises ValueError where one has none."""
+        if without := sum(p.grad is None for p in self.params):
+            raise ValueError(
+                f"{without} of {len(self.params)} parameters have no gradient: the log-probs do not use them"
+            )
         return torch.stack([torch.linalg.vector_norm(p.grad.flatten(1), dim=1) for p in self.params]).norm(dim=0)
 
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
@@ -40,19 +45,27 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class NormalizedConfig:
+class StackedConfig:
+    """Settings of an optimiser of seed-stacked parameters. Raises ValueError for lr <= 0."""
+
+    stacked: ClassVar[bool] = True
+
+    lr: float = 1e-3
+
+    def __post_init__(self):
+        require(self.lr > 0, "lr", self.lr, "> 0")
+
+
+@dataclass(frozen=True)
+class NormalizedConfig(StackedConfig):
     """Gradient steps of length lr, however long the gradient is. Raises ValueError for lr <= 0.
 
     So no lr is too large for a bandit's table of logits: with lr=1e30 the first step decides.
     """
 
     name = "normalized"
-    stacked = True
 
     lr: float = 0.1
-
-    def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
 
     def build(self, policy: Policy) -> "Normalized":
         return Normalized(list(policy.parameters()), self.lr)
@@ -70,16 +83,12 @@ class Normalized(Optimizer):
 
 
 @dataclass(frozen=True)
-class SGDConfig:
+class SGDConfig(StackedConfig):
     """Gradient steps lr g. Raises ValueError for lr <= 0."""
 
     name = "sgd"
-    stacked = True
 
     lr: float = 0.1
-
-    def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
 
     def build(self, policy: Policy) -> "SGD":
         return SGD(list(policy.parameters()), self.lr)
@@ -97,16 +106,10 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True)
-class AdamConfig:
+class AdamConfig(StackedConfig):
     """Adam on all parameters. Raises ValueError for lr <= 0. https://arxiv.org/abs/1412.6980"""
 
     name = "adam"
-    stacked = True
-
-    lr: float = 1e-3
-
-    def __post_init__(self):
-        require(self.lr > 0, "lr", self.lr, "> 0")
 
     def build(self, policy: Policy) -> "Adam":
         return Adam(list(policy.parameters()), self.lr)

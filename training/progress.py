@@ -27,7 +27,7 @@ TEXT_METRICS = {  # how metrics of language models are shown
 def progress_text(trainer: Trainer) -> str:
     """The newest error, mean and standard error over the finite seeds; for a language model, other metrics."""
     values = trainer.history.values
-    if "reward" in values:
+    if trainer.env.spec.is_text:
         found = [text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items()]
         return ", ".join([*found, *held_out(trainer), *ungraded(trainer)])
     if "error" not in values:

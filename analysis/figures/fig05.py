@@ -6,4 +6,8 @@ SWEEPS = ("fig05", "fig05_single")
 
 
 def draw(rows):
-    return error_panels(rows, lambda config: [("", f"V = {config['env']['vocab']}")], "Dense reversal, bag of tokens")
+    return error_panels(rows, _places, "Dense reversal, bag of tokens", log_x=True)
+
+
+def _places(config):
+    return [("", f"V = {config['env']['vocab']}")]

@@ -4,4 +4,8 @@ from analysis.panels import error_panels
 
 
 def draw(rows):
-    return error_panels(rows, lambda config: [("", f"H = {config['env']['horizon']}")], "Dense reversal", ("sampler",))
+    return error_panels(rows, _places, "Dense reversal", ("sampler",), log_x=True)
+
+
+def _places(config):
+    return [("", f"H = {config['env']['horizon']}")]

@@ -22,8 +22,9 @@ FLOOR = 1e-4  # an error below is as good as none
 def draw(rows):
     drawn = pd.DataFrame([_cell(row, name) for name, read in READINGS.items() for row in read(rows)])
     colors = {label(row.config, hide=("train.epochs",)): row.style["color"] for row in rows}
-    order = drawn.groupby("method")["mean"].mean().sort_values(ascending=False).index
     tasks = list(dict.fromkeys(drawn.task))
+    means = drawn.pivot_table(index="method", columns="task", values="mean")
+    order = means[means.columns[means.notna().all()]].mean(axis=1).sort_values(ascending=False).index
     figure, axes = style.plt.subplots(
         1, len(tasks), figsize=(2.6 + 1.5 * len(tasks), 1.4 + 0.26 * len(order)), squeeze=False, sharey=True
     )

@@ -30,7 +30,7 @@ class TextEnv(Env):
               called as function(facts, completion), or "FILE.py:function" of the user's, as function(completion, facts)
     chat      whether prompts go through the tokenizer's chat template: "auto" (where it has one), "always" or "never"
     stop      a character at which a completion ends, or None. Here and in a `template`, \\n is a new line
-    thinking  what a chat template that can switch "thinking" on or off is told
+    thinking  value of `enable_thinking` that the chat template gets
     warm_accuracy  how often a model that starts untrained should be right before it learns from rewards
     """
 

@@ -23,9 +23,7 @@ def allow_reading_alone() -> None:
     # at the limit on CPU time the process writes to stderr where it is, and ends
     faulthandler.register(signal.SIGXCPU, chain=True)
     allow_cpu(FIRST_CPU_SECONDS)
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    most = _memory() + FIRST_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    _limit(resource.RLIMIT_AS, _memory() + FIRST_MEMORY)
 
 
 def allow_nothing() -> None:
@@ -37,13 +35,20 @@ def allow_nothing() -> None:
         resource.RLIMIT_FSIZE: COMPLAINTS,
         resource.RLIMIT_CORE: 0,
     }.items():
-        resource.setrlimit(what, (most, most))
+        _limit(what, most, for_good=True)
 
 
 def allow_cpu(seconds: int = CPU_SECONDS) -> None:
     """The kernel ends this process once it has used so much more CPU time, even if the parent is gone."""
     used = int(time.process_time()) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, resource.RLIM_INFINITY))
+    _limit(resource.RLIMIT_CPU, used + seconds)
+
+
+def _limit(what: int, most: int, for_good: bool = False) -> None:
+    """Set a limit of this process, at most its hard limit, which only root may raise and `for_good` lowers."""
+    hard = resource.getrlimit(what)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (most, most if for_good else hard))
 
 
 def _refuse(event: str, args: tuple) -> None:

@@ -1,4 +1,4 @@
-"""Rows and a reward function of the user's, told apart by what their files contain."""
+"""Rows and a reward function of the user's, identified by the content of their files."""
 
 import hashlib
 import json

@@ -21,7 +21,7 @@ class Text(TextEnv):
     reward           FILE.py:NAME, a function (completion, row) -> score
     unsafe_in_process  call that function in the process that trains, without any limit
     template         the prompt, with {prompt}
-    content_hash     of the rows and of the function's files, by which runs are told apart; null: found out
+    content_hash     of the rows and of the function's files, which distinguishes runs; null: found out
     """
 
     name = "text"

@@ -5,12 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from algorithms.base import Batch
+from algorithms.base import Batch, batch_mean
 from envs.base import Env
 from models.base import Policy
 from training import checks
 from training.rollout import Rollout
-from training.samplers.answers import batch_mean
 
 
 def sampled_actions(env: Env, policy: Policy, noise) -> Rollout:
@@ -62,7 +61,8 @@ def exact_expectation(env: Env, policy: Policy, noise) -> Rollout:
     contexts = env.contexts(noise)
     logp = policy.logp(contexts, None).detach()
     reward, one = env.true_reward(contexts, logp.device), torch.ones((), device=logp.device)
-    batch = Batch(logp, reward.unsqueeze(-1), env.baseline * one, one, reward, logp.squeeze(-1).exp())
+    baseline = _baseline(env, policy, contexts).unsqueeze(-1)
+    batch = Batch(logp, reward.unsqueeze(-1), baseline, one, reward, logp.squeeze(-1).exp())
     return Rollout(batch, lambda policy: policy.logp(contexts, None))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from algorithms.base import Batch
+from algorithms.base import Batch, batch_mean
 from envs.base import Env
 from models.base import Policy, sample_tokens, take_rows
 from training import checks
@@ -48,12 +48,6 @@ def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: T
         return policy.logp(*_select(rows, prompts, answers))
 
     return Rollout(batch, logp, {"error": 1 - score.mean((1, 2))}, identical, score == 1)
-
-
-def batch_mean(reward: Tensor) -> Tensor:
-    """Mean (S,1,1,T) over a batch (S,B,K,T). Where all are equal it is exact, since rounding would be an advantage."""
-    low, high = reward.amin((1, 2), keepdim=True), reward.amax((1, 2), keepdim=True)
-    return torch.where(low == high, low, reward.mean((1, 2), keepdim=True))
 
 
 def token_group(env: Env, policy: Policy, noise) -> Rollout:
