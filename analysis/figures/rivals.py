@@ -24,7 +24,8 @@ def draw(rows):
     colors = {label(row.config, hide=("train.epochs",)): row.style["color"] for row in rows}
     tasks = list(dict.fromkeys(drawn.task))
     means = drawn.pivot_table(index="method", columns="task", values="mean")
-    order = means[means.columns[means.notna().all()]].mean(axis=1).sort_values(ascending=False).index
+    # by place, since the errors of a method that has only some of the tasks cannot be compared
+    order = means.rank(pct=True).mean(axis=1).sort_values(ascending=False).index
     figure, axes = style.plt.subplots(
         1, len(tasks), figsize=(2.6 + 1.5 * len(tasks), 1.4 + 0.26 * len(order)), squeeze=False, sharey=True
     )
