@@ -14,18 +14,20 @@ CLAIMS = PAPER.with_name("claims.yaml")
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, what was `found` in each group of cells that was run, and the number of groups, its cases."""
+    """A sentence, what was `found` in each group of cells that was run, the number of groups (its cases), and the scale."""
 
     text: str
     found: tuple[str, ...]
     cases: int
+    scale: str = "paper"
 
     @property
     def verdict(self) -> str:
         missing = self.cases - len(self.found)
         if not self.found:
             return NOT_RUN
-        return self._verdict + (f"; {missing} not run" if missing else "")
+        where = "" if self.scale == "paper" else f" at {self.scale} scale"
+        return self._verdict + (f"; {missing} not run" if missing else "") + where
 
     @property
     def _verdict(self) -> str:
@@ -36,13 +38,13 @@ class Claim:
         return f"{HOLDS} in {self.found.count(HOLDS)} of {tried} cases" + "".join(others)
 
 
-def claims(figure: str, tables: dict[str, pd.DataFrame]) -> list[Claim]:
+def claims(figure: str, tables: dict[str, pd.DataFrame], scale: str = "paper") -> list[Claim]:
     """The claims of a figure, given the frames of `analysis.compare` by table."""
     stated = read_yaml(CLAIMS).get(figure, [])
-    return [_judge(claim, tables[claim["table"]]) for claim in stated]
+    return [_judge(claim, tables[claim["table"]], scale) for claim in stated]
 
 
-def _judge(claim: dict, frame: pd.DataFrame) -> Claim:
+def _judge(claim: dict, frame: pd.DataFrame, scale: str) -> Claim:
     wanted = claim.get("lowest", claim.get("highest"))
     cells = frame
     for column, kept in claim.get("only", {}).items():
@@ -56,7 +58,7 @@ def _judge(claim: dict, frame: pd.DataFrame) -> Claim:
         if not any(runs <= before for before in judged):
             found.append(_compare(group, wanted, "lowest" in claim))
             judged.append(runs)
-    return Claim(claim["text"], tuple(one for one in found if one != NOT_RUN), len(groups))
+    return Claim(claim["text"], tuple(one for one in found if one != NOT_RUN), len(groups), scale)
 
 
 def _compare(group: pd.DataFrame, wanted: dict, lowest: bool) -> str:

@@ -53,7 +53,12 @@ class Row:
 
     @property
     def seeds(self) -> int:
-        return len(np.unique(self._series.seed))
+        return len(self.seed_numbers)
+
+    @property
+    def seed_numbers(self) -> list[int]:
+        """The seeds, in order."""
+        return np.unique(self._series.seed).tolist()
 
     def non_finite(self, name: str = "error") -> int:
         """The number of seeds of which a metric turned non-finite; 0 where it was not recorded."""

@@ -90,7 +90,6 @@ def _section(
     names = [name for name, table in TABLES.items() if table.figure == figure]
     less = shorter(asked, store) if any(TABLES[name].has_steps_to for name in names) else []
     tables = {name: compare(name, asked, less) for name in names}
-    judged = tables if scale == "paper" else {name: compare(name, shown) for name in tables}
     run = [row for row in shown if row.seeds]
     return Section(
         name=figure,
@@ -99,13 +98,22 @@ def _section(
         seeds=curves.seeds_text(run) if run else "",
         image=image,
         tables=tables,
-        claims=claims(figure, judged),
+        claims=_claims(figure, tables, store),
         sources=[_source(row) for row in run],
         command=catalogue.figure_command(figure, "paper"),
         time="the time that the command says before it starts"
         if predicted is None
         else f"about {duration(predicted)} of one core",
     )
+
+
+def _claims(figure: str, tables: dict[str, pd.DataFrame], store: Store) -> list[Claim]:
+    """The claims of a figure at the paper's scale, or at the quick one where none can be judged there."""
+    found = claims(figure, tables)
+    if any(claim.found for claim in found):
+        return found
+    quick = catalogue.rows(figure, store, "quick")
+    return claims(figure, {name: compare(name, quick) for name in tables}, "quick")
 
 
 def _source(row: Row) -> str:

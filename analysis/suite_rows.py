@@ -72,7 +72,7 @@ def is_recorded(row: Row, task: Task) -> bool:
 def without_tuning_seeds(rows: list[Row]) -> list[Row]:
     """The rows without the seeds on which suites tune, which no table reports; a row that has no other is left out."""
     tuning = {seed for name in suites.names() for seed in suites.read(name).protocol.tuning_seeds}
-    found = (replace(row, only=tuple(set(row.late("error")) - tuning)) if row.has("error") else row for row in rows)
+    found = (replace(row, only=tuple(sorted({*row.seed_numbers} - tuning))) for row in rows)
     return [row for row in found if row.seeds]
 
 
