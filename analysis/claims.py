@@ -14,7 +14,10 @@ CLAIMS = PAPER.with_name("claims.yaml")
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, what was `found` in each group of cells that was run, the number of groups (its cases), and the scale."""
+    """A sentence, what was `found` in each group of cells that was run, and the number of groups, its cases.
+
+    scale  that of the runs
+    """
 
     text: str
     found: tuple[str, ...]
