@@ -14,6 +14,8 @@ from conf.entry import run_main
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS, SPEED, EXPORT = 120, 120, 40  # the most seconds of each part
+# the files with tests marked "gpu"; to collect the others is slow
+GPU_TESTS = ("tests/test_env_contract.py", "tests/test_training.py")
 WORKERS = 5  # processes that share the GPU, which one configuration does not fill
 
 
@@ -21,7 +23,7 @@ def run(log: Path, seconds: float, *command: str) -> int:
     """Run `python COMMAND` from the root for at most so long, and show the last lines of what it says."""
     print("python", *command, flush=True)
     with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([sys.executable, "-u", *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -46,7 +48,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     codes = []
     if args.device == "cuda":
-        codes.append(run(out / "tests.log", TESTS, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider"))
+        codes.append(run(out / "tests.log", TESTS, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *GPU_TESTS))
     codes.append(run(out / "speed.log", SPEED, "-m", "benchmarks.sequences", "--episodes", "3", "--case", args.case))
     left = end - time.monotonic() - EXPORT
     if left >= 1:

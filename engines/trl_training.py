@@ -211,7 +211,7 @@ def _arguments(training: TRLTraining, folder: str) -> GRPOConfig:
     env, cfg, model = training.env, training.cfg, training.model
     completions = env.batch * env.candidates // distributed.world_size()  # of this process
     micro_batch = cfg.micro_batch or completions
-    return GRPOConfig(
+    arguments = GRPOConfig(
         output_dir=folder,
         max_steps=(cfg.steps - training.step) * training.epochs,
         num_iterations=training.epochs,
@@ -235,3 +235,5 @@ def _arguments(training: TRLTraining, folder: str) -> GRPOConfig:
         logging_strategy="no",
         disable_tqdm=True,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # this process trains on one GPU; `accelerate launch` starts others
+    return arguments

@@ -125,9 +125,7 @@ def _explain_missing_sweep(group: str, name: str, others: list[str]) -> None:
 
 
 def _expanded(words: list[str]) -> list[str]:
-    """-m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several processes where a plan or
-    launch.workers=N asks for them.
-    """
+    """-m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several processes for launch.workers=N."""
     own = ConfigStore.instance().repo.get("model", {})  # files of the user's, from model_path
     found = [word for word in words if word in GRID]  # elsewhere, what follows it would be the only override
     for word in (word for word in words if word not in GRID):
@@ -136,8 +134,8 @@ def _expanded(words: list[str]) -> list[str]:
         of_hub = key == "model" and value and not known and ("/" in value or Path(value).is_dir())
         paths = ",".join(map(_quoted, value.split(",")))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [word]
-    parallel = any(word.startswith(("plan=", "suite=", "launch.workers=")) for word in found)
-    chosen = any(word.startswith("launch=") for word in found)
+    parallel = any(word.startswith("launch.workers=") for word in found)
+    chosen = any(word.startswith(("launch=", "plan=", "suite=")) for word in found)  # a plan starts its own processes
     # Hydra adds a key only after ++
     found = [f"++{word}" if re.match(rf"({'|'.join(map(re.escape, OPEN))})[.=]", word) else word for word in found]
     return [*found, "launch=joblib"] if parallel and not chosen else found

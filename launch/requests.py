@@ -73,7 +73,7 @@ def parse(argv: list[str]) -> Request:
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
     register([f"algo_path={given['algo_path']}"] if "algo_path" in given else [])
     with initialize_config_module("conf", version_base="1.3"):
-        cfg = compose("config", [f"{key}={given[key]}" for key in COMPOSED if key in given])
+        cfg = compose("config", _composed(given))
     experiment, launch = resolve(cfg), parse_section(cfg, "launch", LAUNCHES)
     if type(launch) not in (Serial, Joblib):
         raise ConfigError(
@@ -116,6 +116,15 @@ def _given(argv: list[str], kind: str) -> dict[str, str]:
     if kind == "suite" and not given.get("algo"):
         raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
     return given
+
+
+def _composed(given: dict[str, str]) -> list[str]:
+    """The overrides of a command; without launch= they ask for several processes, which need no plug-in of Hydra."""
+    found = [f"{key}={given[key]}" for key in COMPOSED if key in given]
+    if "launch" in given:
+        return found
+    forced = [f"++{word}" if word.startswith("launch.") else word for word in found]
+    return ["++launch.name=joblib", "++launch.workers=null", *forced]
 
 
 def _methods(name: str, algo: str, algo_path: str | None, data_dir: str | None) -> tuple[str, ...]:

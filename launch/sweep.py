@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -15,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
 from conf.messages import ConfigError, duration
-from conf.values import parse_section
+from conf.values import device_of, parse_section
 from launch import failures
 from launch.forecast import predict
 from launch.job import outcomes, resolve_or_refuse, screen
@@ -35,6 +36,8 @@ def prepare(config: DictConfig) -> None:
         return
     if isinstance(launch, Slurm) and not shutil.which("sbatch"):
         raise ConfigError("launch=slurm: this machine has no sbatch; start it where SLURM is or use launch=slurm_local")
+    if launch.workers is None and device_of(config.device).type == "cuda":
+        launch = replace(launch, workers=1)  # more processes on one GPU take turns
     config.launch.workers = launch.at_once
     prepare_workers(launch.threads)
 

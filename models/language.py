@@ -78,7 +78,7 @@ class LanguagePolicy(Policy):
             with self._recomputing_layers():
                 mask = torch.cat([prompts[owner] >= 0, is_given], dim=1)
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
-        listed = [prompt[prompt >= 0].tolist() for prompt in prompts]
+        listed = [[token for token in prompt if token >= 0] for prompt in prompts.tolist()]
         cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
         states, mask = pass_prompts(self._states, listed, cache, prompts.device)
         last = states[:, -1:].index_select(0, owner)

@@ -111,8 +111,10 @@ def build_trie(answers: Tensor, start: int = 0) -> Trie:
     # the first answer that has this prefix; amax is eight times faster than argmax here
     owner = k - (equal * torch.arange(k, 0, -1, dtype=torch.int16, device=answers.device).view(-1, 1)).amax(3).long()
     new = owner == torch.arange(k, device=answers.device).view(-1, 1)
-    widths = new.sum(2).amax((0, 1))
-    depths = torch.arange(length, device=answers.device).repeat_interleave(widths)
+    counts = new.sum(2)
+    widths = counts.amax((0, 1))
+    *sizes, most = torch.cat([widths, counts[..., start:].sum((1, 2)).amax().view(1)]).tolist()  # a GPU waits here once
+    depths = torch.arange(length, device=answers.device).repeat_interleave(widths, output_size=sum(sizes))
     places = (widths.cumsum(0) - widths + new.cumsum(2) - 1).gather(2, owner).flatten(2)  # in the tile of the prompt
     nodes = places.new_full((s, p, len(depths)), -1).scatter_(2, places, owner.flatten(2))
     owners, real = nodes.clamp_min(0), nodes >= 0
@@ -121,9 +123,9 @@ def build_trie(answers: Tensor, start: int = 0) -> Trie:
     sees = sees.gather(2, owners.unsqueeze(3).expand(-1, -1, -1, len(depths))) & (depths <= depths.view(-1, 1))
     tokens = answers.flatten(2).gather(2, index)
 
-    first = int((depths < start).sum())
+    first = sum(sizes[:start])
     width, real = len(depths) - first, real[..., first:].flatten(1)
-    slots = (~real).byte().argsort(dim=1, stable=True)[:, : int(real.sum(1).max())]
+    slots = (~real).byte().argsort(dim=1, stable=True)[:, :most]
     rows = torch.zeros_like(real, dtype=torch.long)
     rows.scatter_(1, slots, torch.arange(slots.shape[1], device=rows.device).expand_as(slots))
     tile = torch.arange(p, device=answers.device).view(-1, 1, 1)

@@ -49,8 +49,9 @@ class HFEngine(Engine):
 
     def _generate(self, prompts: Prompts, k: int, uniforms: Tensor | None, length: int, cache: Any) -> EngineOutput:
         device, n = self.model.device, len(prompts) * k
-        stops = torch.tensor(self.stops, device=device)
         logits, mask = pass_prompts(self._logits, prompts, cache, device)
+        ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=device)
+        ends[[stop for stop in self.stops if stop < len(ends)]] = True
         owner = torch.arange(len(prompts), device=device).repeat_interleave(k)
         cache.batch_select_indices(owner)
         logits, mask = logits[owner], mask[owner]
@@ -64,7 +65,7 @@ class HFEngine(Engine):
             drawn[live, t] = token
             logp[live, t] = table.gather(-1, token.unsqueeze(-1)).squeeze(-1)
             lengths[live] += open_
-            open_ = open_ & ~torch.isin(token, stops)
+            open_ = open_ & ~ends[token]
             left = int(open_.sum())
             if t + 1 == length or not left:
                 break
@@ -81,7 +82,7 @@ class HFEngine(Engine):
 
     def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:
         """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` also covers the cached tokens."""
-        last = torch.tensor([-1], device=tokens.device)  # of a slice torch would copy the weights of the head
+        last = tokens.new_full((1,), -1)  # of a slice torch would copy the weights of the head
         out = self.model(
             input_ids=tokens,
             attention_mask=mask,

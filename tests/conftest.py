@@ -18,6 +18,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the tests hold a CPU to its promises, and so do processes they start
     folder = config.getoption("--own")
     if folder is not None and not folder.is_dir():
         raise pytest.UsageError(f"--own {folder}: no such folder; name one that holds NAME.py and NAME.yaml")

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+from benchmarks import gpu
 from store.archive import Archive
 from tests.helpers import ROOT
 
+MARK = "\n@pytest.mark.gpu"  # of a test, at the start of a line
 PLAN = """
 - {sweep: fig07, scale: quick, set: "algo=tpo env.horizon=3 env.batch=8 model.d_model=8 model.layers=1 train.steps=20"}
 """
@@ -19,3 +21,8 @@ def test_speed_and_a_plan_are_measured_and_what_is_finished_comes_back(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "of peak" in (tmp_path / "speed.log").read_text()
     assert [run.seeds_done() for run in Archive(tmp_path / "results").runs()] == [[0, 1, 2]]
+
+
+def test_every_test_for_a_gpu_is_in_a_file_that_is_run_there():
+    marked = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py") if MARK in path.read_text()]
+    assert sorted(marked) == sorted(gpu.GPU_TESTS)

@@ -164,8 +164,9 @@ def _synchronize(trainer: Trainer) -> Trainer:
 
 def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
     """An error that names the settings to lower if memory ran out, else the error itself."""
-    # torch's allocator for the CPU raises a bare RuntimeError
-    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+    # the allocator for the CPU and some libraries for CUDA raise a bare RuntimeError
+    said = any(text in str(error) for text in ("allocate memory", "out of memory", "ALLOC_FAILED"))
+    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not said:
         return error
     if isinstance(error, TooLittleMemoryError):
         return error

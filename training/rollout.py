@@ -52,18 +52,21 @@ class Rollout:
 
     def logp_of_active_rows(self, active: Tensor, policy: Policy) -> Tensor:
         """Log-probs (*L,B,K,T) of the active rows under `policy`, and logp_old for the other rows."""
-        if active.all():
+        least, most = active.sum(1).aminmax()
+        least, most = torch.stack([least, most]).tolist()  # a GPU waits here once
+        if least == active.shape[1]:
             return self.logp(policy)
-        old, rows = self.batch.logp_old, active_row_numbers(active)
+        old, rows = self.batch.logp_old, active_row_numbers(active, most)
         per_row = old.reshape(*active.shape, -1)
         computed = self.logp(policy, rows).reshape(*rows.shape, -1)
         computed = torch.where(take_rows(active, rows).unsqueeze(-1), computed, take_rows(per_row, rows))
         return per_row.scatter(1, rows.unsqueeze(-1).expand_as(computed), computed).view(old.shape)
 
 
-def active_row_numbers(active: Tensor) -> Tensor:
+def active_row_numbers(active: Tensor, most: int | None = None) -> Tensor:
     """Numbers (S,n) of the active rows, where n is the largest count of any seed; other seeds add inactive rows."""
-    return active.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(active.sum(1).max()))]
+    most = int(active.sum(1).max()) if most is None else most
+    return active.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, most)]
 
 
 def zero_variance_contexts(objective: Objective, batch: Batch) -> Tensor:
