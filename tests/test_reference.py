@@ -36,8 +36,8 @@ def test_a_reference_shares_what_never_changes(tmp_path):
 
 def test_runs_from_before_these_settings_keep_their_names(tmp_path):
     now = experiment(tmp_path).config
-    before = {**now, "algo": dict(now["algo"]), "train": dict(now["train"])}
-    del before["algo"]["length_normalize"], before["train"]["reference"]
+    before = {**now, "algo": dict(now["algo"]), "train": now["train"] | {"reference": "initial"}}
+    del before["algo"]["length_normalize"], before["train"]["staleness"]
     assert run_id(before) == run_id(now)
     assert run_id(now) != run_id(experiment_of(tmp_path, "tpo_length").config)
 
