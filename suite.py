@@ -169,7 +169,7 @@ def _is_axis(override: str) -> bool:
 
 
 def _store(runs_dir: str | Path, results: str | Path) -> Results:
-    return Results(RunStore(Path(runs_dir)), Archive(Path(results)))
+    return Results(RunStore(Path(runs_dir).expanduser()), Archive(Path(results)))
 
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:

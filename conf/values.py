@@ -111,14 +111,15 @@ def device_of(value: Any) -> torch.device:
 
 
 def runs_dir_of(value: Any) -> Path:
-    """The folder of runs, made if it is missing."""
+    """The folder of runs, made if it is missing; ~ is the user's home."""
     if not isinstance(value, str) or not value:
         raise ConfigError(f"runs_dir={as_typed(value)}: must be the path of a folder")
+    folder = Path(value).expanduser()
     try:
-        require_writable("runs_dir=", Path(value))
+        require_writable("runs_dir=", folder)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return Path(value)
+    return folder
 
 
 def boolean(key: str, value: Any) -> bool:

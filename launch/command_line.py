@@ -41,8 +41,14 @@ def prepare(argv: list[str]) -> list[str]:
 
 
 def _with_quoted_path(word: str) -> str:
-    """The same word, in which a path that Hydra's grammar cannot read, such as one with an apostrophe, is quoted."""
+    """The same word, in which a path that Hydra's grammar cannot read, such as one with an apostrophe, is quoted.
+
+    The ~ of runs_dir, in which Hydra makes folders of its own, is the user's home.
+    """
     key, equals, value = word.partition("=")
+    if key == "runs_dir" and value.startswith("~"):
+        value = str(Path(value).expanduser())
+        word = f"{key}={value}"
     is_path = "/" in value or value.startswith("~") or key.endswith(("path", "_dir"))
     return f"{key}={_quoted(value)}" if equals and key != "model" and is_path and parsed(word) is None else word
 

@@ -292,3 +292,11 @@ def test_a_sweep_leaves_out_what_does_not_fit(cli):
     code, out = cli("-m", "algo=grpo,tpo", "env.batch=1", "debug=smoke")
     assert code == 0
     assert "unfit: GRPO on sparse_bandit" in out
+
+
+def test_a_runs_dir_below_the_home_folder(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    code, _ = command(monkeypatch, capsys, "-m", "algo=tpo", "debug=smoke", "runs_dir=~/runs")
+    assert code == 0 and list((tmp_path / "home" / "runs" / "sparse_bandit").glob("tpo/*/metrics.parquet"))
+    assert not (tmp_path / "~").exists()
