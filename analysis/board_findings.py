@@ -23,16 +23,11 @@ def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
 
 def _leader(track: str, group: pd.DataFrame) -> str:
     best = group.iloc[0]
-    tied = group[group.high >= best.low]  # an interval that is missing ties with none
-    leaders = [f"{line.Index} with {_interval(line)}" for line in tied.itertuples()] or [
-        f"{best.name} with {best.late:.2f}"
-    ]
-    verb = "lead" if len(leaders) > 1 else "leads"
-    text = (
-        f"In the {track} track {_listed(leaders)} {verb} the {len(group)} methods that have every task, by late score"
-    )
-    text += "; their intervals overlap." if len(leaders) > 1 else "."
-    if TPO in group.index and TPO not in (*tied.index, best.name):
+    leaders = group[(group.high >= best.low) | (group.index == best.name)]  # without intervals the best alone
+    verb, end = ("lead", "; their intervals overlap.") if len(leaders) > 1 else ("leads", ".")
+    names = _listed([f"{line.Index} with {_interval(line)}" for line in leaders.itertuples()])
+    text = f"In the {track} track {names} {verb} the {len(group)} methods that have every task, by late score{end}"
+    if TPO in group.index and TPO not in leaders.index:
         text += f" TPO is number {group.loc[TPO, 'rank']:.0f} with {_interval(group.loc[TPO])}."
     return text
 

@@ -110,7 +110,7 @@ def _section(
 def _claims(figure: str, tables: dict[str, pd.DataFrame], store: Store) -> list[Claim]:
     """The claims of a figure at the paper's scale, or at the quick one where none can be judged there."""
     found = claims(figure, tables)
-    if any(claim.found for claim in found):
+    if not found or any(claim.found for claim in found):
         return found
     quick = catalogue.rows(figure, store, "quick")
     return claims(figure, {name: compare(name, quick) for name in tables}, "quick")

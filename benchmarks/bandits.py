@@ -17,10 +17,11 @@ from algorithms.dg import DG
 from algorithms.grpo import GRPO
 from algorithms.pg import PG
 from algorithms.tpo import TPO
-from benchmarks.workers import cores, measure_at_once
+from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
+from launch.kinds import cores
 from models.tabular import TabularConfig
 from training.config import TrainConfig
 from training.loop import Trainer

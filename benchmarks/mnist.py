@@ -17,10 +17,11 @@ from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.tpo import TPO
 from benchmarks.sequences import peak_memory
-from benchmarks.workers import cores, measure_at_once
+from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.datasets import Images
 from envs.images import ImageBandit
+from launch.kinds import cores
 from models.mlp import MLPConfig
 from training.config import TrainConfig
 from training.loop import Trainer

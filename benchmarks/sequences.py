@@ -19,9 +19,10 @@ from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
-from benchmarks.workers import cores, measure_at_once
+from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.sequence import TokenReversal
+from launch.kinds import cores
 from models.transformer import TransformerConfig
 from training.config import TrainConfig
 from training.experiment import CACHED_TOKENS

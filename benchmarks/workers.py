@@ -1,7 +1,6 @@
 """Measures in several processes at once, each with its share of the cores, as the workers of a sweep train."""
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
@@ -9,10 +8,7 @@ from typing import Any
 
 import torch
 
-
-def cores() -> int:
-    """The cores of this machine."""
-    return os.cpu_count() or 1
+from launch.kinds import Joblib
 
 
 def measure_at_once(
@@ -20,12 +16,12 @@ def measure_at_once(
 ) -> tuple[list[Any], float]:
     """Results of measure(*job) for each job, and the seconds until the last was there, without the start of processes.
 
-    workers  processes, each with cores // workers threads
+    workers  processes, each with as many threads as `launch=joblib` gives it
     prepare  what each process runs before the clock starts
     """
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(workers + 1)
-    with context.Pool(workers, _start, (ready, max(1, cores() // workers), prepare)) as pool:
+    with context.Pool(workers, _start, (ready, Joblib(workers=workers).threads, prepare)) as pool:
         ready.wait()
         start = time.perf_counter()
         results = pool.starmap(measure, jobs, chunksize=1)

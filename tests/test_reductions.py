@@ -7,7 +7,18 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from torch.testing import assert_close
 
 from algorithms import aggregate
-from algorithms.base import centre, group_mean, group_sum, leave_one_out, log_softmax, softmax, standardize, token_sum
+from algorithms.base import (
+    centre,
+    group_mean,
+    group_sum,
+    leave_one_out,
+    log_softmax,
+    scored_completions,
+    softmax,
+    standardize,
+    token_sum,
+)
+from algorithms.dr_grpo import DrGRPO
 from algorithms.ratios import k3
 
 settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
@@ -74,8 +85,6 @@ def test_averages_over_tokens_and_sequences(x, copies):
     assert_close(aggregate.token_mean(x, mask, weight), total / tokens)
     assert_close(aggregate.seq_mean_token_sum(x, mask, weight), total / n)
     assert_close(aggregate.seq_mean_token_mean(x, mask, weight), sum(row.mean() for row in rows) / n)
-    assert_close(aggregate.seq_mean_token_sum(x, mask, weight) / 10, total / n / 10)
-    assert_close(aggregate.seq_mean_token_sum(x, mask, weight) / 4, total / n / 4)
     for nothing in (aggregate.token_mean, aggregate.seq_mean_token_mean):
         assert nothing(x, mask, 0 * weight).item() == 0
 
@@ -108,3 +117,10 @@ def test_equal_scores_standardize_to_exact_zero():
     for value in (0.1, 0.3, 1e6, -7.7):
         for eps in (0.0, 1e-8):
             assert (standardize(torch.full((2, 7), value), eps=eps) == 0).all()
+
+
+def test_dr_grpo_divides_by_its_budget_or_by_the_length_of_the_batch():
+    logp, mask = torch.zeros(1, 2, 4), torch.tensor([[[1.0, 1, 1, 0], [1, 0, 0, 0]]])
+    batch = scored_completions(logp, torch.tensor([[1.0, 0.0]]), mask)  # advantages 1/2 and -1/2
+    for budget, length in ((10, 10), (None, 4)):
+        assert_close(DrGRPO(budget=budget).loss(logp, batch)[0], torch.tensor(-(3 - 1) / 2 / 2 / length))

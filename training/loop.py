@@ -74,9 +74,8 @@ class Trainer:
         """Draw one rollout, and take one gradient step on it in each epoch."""
         self.step += 1
         rollout = self.rollout(self.noise.at_step(self.step))
-        self.alive &= rollout.batch.score.sum(
-            (-1, -2)
-        ).isfinite()  # a method cannot learn from rewards that are not finite
+        # a method cannot learn from rewards that are not finite
+        self.alive &= rollout.batch.score.sum((-1, -2)).isfinite()
         metrics = self.observers.on_rollout(self, rollout)
         for epoch in range(self.epochs):
             on_policy = epoch == 0 and self.cfg.staleness == 0

@@ -36,8 +36,8 @@ def needed(model: ModelConfig, keeps_reference: bool, staleness: int = 0) -> dic
         found |= {"a float32 copy": 4 * count} if size < 4 else {}
         found |= {"the reference policy": size * count} if keeps_reference else {}
     if staleness:
-        past = 0 if model.lora_rank else staleness + 1
-        found |= {"the policies of older rollouts": (1 + past) * size * count}
+        copies = 1 if model.lora_rank else staleness + 2
+        found |= {"the policies of older rollouts": copies * size * count}
     return found
 
 

@@ -52,8 +52,7 @@ class Rollout:
 
     def logp_of_active_rows(self, active: Tensor, policy: Policy) -> Tensor:
         """Log-probs (*L,B,K,T) of the active rows under `policy`, and logp_old for the other rows."""
-        least, most = active.sum(1).aminmax()
-        least, most = torch.stack([least, most]).tolist()  # a GPU waits here once
+        least, most = torch.stack(active.sum(1).aminmax()).tolist()  # a GPU waits here once
         if least == active.shape[1]:
             return self.logp(policy)
         old, rows = self.batch.logp_old, active_row_numbers(active, most)
