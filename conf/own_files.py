@@ -34,6 +34,10 @@ def register(argv: list[str]) -> None:
         for name, node in found.items():
             if (CONF / group / f"{name}.yaml").exists():
                 raise ConfigError(f"{group}_path={folder}: the suite has a {name}.yaml of its own; rename yours")
+            key = "env.name" if group == "env" else "name"
+            if group != "model" and OmegaConf.select(node, key) not in (None, name):
+                must = f"must be {name}, as the file is called"  # runs and boards are found by this name
+                raise ConfigError(f"{group}_path={folder}: {name}.yaml: {key}={OmegaConf.select(node, key)}: {must}")
             ConfigStore.instance().store(name, node, group, package=package, provider=f"{group}_path")
 
 

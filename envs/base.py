@@ -105,7 +105,7 @@ class Env:
     def evaluate(self, policy, noise) -> dict[str, Tensor]:
         """Metrics {name: (S,)} of the policy, in addition to those of its rollouts.
 
-        Either these or those of the rollouts include "error", of which lower is better.
+        Either these or those of the rollouts include "error", from 0 to 1, of which lower is better.
         """
         return {}
 

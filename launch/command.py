@@ -39,6 +39,7 @@ def main() -> int:
         console.print(explain(error, argv), style="red", soft_wrap=True, markup=False, highlight=False)
         return 2
     except KeyboardInterrupt as error:
-        console.print("interrupted; the same command goes on from here")
+        again = "starts again from the beginning, as force=true asks" if "force=true" in argv else "goes on from here"
+        console.print(f"interrupted; the same command {again}")
         return 128 + (getattr(error, "signal", 0) or signal.SIGINT)
     return conclude(outcomes, console)

@@ -22,7 +22,7 @@ from launch.forecast import predict
 from launch.job import outcomes, resolve_or_refuse, screen
 from launch.kinds import LAUNCHES, Joblib, Serial, Slurm
 from launch.watch import POLL_SECONDS, Job, Watch
-from store.runs import RunBusy
+from store.runs import RunBusy, RunStore
 from training.experiment import Outcome
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,6 +192,7 @@ def _stored(job: Job, error: Exception) -> Outcome | None:
 
 def _skipped(job: Job) -> Outcome:
     with suppress(RunBusy), job.run.claim():
+        RunStore(job.experiment.runs_dir).open(job.experiment.config)  # writes a damaged config anew
         job.run.repair_manifest()
     return Outcome(job.label, "skipped", job.run, job.experiment.seeds)
 

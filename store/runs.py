@@ -220,6 +220,8 @@ class Run:
         path = self.path / name
         try:
             return READERS[name](path) if path.exists() else None
+        except PermissionError:  # a file that is not damaged, so nothing may be trained in its place
+            raise
         except OlderVersion as error:
             log.warning("skipped %s (%s)", path, error)
             return None

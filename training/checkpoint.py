@@ -76,9 +76,18 @@ def restore(run: Run, trainer: Trainer) -> float:
     return 0.0
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
+def seeds(run: Run) -> tuple[int, ...]:
+    """The seeds of the newest undamaged checkpoint of this run; none where there is no checkpoint."""
+    for path in run.checkpoints:
+        state = _read(path, torch.device("cpu"), mmap=True) if path.exists() else None
+        if state is not None and state["run"] == run.path.name:
+            return tuple(state["seeds"])
+    return ()
+
+
+def _read(path: Path, device: torch.device, mmap: bool = False) -> dict[str, Any] | None:
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
         if state.get("format") != FORMAT:
             log.warning("skipped checkpoint %s: it was written by another version of this suite", path)
             return None

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from store.failure import ContractError
 
+ROUNDING = 1e-4
+
 
 def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The value of `objective.loss`; raises ContractError unless it is a loss (S,) of the log-probs, and metrics."""
@@ -28,11 +30,21 @@ def check_metrics(metrics: Any, owner: Any, method: str) -> dict[str, Tensor]:
     if not isinstance(metrics, dict):
         raise ContractError(f"{_called(owner, method)} returned {_described(metrics)}; must be a dict {{name: (S,)}}")
     for name, value in metrics.items():
-        if not isinstance(value, Tensor):
-            raise ContractError(
-                f"{_called(owner, method)}: metric {name} is {_described(value)}; must be a tensor (S,)"
-            )
+        if not isinstance(name, str):
+            raise ContractError(f"{_called(owner, method)}: metric {name!r}: its name must be text")
+        if not isinstance(value, Tensor) or value.is_complex():
+            fault = f"metric {name} is {_described(value)}; must be a tensor (S,) of real numbers"
+            raise ContractError(f"{_called(owner, method)}: {fault}")
     return metrics
+
+
+def check_error(error: Tensor, env: Any) -> None:
+    """Raise ContractError for an error outside [0, 1]: a seed that diverged counts as 1, which must be the worst."""
+    outside = error[(error < -ROUNDING) | (error > 1 + ROUNDING)]
+    if len(outside):
+        file = inspect.getsourcefile(type(env))
+        fault = f"the metric error of {type(env).__name__} is {outside[0].item():.4g}; must be between 0 and 1"
+        raise ContractError(f"{file}: {fault}")
 
 
 def score(env: Any, contexts: Tensor | None, candidates: Tensor, noise: Any) -> Tensor:

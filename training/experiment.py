@@ -57,7 +57,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         return _warm_start(experiment, console)
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
-    announced = False  # the other processes know which seeds to train
+    announced = False  # the other processes know which blocks of seeds to train
     try:
         with run.claim(), _failures_recorded(run, experiment):
             done = set() if experiment.force else set(run.seeds_done())
@@ -76,11 +76,12 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
             if warmstart.target_accuracy(experiment):
                 experiment = warmstart.with_warm_start(experiment, console)
             _announce(experiment, console)
-            distributed.broadcast(missing)
+            planned = _resumable_first(experiment, missing, run)
+            distributed.broadcast(planned)
             announced = True
             stop = stop or Stop()
             with stop.listening():
-                trained = [_train(experiment, block, run, console, stop) for block in blocks(experiment, missing)]
+                trained = [_train(experiment, block, run, console, stop) for block in planned]
             if stop.signal:  # it came in the last step, and the command may have more to do
                 raise Stopped(stop.signal)
             return Outcome(label, "done", run, experiment.seeds, sum(trained))
@@ -138,10 +139,10 @@ def _failures_recorded(run: Run, experiment) -> Iterator[None]:
 def _train_as_follower(experiment) -> Outcome:
     """Train together with the process of rank 0, without storing or printing anything."""
     try:
-        missing = () if experiment.train.phase == "sft" else distributed.broadcast(None)
-        if missing and warmstart.target_accuracy(experiment):
+        planned = () if experiment.train.phase == "sft" else distributed.broadcast(None)
+        if planned and warmstart.target_accuracy(experiment):
             experiment = warmstart.with_warm_start(experiment, Console(quiet=True))
-        for block in blocks(experiment, missing):
+        for block in planned:
             _synchronize(build(experiment, block)).run()
     except (Exception, SystemExit) as error:
         error = explain_out_of_memory(error, experiment)
@@ -214,6 +215,23 @@ def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [seeds[i : i + (size or len(seeds))] for i in range(0, len(seeds), size or len(seeds))]
 
 
+def _resumable_first(experiment, missing: tuple[int, ...], run: Run) -> list[tuple[int, ...]]:
+    """The blocks of the missing seeds. Those of a checkpoint are the first one, since the next save deletes it."""
+    found, begun = blocks(experiment, missing), () if experiment.force else checkpoint.seeds(run)
+    if not begun or not set(begun) <= set(missing) or len(begun) > len(found[0]):
+        return found
+    rest = tuple(seed for seed in missing if seed not in begun)
+    return [begun, *(blocks(experiment, rest) if rest else ())]
+
+
+def _named(seeds: tuple[int, ...]) -> str:
+    """Seeds for a reader: "seed 3", "seeds 3 to 7" or "seeds 3, 7"."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    in_a_row = seeds == tuple(range(seeds[0], seeds[0] + len(seeds)))
+    return f"seeds {seeds[0]} to {seeds[-1]}" if in_a_row else f"seeds {', '.join(map(str, seeds))}"
+
+
 def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop: Stop) -> float:
     label = experiment.label
     run.update(status="running", error=None)
@@ -226,7 +244,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
     try:
-        title = label if len(seeds) == len(experiment.seeds) else f"{label}, seeds {seeds[0]} to {seeds[-1]}"
+        title = label if len(seeds) == len(experiment.seeds) else f"{label}, {_named(seeds)}"
         tracked = Tracked(experiment.config, run.path, seeds, experiment.sweep, trainer.step)
         with tracking(experiment.tracker, tracked) as log_metrics, Reporter(title, console) as report:
 

@@ -23,7 +23,8 @@ class History:
     def append(self, step: int, metrics: dict[str, Tensor]) -> None:
         for name, value in metrics.items():
             self.recorded_steps.setdefault(name, []).append(step)
-            self.values.setdefault(name, []).append(value.detach())
+            value = value.detach()  # numpy has no bfloat16
+            self.values.setdefault(name, []).append(value.float() if value.dtype == torch.bfloat16 else value)
 
     @property
     def steps(self) -> list[int]:

@@ -1,6 +1,6 @@
 """The metrics that the task itself computes."""
 
-from training.checks import check_metrics, check_names
+from training.checks import check_error, check_metrics, check_names
 from training.observers.base import Metrics, Observer
 from training.rollout import Rollout
 
@@ -20,8 +20,7 @@ class TaskMetrics(Observer):
 
     def on_rollout(self, trainer, rollout: Rollout) -> Metrics:
         found = rollout.metrics | (self._evaluate(trainer) if self.eval_at == "rollout" else {})
-        self.of_task |= found.keys()
-        return found
+        return self._of_task(found, trainer)
 
     def on_first_gradient(self, trainer, rollout, logp, grad_norm, objective_metrics) -> Metrics:
         found = check_metrics(trainer.env.gradient_metrics(trainer.policy), trainer.env, "gradient_metrics")
@@ -31,9 +30,15 @@ class TaskMetrics(Observer):
         return found | objective_metrics
 
     def on_step_end(self, trainer, rollout: Rollout) -> Metrics:
-        found = self._evaluate(trainer) if self.eval_at == "update" else {}
-        self.of_task |= found.keys()
+        found = self._of_task(self._evaluate(trainer) if self.eval_at == "update" else {}, trainer)
         check_names(self.of_objective, self.of_task, trainer.objective)
+        return found
+
+    def _of_task(self, found: Metrics, trainer) -> Metrics:
+        """`found`, whose names are noted as the task's; the first error has to be within its range."""
+        self.of_task |= found.keys()
+        if trainer.step == 1 and "error" in found:
+            check_error(found["error"], trainer.env)
         return found
 
     def _evaluate(self, trainer) -> Metrics:
