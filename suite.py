@@ -27,18 +27,18 @@ from rich.console import Console
 from algorithms.base import Batch, Objective, as_typed, scored_completions
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
-from analysis.load import Row, drawn_rows, stored_rows
+from analysis.load import Row, drawn_rows, finished_envs, stored_rows
 from conf.discover import find_classes
 from conf.messages import GRID, ConfigError, command, explain, unknown
 from conf.process import tune_process
-from conf.resolve import resolve
+from conf.resolve import Experiment, resolve
 from conf.sweep import jobs
 from conf.values import APPEARANCE, parse_section
 from launch import requests
 from launch.command_line import parsed, prepare
 from store.archive import Archive
 from store.results import Results
-from store.runs import RunStore
+from store.runs import Run, RunStore
 from training.experiment import execute
 
 if TYPE_CHECKING:
@@ -60,23 +60,24 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     before any work, and TrainingError for a run that fails.
     """
     tune_process()
-    console = Console(file=sys.stdout, quiet=not verbose)
+    console = Console(file=sys.stdout, quiet=not verbose, emoji=False, markup=False)
+    for override in overrides:
+        if not isinstance(override, str):
+            raise ConfigError(f"{override!r}: must be text, such as 'algo=tpo'; give each override by itself")
     asked = [override for override in overrides if override not in GRID]  # a grid needs no -m here
     if requests.is_asked(asked):
         typed = f"only the command line trains a plan or a suite: {command(asked)}"
         raise ConfigError(f"{' '.join(asked)}: {typed}; then suite.load() returns its metrics")
-    experiments = [resolve(cfg) for cfg in _configs(asked)]
-    rows = []
-    for experiment in experiments:
+    seeds: dict[Run, tuple[int, ...]] = {}  # jobs that differ in their seeds share a run
+    for experiment in _experiments(asked):
         outcome = execute(experiment, console)
         if outcome.status not in ("done", "skipped"):
             where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
             raise TrainingError(f"{outcome.status}: {outcome.label}: {outcome.message}{where}")
         if outcome.run is None:  # a warm start
             continue
-        config = outcome.run.config()
-        rows.append(Row(config, label(config), outcome.run, outcome.seeds))
-    return _frame(rows)
+        seeds[outcome.run] = (*seeds.get(outcome.run, ()), *outcome.seeds)
+    return _frame([Row(run.config(), label(run.config()), run, only) for run, only in seeds.items()])
 
 
 def load(env: str | None = None, runs_dir: str | Path = "runs", results: str | Path = SHIPPED) -> pd.DataFrame:
@@ -88,8 +89,7 @@ def load(env: str | None = None, runs_dir: str | Path = "runs", results: str | P
     store = _store(runs_dir, results)
     rows = stored_rows(store, lambda config: env in (None, config["env"]["name"]))
     if env is not None and not rows:
-        known = sorted({run.config()["env"]["name"] for run in store.runs()})
-        raise ConfigError(unknown(f"env={env}", known, f"no runs in {store}"))
+        raise ConfigError(unknown(f"env={env}", finished_envs(store), f"no finished seeds in {store}"))
     return _frame(rows)
 
 
@@ -118,7 +118,10 @@ def objective(name: str, algo_path: str | None = None, **settings: object) -> Ob
     ConfigError for an unknown name or setting.
     """
     folder = [f"algo_path={algo_path}"] if algo_path is not None else []
-    (cfg,) = _configs([f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())])
+    found = _configs([f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())])
+    if len(found) != 1:
+        raise ConfigError(f"objective({name!r}): must be one algorithm with one value of each setting")
+    (cfg,) = found
     return parse_section(cfg, "algo", find_classes("algo", algo_path), "objective", hidden=tuple(APPEARANCE))
 
 
@@ -148,6 +151,14 @@ def batch(
     return replace(found, baseline=torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device))
 
 
+def _experiments(overrides: list[str]) -> list[Experiment]:
+    """The validated jobs of a command line; raises ConfigError."""
+    try:
+        return [resolve(cfg) for cfg in _configs(overrides)]
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, overrides)) from None
+
+
 def _configs(overrides: list[str]) -> list[DictConfig]:
     """One config for each job of a command line; raises ConfigError."""
     logging.getLogger("hydra").setLevel(logging.ERROR)
@@ -169,7 +180,11 @@ def _is_axis(override: str) -> bool:
 
 
 def _store(runs_dir: str | Path, results: str | Path) -> Results:
-    return Results(RunStore(Path(runs_dir).expanduser()), Archive(Path(results)))
+    folders = {"runs_dir": Path(runs_dir).expanduser(), "results": Path(results).expanduser()}
+    for key, folder in folders.items():
+        if not folder.is_dir() and folder not in (Path("runs"), SHIPPED):  # which need not be there
+            raise ConfigError(f"{key}={folder}: no such folder")
+    return Results(RunStore(folders["runs_dir"]), Archive(folders["results"]))
 
 
 def _frame(rows: Sequence[Row]) -> pd.DataFrame:

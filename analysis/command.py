@@ -15,7 +15,7 @@ from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore, require_writable
 
-console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True)
+console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True, markup=False)
 COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
 OF_ONE = {
     "table": "environment: python -m analysis table sparse_bandit",
@@ -120,13 +120,13 @@ def make_table(env: str, store: Results, out: Path) -> int:
     import pandas as pd
 
     from analysis import tables
-    from analysis.load import environment_rows
+    from analysis.load import environment_rows, finished_envs
     from analysis.suite_rows import without_tuning_seeds
 
     rows = without_tuning_seeds(environment_rows(env, store))
     if not rows:
-        known = sorted({run.config()["env"]["name"] for run in store.runs()})
-        console.print(f"{unknown(f'table {env}', known, f'no runs in {store}')}; run: python run.py env={env}")
+        fault = unknown(f"table {env}", finished_envs(store), f"no finished seeds in {store}")
+        console.print(f"{fault}; run: python run.py env={env}")
         return 1
     frame = tables.summary(rows).sort_values("error")
     seeds = tables.seed_by_seed([rows[i] for i in frame.index])
@@ -174,7 +174,7 @@ def show_samples(name: str, store: RunStore) -> int:
         f"{runs[0].path}: no completions; runs of language models keep them"
     ]
     for line in found:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, highlight=False)
     return 0
 
 

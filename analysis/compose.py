@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,14 @@ class Job:
     config: dict[str, Any]
     seeds: tuple[int, ...]
     overrides: tuple[str, ...]
+
+
+def overrides_of(text: str) -> tuple[str, ...]:
+    """The overrides of a `set:` line, which are written as in a shell; raises ValueError."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"set={text}: {error}; close the quotes") from None
 
 
 def choice(name: str, scale: str) -> list[str]:

@@ -73,10 +73,15 @@ class Row:
         return name in self.metrics
 
     @property
-    def seconds_per_seed(self) -> float:
-        """Time to train one seed, mean over all that the run has."""
+    def seconds(self) -> float:
+        """Time to train the seeds, each as it was trained last."""
         batches = self.run.manifest().get("batches", [])
-        return sum(b["seconds"] for b in batches) / max(1, sum(len(b["seeds"]) for b in batches))
+        last = {seed: batch["seconds"] / len(batch["seeds"]) for batch in batches for seed in batch["seeds"]}
+        return sum(last.get(seed, 0.0) for seed in self.seed_numbers)
+
+    @property
+    def seconds_per_seed(self) -> float:
+        return self.seconds / max(1, self.seeds)
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
         """`metric` of the error as `stats.filled_errors` has it."""
@@ -153,6 +158,11 @@ def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda 
 def environment_rows(env: str, store: Store) -> list[Row]:
     """Every run that the store has of an environment, each with a label of its own."""
     return with_unique_labels(stored_rows(store, lambda config: config["env"]["name"] == env))
+
+
+def finished_envs(store: Store) -> list[str]:
+    """The environments of which the store has a finished seed."""
+    return sorted({run.config()["env"]["name"] for run in store.runs() if run.manifest().get("seeds_done")})
 
 
 def _row(job: Job, store: Store) -> Row:

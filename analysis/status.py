@@ -85,7 +85,7 @@ def summarise(groups: dict[str, list[Cell]], speeds: cost.Speeds, workers: int) 
 def render(frame: pd.DataFrame, title: str) -> Table:
     """A terminal table of `summarise`."""
     shown = pd.DataFrame({"figure": frame.figure})
-    shown[f"cells with {ENOUGH} seeds"] = [f"{line.ten} of {line.cells}" for line in frame.itertuples()]
+    shown[f"cells with {ENOUGH} seeds or all"] = [f"{line.ten} of {line.cells}" for line in frame.itertuples()]
     shown["cells done"] = [f"{line.all} of {line.cells}" for line in frame.itertuples()]
     shown["seeds done"] = [f"{line.seeds} of {line.wanted}" for line in frame.itertuples()]
     if frame.new.any():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.compose import SWEEPS, names_in, read_yaml
+from analysis.compose import SWEEPS, names_in, overrides_of, read_yaml
 from analysis.labels import ALGOS
 from conf.messages import ConfigError, unknown
 from conf.own_files import own_files
@@ -84,7 +84,7 @@ class Task:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        return tuple(self.set.split())
+        return overrides_of(self.set)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def conclude(outcomes: list, console: Console) -> int:
 
 
 def _complain(text: str, console: Console) -> None:
-    console.print(text, style="red", soft_wrap=True, markup=False, highlight=False)
+    console.print(text, style="red", soft_wrap=True, highlight=False)
 
 
 def _show(rows: list[Row], env: str, console: Console) -> None:

@@ -27,8 +27,7 @@ def _summarise(row: Row) -> dict:
     values |= {"error": final["mean"], "low": final["low"], "high": final["high"]}
     for threshold in THRESHOLDS:
         values[f"steps_to_{threshold:g}"] = stats.steps_to(steps, mean, threshold)
-    values["seconds"] = sum(batch["seconds"] for batch in row.run.manifest().get("batches", []))
-    return values
+    return values | {"seconds": row.seconds}
 
 
 def seed_by_seed(rows: list[Row]) -> pd.DataFrame:

@@ -86,10 +86,15 @@ def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
     found = [c for c in found if isinstance(getattr(c, "name", None), str)]
     for cls in found:
-        if issubclass(cls, BASES) and not ("__dataclass_params__" in vars(cls) and cls.__dataclass_params__.frozen):
+        if issubclass(cls, BASES) and not _is_frozen(cls):
             import_failures[path.stem] = f"{path}: class {cls.__name__} must have @dataclass(frozen=True) above it"
             log.warning("left out: %s", import_failures[path.stem])
-    return [c for c in found if "__dataclass_params__" in vars(c)]
+    return [c for c in found if _is_frozen(c)]
+
+
+def _is_frozen(cls: type) -> bool:
+    """Whether the class itself is a frozen dataclass."""
+    return "__dataclass_params__" in vars(cls) and cls.__dataclass_params__.frozen
 
 
 def _load(path: Path) -> ModuleType:

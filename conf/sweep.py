@@ -2,7 +2,7 @@
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 
 from conf.messages import ConfigError
 
@@ -15,7 +15,10 @@ def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) 
     """
     texts = [*(f"{key}={value}" for key, value in axes.items()), *overrides]
     parsed = OverridesParser.create(loader).parse_overrides(texts)
-    for axis in (override.value() for override in parsed):
+    for override in parsed:
+        axis = override.value()
+        if isinstance(axis, IntervalSweep):
+            raise ConfigError(f"{override.input_line}: an interval is no list; write its values with commas between")
         if isinstance(axis, ChoiceSweep):
             axis.list = [value for i, value in enumerate(axis.list) if value not in axis.list[:i]]
     found = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]

@@ -21,7 +21,7 @@ from store.runs import require_writable
 
 APPEARANCE = {
     "name": (r"\w+", "letters, digits and _"),
-    "label": (r".+", "some text"),
+    "label": (r"[^$]+", "some text without $"),  # which begins a formula in a figure
     "color": (r"#[0-9a-fA-F]{6}", "a colour such as '#0072B2'"),
     "linestyle": (r"-|--|:|-\.", "one of '-', '--', ':', '-.'"),
 }

@@ -44,8 +44,7 @@ class TRLTraining(Trainer):
         self._last: dict[str, Tensor] = {}  # metrics of the newest step
 
     def run(self, after_step: Callable[[Trainer], None] = lambda trainer: None) -> History:
-        if self.step == 0:
-            self._record(self.observers.on_start(self))
+        self._measure_before_the_first_step(after_step)
         if self.step < self.cfg.steps and self.alive.all():
             with tempfile.TemporaryDirectory() as folder:
                 trainer = _SuiteTrainer(self, folder)

@@ -36,7 +36,7 @@ def main() -> int:
             return evidence.run(sys.argv[1:], console)
         job()
     except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
-        console.print(explain(error, argv), style="red", soft_wrap=True, markup=False, highlight=False)
+        console.print(explain(error, argv), style="red", soft_wrap=True, highlight=False)
         return 2
     except KeyboardInterrupt as error:
         again = "starts again from the beginning, as force=true asks" if "force=true" in argv else "goes on from here"

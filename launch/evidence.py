@@ -133,7 +133,7 @@ def train_in_turn(request: Request, tasks: list[plans.Task], stop: Stop) -> bool
     except Stopped:
         pass
     except ConfigError as error:  # only what was recorded can tell that a task's metric does not exist
-        console.print(str(error), style="red", soft_wrap=True, markup=False, highlight=False)
+        console.print(str(error), style="red", soft_wrap=True, highlight=False)
         return True
     return any(status != "unfit" for status in left_out.values())
 
@@ -184,10 +184,10 @@ def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console
     try:
         experiment = compose_experiment(overrides)
     except MisfitError as error:
-        console.print(f"{task.name}: left out: {error}", soft_wrap=True, markup=False)
+        console.print(f"{task.name}: left out: {error}", soft_wrap=True)
         return Outcome(task.row.label, "unfit", message=str(error))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        console.print(f"{task.name}: refused: {error}", style="red", soft_wrap=True, markup=False)
+        console.print(f"{task.name}: refused: {error}", style="red", soft_wrap=True)
         return Outcome(task.row.label, "refused", message=str(error))
     console.print(f"{task.name}: {len(missing)} of {len(task.seeds)} seeds to train", soft_wrap=True, highlight=False)
     return execute(replace(experiment, seeds=missing), console, stop)

@@ -21,7 +21,8 @@ outcomes: list[Outcome] = []  # of the command that this process runs
 
 def screen(bars: bool = True) -> Console:
     """Where a command prints; processes that share a terminal cannot all have `bars`, so they print plain lines."""
-    return Console(width=None if sys.stdout.isatty() else 120, force_terminal=None if bars else False, emoji=False)
+    width, terminal = None if sys.stdout.isatty() else 120, None if bars else False
+    return Console(width=width, force_terminal=terminal, emoji=False, markup=False)  # [labels] are no markup
 
 
 def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:

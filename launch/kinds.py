@@ -10,6 +10,7 @@ from pathlib import Path
 
 from algorithms.base import require
 
+MOST_PER_CORE = 32  # processes; more would only fill the memory
 NICE = "from 0 (normal) to 19 (lowest priority)"
 
 
@@ -44,7 +45,9 @@ class Joblib:
 
     def __post_init__(self):
         require(0 <= self.nice <= 19, "nice", self.nice, NICE)
-        require(self.workers is None or self.workers >= 1, "workers", self.workers, "null or >= 1")
+        most = MOST_PER_CORE * cores()
+        allowed = f"null, or from 1 to {most} on a machine of {cores()} cores"
+        require(self.workers is None or 1 <= self.workers <= most, "workers", self.workers, allowed)
 
     @property
     def at_once(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import catalogue, suite_rows, suites
 from analysis.compare import compare
-from analysis.compose import read_yaml, sweep_names
+from analysis.compose import overrides_of, read_yaml, sweep_names
 from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
@@ -17,6 +17,7 @@ from store.identity import MOST_SEEDS, run_id
 from store.results import Results
 
 KINDS = ("sweep", "suite", "undecided", "plan")
+EXAMPLES = {"seeds": "3", "scale": "quick"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _undecided(entry: Entry, store: Store) -> list[Row]:
 
 
 def _set(entry: Entry) -> tuple[str, ...]:
-    return tuple(entry.set.split())
+    return overrides_of(entry.set)
 
 
 def _is_plan(line: Any) -> bool:
@@ -161,6 +162,10 @@ def _entry(line: Any) -> Entry:
         raise ValueError(f"seeds={entry.seeds}: must be a number from 1 to {MOST_SEEDS}")
     if not isinstance(entry.algo, str):
         raise ValueError(f"algo={entry.algo}: must be a name, names with commas between, or glob(*)")
-    if not isinstance(entry.set, str) or not all("=" in override for override in entry.set.split()):
+    overrides = overrides_of(entry.set) if isinstance(entry.set, str) else [""]
+    if not all("=" in override for override in overrides):
         raise ValueError(f"set={entry.set}: must be overrides such as 'algo=tpo,dg env.horizon=8'")
+    for key in ("seeds", "scale"):
+        if any(override.startswith(f"{key}=") for override in overrides):
+            raise ValueError(f"set={entry.set}: {key} is a key of the entry itself, such as {key}: {EXAMPLES[key]}")
     return entry

@@ -72,7 +72,7 @@ class Sweep:
 
     def _run_rounds(self) -> None:
         self._forecast()
-        self.watch = Watch(self.jobs, self.console)
+        self.watch = Watch(self.jobs, self.console, self._at_once(self.jobs))
         while left := [job for job in self.jobs if job.outcome is None or job.outcome.status == "busy"]:
             ready = self._ready(left)
             together = [job for job in ready if not job.suspect]
@@ -89,11 +89,15 @@ class Sweep:
             if not isinstance(self.launch, Serial):
                 torch.set_num_threads(self.launch.threads)
             for job in todo:
+                job.predicted = 0.0
                 with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
                     job.predicted = predict(job.experiment, job.missing)
-            total = sum(job.predicted for job in todo) / min(self.launch.at_once, max(len(todo), 1))
+            total = sum(job.predicted for job in todo) / self._at_once(todo)
             forecast = f": about {duration(total)} on this machine"
         self.console.print(f"{len(self.jobs)} jobs, {len(todo)} to train{forecast}", soft_wrap=True)
+
+    def _at_once(self, jobs: list[Job]) -> int:
+        return min(self.launch.at_once, max(len(jobs), 1))
 
     def _ready(self, left: list[Job]) -> list[Job]:
         """The jobs that nobody holds, as far as is known; where all are held, wait for the first that is not."""

@@ -23,7 +23,7 @@ class Job:
     overrides: list[str]
     experiment: Experiment | None
     outcome: Outcome | None = None
-    predicted: float = 1.0  # seconds, or any unit common to all jobs
+    predicted: float | None = None  # seconds that it takes alone; None: unknown
     ended: str | None = None
     suspect: bool = False  # its process died: the next try is alone
 
@@ -55,11 +55,11 @@ class Job:
 class Watch:
     """Prints a line when a job ends."""
 
-    def __init__(self, jobs: list[Job], console: Console):
+    def __init__(self, jobs: list[Job], console: Console, at_once: int):
         self.jobs = [job for job in jobs if job.outcome is None]
         self.skipped = sum(job.outcome is not None and job.outcome.status != "refused" for job in jobs)
         self.failed = len(jobs) - len(self.jobs) - self.skipped
-        self.total, self.console = len(jobs), console
+        self.total, self.console, self.at_once = len(jobs), console, at_once
         self.start, self.lock = time.monotonic(), threading.Lock()
 
     def report(self) -> None:
@@ -75,11 +75,19 @@ class Watch:
     def _line(self, running: int) -> str:
         ended = [job.ended for job in self.jobs if job.ended]
         done, failed = ended.count("done"), self.failed + ended.count("failed")
-        finished = sum(job.predicted for job in self.jobs if job.ended)
-        rest = sum(job.predicted for job in self.jobs if not job.ended)
-        left = duration((time.monotonic() - self.start) * rest / max(finished, 1e-9))
         counts = f"{done} done, {self.skipped} skipped, {failed} failed, {running} running"
+        left = duration(self._seconds_left())
         return f"sweep {len(ended) + self.total - len(self.jobs)}/{self.total}: {counts}, about {left} left"
+
+    def _seconds_left(self) -> float:
+        """How long the jobs that have not ended take, at the pace so far, or near the forecast while few have ended."""
+        known = all(job.predicted is not None for job in self.jobs)
+        predicted = {job: job.predicted if known else 1.0 for job in self.jobs}
+        finished = sum(predicted[job] for job in self.jobs if job.ended)
+        rest = sum(predicted[job] for job in self.jobs if not job.ended)
+        prior = rest if known else 0.0  # the forecast is in seconds: a pace of 1
+        pace = ((time.monotonic() - self.start) * self.at_once + prior) / max(finished + prior, 1e-9)
+        return pace * rest / self.at_once
 
     @contextmanager
     def live(self) -> Iterator[None]:

@@ -56,6 +56,12 @@ def _counts(section: str, key: str, value: Any) -> bool:
     return key not in PRESENTATION.get(section, ()) and (key, value) not in NEUTRAL.get(section, {}).items()
 
 
+def presentation(config: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    """The settings of a config that say how a run is shown or saved."""
+    config = canonical(config)
+    return {(section, key): config[section].get(key) for section, keys in PRESENTATION.items() for key in keys}
+
+
 def run_id(config: dict[str, Any]) -> str:
     """Twelve hex digits of the hash of a config's identity."""
     text = json.dumps(identity(config), sort_keys=True)

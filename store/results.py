@@ -92,8 +92,9 @@ class Results:
 
     def seeds_done_now(self, config: dict[str, Any]) -> set[int]:
         """The finished seeds of a configuration, also those that a process finished after the first look."""
-        archived = self.archive.find(config)
-        manifests = [self.folder.find(config).manifest(), archived.manifest() if archived else {}]
+        run, archived = self.folder.find(config), self.archive.find(config)
+        damaged = run.path in self._damaged and not run.config()
+        manifests = [{} if damaged else run.manifest(), archived.manifest() if archived else {}]
         return {seed for manifest in manifests for seed in manifest.get("seeds_done", [])}
 
     def find(self, config: dict[str, Any]) -> ReadableRun:
@@ -105,8 +106,18 @@ class Results:
         yield from self._runs.values()
 
     @cached_property
+    def _in_folder(self) -> dict[Key, RunReadOnce]:
+        return {run.path.parts[-3:]: run for run in self.folder.runs(RunReadOnce)}
+
+    @cached_property
+    def _damaged(self) -> set[Path]:
+        """Runs of the folder whose config could not be read at the first look; training writes it anew."""
+        readable = {run.path for run in self._in_folder.values()}
+        return {path.parent for path in self.root.glob("*/*/*/config.yaml")} - readable
+
+    @cached_property
     def _runs(self) -> dict[Key, ReadableRun]:
-        folder = {run.path.parts[-3:]: run for run in self.folder.runs(RunReadOnce)}
+        folder = self._in_folder
         archive = {run.key: run for run in self.archive.runs()}
         united = {key: UnitedRun(folder[key], archive[key]) for key in folder.keys() & archive.keys()}
         return dict(sorted((archive | folder | united).items()))

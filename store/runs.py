@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from store import metrics
 from store.failure import describe, locate
-from store.identity import canonical, identity, run_id
+from store.identity import canonical, identity, presentation, run_id
 
 log = logging.getLogger(__name__)
 # eight times faster, where PyYAML was built with them
@@ -237,10 +237,11 @@ class RunStore:
     root: Path
 
     def open(self, config: dict[str, Any]) -> Run:
-        """The run of a config, its folder made if need be."""
+        """The run of a config, its folder made if need be; its config says how the run looks today."""
         run = self.find(config)
         run.path.mkdir(parents=True, exist_ok=True)
-        if not run.config():
+        stored = run.config()
+        if not stored or presentation(stored) != presentation(config):
             run.write_config(config)
         return run
 

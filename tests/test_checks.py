@@ -11,6 +11,7 @@ from algorithms.base import Objective, group_sum
 from envs.bandit import SparseBandit
 from envs.base import Spec
 from envs.sequence import TokenReversal
+from models.tabular import TabularConfig
 from store.runs import RunStore
 from tests.helpers import experiment
 from training.experiment import execute
@@ -32,6 +33,7 @@ RETURNS = {
         {},
     ),
     "must not be detached": lambda logp, batch: (right(logp, batch).detach(), {}),
+    "metric 3: its name must be text": lambda logp, batch: (right(logp, batch), {3: right(logp, batch)}),
     "metric share is str 'half'": lambda logp, batch: (right(logp, batch), {"share": "half"}),
     "metric error has the name of a metric of the task": lambda logp, batch: (
         right(logp, batch),
@@ -58,6 +60,39 @@ def test_a_loss_that_returns_something_else_is_named(tmp_path, said):
     assert found.status == "failed" and said in found.message
     assert said.startswith("SystemExit") or "Mine.loss" in found.message
     assert not found.run.seeds_done()
+
+
+def test_a_policy_without_a_gradient_is_named(tmp_path):
+    @dataclass(frozen=True)
+    class Mine(TabularConfig):
+        def build(self, spec, noise):
+            policy = super().build(spec, noise)
+            policy.logp = lambda *args: type(policy).logp(policy, *args).detach()
+            return policy
+
+    message = outcome(tmp_path, model=Mine()).message
+    assert "the log-probs of Tabular have no gradient" in message
+
+
+@pytest.mark.parametrize("worst", [-0.1, 1.1])
+def test_an_error_outside_its_range_is_named(tmp_path, worst):
+    @dataclass(frozen=True)
+    class Mine(SparseBandit):
+        def evaluate(self, policy, noise):
+            return {"error": torch.full((2,), worst)}
+
+    message = outcome(tmp_path, env=Mine(arms=5)).message
+    assert f"the metric error of Mine is {worst}; must be between 0 and 1" in message
+
+
+def test_metrics_of_a_low_precision_are_stored(tmp_path):
+    @dataclass(frozen=True)
+    class Mine(SparseBandit):
+        def evaluate(self, policy, noise):
+            return super().evaluate(policy, noise) | {"half": torch.full((2,), 0.5, dtype=torch.bfloat16)}
+
+    frame = outcome(tmp_path, env=Mine(arms=5)).run.frame()
+    assert set(frame[frame.metric == "half"].value) == {0.5}
 
 
 @pytest.mark.parametrize(("found", "said"), [(None, "None"), ({"error": 0.5}, "metric error is float 0.5")])

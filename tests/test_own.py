@@ -96,6 +96,20 @@ def test_a_broken_file_is_named_with_its_line_and_stops_no_other(cli, run, own, 
     )
 
 
+@pytest.mark.parametrize("group", ["algo", "env"])
+def test_a_yaml_file_is_called_as_its_name(run, own, group):
+    text = (own / "mine.yaml").read_text()
+    (own / "other.yaml").write_text(text)
+    code, out = run()
+    assert code == 2 and "other.yaml: " in out and "name=mine: must be other, as the file is called" in out
+
+
+def test_a_class_that_is_not_frozen_is_left_out(run, own):
+    (own / "mine.py").write_text((own / "mine.py").read_text().replace("@dataclass(frozen=True)", "@dataclass", 1))
+    code, out = run()
+    assert code == 2 and "must have @dataclass(frozen=True) above it" in out
+
+
 def test_a_class_that_is_no_frozen_dataclass_is_named(run, own):
     (own / "mine.py").write_text((own / "mine.py").read_text().replace("@dataclass(frozen=True)\n", "", 1))
     code, out = run()

@@ -39,6 +39,7 @@ BAD = {
     "plan=paper device=tpu": "device=tpu",
     "plan=paper env.data_dir=nowhere": "env.data_dir=nowhere: no such folder",
     "launch.nice=-1": "launch.nice=-1",
+    "plan=paper launch.workers=100000": "launch.workers=100000: must be null, or from 1 to",
 }
 BROKEN = {
     "- {sweep: fig99}": "entry 1: sweep=fig99: not found",
@@ -47,6 +48,8 @@ BROKEN = {
     "- {sweep: fig02, seeds: 0}": "seeds=0",
     "- {sweep: fig02, seeds: 1000000000}": "seeds=1000000000: must be a number from 1 to 100000",
     "- {sweep: fig02, set: algo}": "set=algo",
+    "- {sweep: fig02, set: seeds=3}": "seeds is a key of the entry itself",
+    '- {sweep: fig02, set: "algo=\'tpo"}': "No closing quotation; close the quotes",
     "- {suite: none.yaml}": "suite=none.yaml: not found",
     "- {suite: cor}": "did you mean core?",
     "- {sweep: fig07, set: train.step=3}": "train.step: unknown key (did you mean steps?)",

@@ -1,19 +1,23 @@
 """A run killed with -9 and started again gives the table of a quiet run, bit for bit on the CPU."""
 
+import io
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 
 from store.runs import RunStore
 from tests.helpers import experiment
 from tests.processes import finish, start, wait_for_checkpoint
 from training import checkpoint
-from training.experiment import build
+from training.experiment import build, execute
 
 ARGS = ("env=terminal_reversal", "env.horizon=3", "env.batch=8", "model.d_model=8", "model.layers=1", "seeds=4")
 ARGS += ("train.steps=60", "train.checkpoint_every=5", "train.seed_block=2")
+HALF = ("env=contextual_bandit", "train.steps=20", "train.log_every=3")
 
 
 def test_killed_interrupted_and_resumed_equals_quiet(tmp_path):
@@ -33,10 +37,21 @@ def test_killed_interrupted_and_resumed_equals_quiet(tmp_path):
     assert not any(path.exists() for path in b.checkpoints)
 
 
+def test_more_seeds_go_on_from_the_checkpoint_of_the_others(half_done, tmp_path):
+    exp, _, run = half_done
+    said = io.StringIO()
+    outcome = execute(replace(exp, seeds=tuple(range(5))), Console(file=said, width=200))
+    assert outcome.status == "done" and "seeds 0 to 2" not in said.getvalue().split("resumed at step 10")[0]
+    assert "resumed at step 10" in said.getvalue() and run.seeds_done() == [0, 1, 2, 3, 4]
+    quiet = execute(experiment(tmp_path / "quiet", *HALF, "seeds=5"), Console(quiet=True))
+    of_seed = [r.frame().query("seed < 3").reset_index(drop=True) for r in (run, quiet.run)]
+    assert of_seed[0].equals(of_seed[1])
+
+
 @pytest.fixture
 def half_done(tmp_path):
     """An experiment, its metrics, and a run with checkpoints at steps 5 and 10 of 20."""
-    exp = experiment(tmp_path, "env=contextual_bandit", "seeds=3", "train.steps=20", "train.log_every=3")
+    exp = experiment(tmp_path, *HALF, "seeds=3")
     trainer, run = build(exp, exp.seeds), RunStore(exp.runs_dir).open(exp.config)
 
     def save(t):

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from store.archive import Archive
 from store.identity import identity, run_id
-from store.runs import Run, RunBusy, RunStore, atomic_write
+from store.results import Results
+from store.runs import READERS, Run, RunBusy, RunStore, atomic_write
 from tests.helpers import experiment
 
 
@@ -46,6 +48,27 @@ def test_seeds_are_merged_and_replaced(run):
     assert run.seeds_done() == [0, 1, 2]
     assert run.frame().groupby("seed").value.first().tolist() == [0.5, 0.25, 0.25]
     assert not run.frame().duplicated(["seed", "step", "metric"]).any()
+
+
+def test_a_run_looks_as_the_newest_command_says(store, run, tmp_path):
+    store.open(experiment(tmp_path, "algo.label=Ours", "algo.color='#000000'").config)
+    assert (run.config()["algo"]["label"], run.config()["algo"]["color"]) == ("Ours", "#000000")
+
+
+def test_a_file_that_may_not_be_read_is_not_damaged(run, monkeypatch):
+    run.save(metrics(0), {"seconds": 1})
+    monkeypatch.setitem(READERS, "metrics.parquet", lambda path: (_ for _ in ()).throw(PermissionError(13, "no", path)))
+    with pytest.raises(PermissionError):
+        run.seeds_done()
+
+
+def test_a_run_whose_config_is_damaged_is_not_done(store, run, tmp_path):
+    run.save(metrics(0), {"seconds": 1})
+    (run.path / "config.yaml").write_text("")
+    config, results = experiment(tmp_path).config, Results(store, Archive(tmp_path / "no archive"))
+    assert results.seeds_done_now(config) == set()
+    store.open(config)
+    assert results.seeds_done_now(config) == {0}
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1half", b"\x00" * 200])

@@ -21,6 +21,9 @@ WRONG = {
     ("algo=ce", "env=terminal_reversal"): "oracle",
     ("paper=fig99",): "paper=fig99: not found",
     ("algo=glob(x*)",): "no file has such a name",
+    ("optim.lr=interval(0,1)",): "an interval is no list",
+    ("optim.lr=${nothing}",): "optim.lr: Interpolation key 'nothing' not found",
+    ("algo.label=$x",): "algo.label=$x: must be some text without $",
     ("suite=core", "algo=tpo"): "only the command line trains a plan or a suite: python run.py suite=core algo=tpo",
     ("plan=paper",): "python run.py plan=paper",
     ("paper=fig11",): "drawn from the runs of fig10",
@@ -94,7 +97,22 @@ def test_figures_come_back_and_unknown_ones_are_named():
     with pytest.raises(suite.ConfigError, match="did you mean fig09"):
         suite.figure("fig99")
     with pytest.raises(suite.ConfigError, match=r"python run\.py paper=fig03"):
-        suite.figure("fig03", results="nowhere")
+        suite.figure("fig03", results=".")
+    with pytest.raises(suite.ConfigError, match="runs_dir=typo: no such folder"):
+        suite.figure("fig03", runs_dir="typo")
+
+
+def test_jobs_that_differ_in_their_seeds_are_one_run():
+    frame = suite.train("algo=tpo", *TINY, "seeds=1,2")
+    assert set(frame.seed) == {0, 1} and not frame.duplicated(["run", "seed", "step", "metric"]).any()
+    assert frame.run.nunique() == 1
+
+
+def test_only_text_and_one_algorithm_are_taken():
+    with pytest.raises(suite.ConfigError, match="must be text"):
+        suite.train(["algo=tpo"])
+    with pytest.raises(suite.ConfigError, match="must be one algorithm"):
+        suite.objective("tpo,dg")
 
 
 def test_an_objective_takes_tensors_of_ones_own():

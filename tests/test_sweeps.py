@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from launch.kinds import Joblib, cores
 from launch.sweep import ctrl_c_is_kept
+from launch.watch import Job, Watch
 from store.runs import Run, RunStore
 from tests.helpers import ROOT
 from tests.processes import finish, start, wait_for_checkpoint
@@ -81,6 +83,25 @@ def test_a_sweep_says_how_far_it_is(quiet):
     assert [line.split(":")[0] for line in lines] == ["sweep 1/4", "sweep 2/4", "sweep 3/4", "sweep 4/4"]
     assert lines[0].startswith("sweep 1/4: 1 done, 0 skipped, 0 failed, 0 running, about ")
     assert lines[0].endswith("left (TPO on contextual_bandit: done)")
+
+
+def test_the_time_left_is_near_the_forecast_while_little_has_ended(monkeypatch):
+    short, long = Job([], None, predicted=0.01), Job([], None, predicted=1000.0)
+    watch = Watch([short, long], Console(quiet=True), 1)
+    watch.start = time.monotonic() - 4  # of which nearly all was not training
+    short.ended = "done"
+    assert watch._seconds_left() == pytest.approx(1000, rel=0.01)
+    short.predicted = long.predicted = None
+    assert watch._seconds_left() == pytest.approx(4, rel=0.1)
+
+
+def test_a_damaged_config_of_a_finished_run_is_written_again(cli, tmp_path):
+    grid = ("-m", "algo=tpo,dg", "env.arms=5", "seeds=1", "train.steps=3")
+    assert cli(*grid)[0] == 0
+    (damaged, _) = tmp_path.glob("runs/*/*/*/config.yaml")
+    damaged.write_text("")
+    code, out = cli(*grid)
+    assert code == 0 and "2 jobs, 0 to train" in out and len(list(RunStore(tmp_path / "runs").runs())) == 2
 
 
 def test_two_launches_split_the_work(tmp_path, quiet):
@@ -153,7 +174,7 @@ def test_workers_train_the_same_numbers_with_their_share_of_the_cores(tmp_path, 
         assert run.manifest()["batches"][0]["device"] == f"cpu ({max(1, cores() // 2)} threads)"
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 1000])
+@pytest.mark.parametrize("workers", [1, 2, 3, 32])
 def test_workers_never_have_more_threads_than_there_are_cores(workers):
     assert Joblib(workers).threads == max(1, cores() // workers)
     assert Joblib().at_once == cores() and Joblib().threads == 1

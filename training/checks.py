@@ -25,6 +25,14 @@ def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str
     return loss, check_metrics(metrics, objective, "loss")
 
 
+def check_logp(logp: Tensor, policy: Any) -> Tensor:
+    """Log-probs of a policy; raises ContractError if they do not depend on its parameters."""
+    if not logp.requires_grad:
+        file, must = inspect.getsourcefile(type(policy)), "they must depend on the parameters, and not be detached"
+        raise ContractError(f"{file}: the log-probs of {type(policy).__name__} have no gradient; {must}")
+    return logp
+
+
 def check_metrics(metrics: Any, owner: Any, method: str) -> dict[str, Tensor]:
     """The metrics that a method of `owner` returned; raises ContractError unless they are a dict of tensors."""
     if not isinstance(metrics, dict):

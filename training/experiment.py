@@ -106,7 +106,7 @@ def _warm_start(experiment, console: Console) -> Outcome:
 
 
 def _failed(label: str, error: BaseException, console: Console) -> Outcome:
-    console.print(f"{label}: failed: {error}", style="red", soft_wrap=True, markup=False)
+    console.print(f"{label}: failed: {error}", style="red", soft_wrap=True)
     return Outcome(label, "failed", message=describe(error), place=locate(error.__cause__ or error))
 
 
@@ -122,7 +122,7 @@ def _announce(experiment, console: Console) -> None:
 def _print_lines(console: Console, *lines: str) -> None:
     """Print those that are not empty."""
     for line in filter(None, lines):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def _train_as_follower(experiment) -> Outcome:
 
 def _synchronize(trainer: Trainer) -> Trainer:
     """The trainer in the state of the process of rank 0, if that one resumed from a checkpoint."""
-    if distributed.broadcast(trainer.step):
+    if distributed.broadcast(bool(trainer.history.values)):
         file = io.BytesIO()
         if distributed.rank() == 0:
             torch.save(trainer.state_dict(), file)
@@ -175,6 +175,8 @@ def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
     counts = ("candidates", "batch", "horizon", "vocab", "arms", "num_contexts")
     sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in counts}
     sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
+    if experiment.env.spec.is_text:
+        sizes |= {f"train.{key}": getattr(experiment.train, key) for key in ("eval_problems", "eval_samples")}
     sizes |= {f"model.{key}": getattr(experiment.model, key, 1) for key in ("d_model", "rollout_rows")}
     lower = " or ".join(f"{key} (now {value})" for key, value in sizes.items() if value > 1)
     if experiment.env.spec.tokens_per_rollout:
@@ -243,17 +245,20 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     _synchronize(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
+    elif experiment.env.spec.is_text:
+        console.print(f"{label}: an evaluation comes before the first step", soft_wrap=True)
     try:
         title = label if len(seeds) == len(experiment.seeds) else f"{label}, {_named(seeds)}"
         tracked = Tracked(experiment.config, run.path, seeds, experiment.sweep, trainer.step)
         with tracking(experiment.tracker, tracked) as log_metrics, Reporter(title, console) as report:
 
             def after_step(t: Trainer) -> None:
-                report(t)
+                if t.step:
+                    report(t)
                 log_metrics(t.history)
                 run.add_samples(t.take_samples())
                 stopping = stop.due
-                if t.step < t.cfg.steps and (stopping or schedule.due(t.step)):
+                if t.step < t.cfg.steps and (stopping or (t.step and schedule.due(t.step))):
                     with schedule.saving():
                         checkpoint.save(run, t, time.monotonic() - start)
                     if stopping:

@@ -14,7 +14,7 @@ from envs.base import Env
 from models.base import Policy
 from training import distributed
 from training.behavior import BehaviorPolicy
-from training.checks import check_loss
+from training.checks import check_logp, check_loss
 from training.config import TrainConfig
 from training.gradient import OnePass, TwoPass, split_policy
 from training.history import History
@@ -63,12 +63,18 @@ class Trainer:
 
     def run(self, after_step: Callable[["Trainer"], None] = lambda trainer: None) -> History:
         """Train up to the last step, and call `after_step` after each one."""
-        if self.step == 0:
-            self._record(self.observers.on_start(self))
+        self._measure_before_the_first_step(after_step)
         while self.step < self.cfg.steps:
             self.train_step()
             after_step(self)
         return self.history
+
+    def _measure_before_the_first_step(self, after_step: Callable[["Trainer"], None]) -> None:
+        """Record what is measured before training, and call `after_step` if there is anything."""
+        if self.step == 0 and not self.history.values:  # a checkpoint may hold it
+            self._record(self.observers.on_start(self))
+            if self.history.values:
+                after_step(self)
 
     def train_step(self) -> None:
         """Draw one rollout, and take one gradient step on it in each epoch."""
@@ -79,7 +85,7 @@ class Trainer:
         metrics = self.observers.on_rollout(self, rollout)
         for epoch in range(self.epochs):
             on_policy = epoch == 0 and self.cfg.staleness == 0
-            logp = self.gradient.logp(rollout, self.objective, on_policy)
+            logp = check_logp(self.gradient.logp(rollout, self.objective, on_policy), self.policy)
             found = self.objective.loss(logp, rollout.batch)
             loss, objective_metrics = check_loss(found, self.objective, len(self.alive))
             self.optimizer.zero_grad()

@@ -3,7 +3,6 @@
 import time
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from training.loop import Trainer
@@ -53,7 +52,7 @@ def ungraded(trainer: Trainer) -> list[str]:
     """How many completions have had no verdict so far, and why the first had none; empty where all had one."""
     found = [v for name, v in trainer.history.values.items() if name.startswith("verifier_") or "_ungraded" in name]
     count = sum(value.nansum().item() for values in found for value in values)
-    first = escape(trainer.env.verifier.record.first_failure[:SHOWN])
+    first = trainer.env.verifier.record.first_failure[:SHOWN]
     return [f"{count:.0f} not graded{f' ({first})' if first else ''}"] if count else []
 
 
@@ -77,10 +76,10 @@ class Reporter:
     def __enter__(self) -> "Reporter":
         if self.console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(20),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[now]}"),
+                TextColumn("{task.fields[now]}", markup=False),
             )
             self.bar = Progress(*columns, console=self.console, auto_refresh=False)
             self.bar.add_task(self.title, total=None, now="")
