@@ -73,6 +73,9 @@ class Policy(nn.Module):
     def export(self, folder: Path) -> None:
         """Write the policy in the format of the library that it comes from, if it comes from one."""
 
+    def close(self) -> None:
+        """Free what would outlive the policy, such as the memory of an engine."""
+
     def optimizer_shapes(self, split: str) -> dict[str, tuple[int, ...]]:
         """{parameter: shape of one seed} by which an optimiser tells matrices (two dims) from the rest."""
         return {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}

@@ -109,6 +109,10 @@ class LanguagePolicy(Policy):
             for layer in layers:
                 layer.training = False
 
+    def close(self) -> None:
+        self.engine.close()
+        self._pushed = None
+
     def frozen_copy(self) -> Policy:
         if self.has_adapters:
             return ReferenceWithoutAdapters(self)

@@ -37,3 +37,6 @@ class Engine:
     def push(self, model) -> None:
         """Use the current weights of `model`, a transformers model that may have adapters, from now on."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Free the memory of the engine, which draws again only after another push."""

@@ -1,5 +1,6 @@
 """Completions drawn by vLLM in this process, from weights that are copied into it during training."""
 
+import gc
 import importlib.util
 import os
 import tempfile
@@ -72,6 +73,12 @@ class VLLMEngine(Engine):
         outputs = self.llm.generate(asked, self._settings(len(asked), uniforms, length), use_tqdm=False)
         self._sleep()
         return self._completions([output.outputs[0] for output in outputs], length)
+
+    def close(self) -> None:
+        if self.llm is not None:
+            self.llm.llm_engine.engine_core.shutdown()
+            self.llm, self.asleep = None, False
+            gc.collect()
 
     def _start(self, model) -> Any:
         """An engine for models of this shape, without weights until the first push."""

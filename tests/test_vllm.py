@@ -135,15 +135,29 @@ def test_a_completion_beyond_the_window_is_refused(pair):
 
 
 @pytest.mark.vllm
+def test_a_closed_engine_starts_again():
+    model, engine = qwen3(True), VLLMEngine([EOS], rows=32)
+    engine.push(model)
+    first = engine.generate(PROMPTS, K, uniforms(), LENGTH)
+    engine.close()
+    engine.close()
+    assert engine.llm is None
+    engine.push(model)
+    assert torch.equal(engine.generate(PROMPTS, K, uniforms(), LENGTH).tokens, first.tokens)
+    engine.close()
+
+
+@pytest.mark.vllm
 def test_a_run_learns_from_what_the_engine_draws(cli, tmp_path):
     sizes = ("model.layers=2", "model.hidden=64", "model.mlp=128", "model.warm_accuracy=0")
     length = ("train.steps=5", "train.eval_problems=8", "env.batch=4", "env.candidates=4")
     # an untrained model has no answer right, and tpo_no_anchor learns from such groups too
     learns = ("algo=tpo_no_anchor", "optim.lr=1e-3", "train.kl_beta=1e-3")
-    code, out = cli("env=arithmetic", "model.engine=vllm", "seeds=1", *learns, *sizes, *length)
+    code, out = cli("env=arithmetic", "model.engine=vllm", "seeds=2", *learns, *sizes, *length)
     assert code == 0, out
     (run,) = RunStore(tmp_path / "runs").runs()
-    found = run.frame().pivot(index="step", columns="metric", values="value")
+    assert run.seeds_done() == [0, 1]
+    found = run.frame().query("seed == 0").pivot(index="step", columns="metric", values="value")
     mismatches = found.engine_mismatch.dropna()
     assert mismatches.index.tolist() == [1, 2, 3, 4, 5] and mismatches.max() < CLOSE
     assert found.kl_reference.iloc[-1] > 0.01  # so that later steps drew from weights that were pushed

@@ -269,6 +269,8 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
         # unless it was Stopped, the step may be half done, so the newest checkpoint stays as it is
         run.update(status="interrupted")
         raise
+    finally:
+        trainer.policy.close()
     seconds = time.monotonic() - start
     trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
