@@ -52,9 +52,7 @@ class TRLTraining(Trainer):
                 trainer.add_callback(_Steps(self, after_step))
                 self._train(trainer)
         while self.step < self.cfg.steps:  # of a seed that turned non-finite
-            self.step += 1
-            if self.is_recorded_step:
-                self._record(self._last)
+            self._skip_step()
             after_step(self)
         return self.history
 

@@ -209,6 +209,19 @@ def test_a_completion_ends_at_the_stop_and_what_is_before_it_is_graded(tmp_path)
     assert trainer.run().values["reward"]
 
 
+def test_a_seed_that_turned_non_finite_draws_no_more(tmp_path):
+    trainer = build(experiment(tmp_path, *TINY, "train.steps=6", "train.log_every=2"), (0,))
+    drawn, rollout = [], trainer.rollout
+    trainer.rollout = lambda noise: drawn.append(trainer.step) or rollout(noise)
+
+    def freeze(t):
+        t.alive[:] = t.step < 2
+
+    history = trainer.run(freeze)
+    assert drawn == [1, 2] and history.recorded_steps["reward"] == [1, 2, 4, 6]
+    assert torch.stack(history.values["reward"][2:]).isnan().all()
+
+
 def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):
     policy, passed = made[0].policy, []
     run = HFEngine._logits

@@ -65,7 +65,11 @@ class Trainer:
         """Train up to the last step, and call `after_step` after each one."""
         self._measure_before_the_first_step(after_step)
         while self.step < self.cfg.steps:
-            self.train_step()
+            # the completions of a language model are slow to draw, and those of a lost one are good for nothing
+            if self.env.spec.is_text and not self.alive.any():
+                self._skip_step()
+            else:
+                self.train_step()
             after_step(self)
         return self.history
 
@@ -98,6 +102,12 @@ class Trainer:
         self.steps_alive += self.alive
         metrics |= self.observers.on_step_end(self, rollout)
         self._record(metrics)
+
+    def _skip_step(self) -> None:
+        """A step of seeds that all turned non-finite: nothing is drawn, and every metric is NaN."""
+        self.step += 1
+        if self.is_recorded_step:
+            self._record({name: values[-1] for name, values in self.history.values.items()})
 
     def rollout(self, noise: Noise) -> Rollout:
         """Scored candidates of the behaviour policy, with log-probs under the reference policy where there is one."""
