@@ -8,6 +8,7 @@
 Everything raises `suite.ConfigError`, with the text that the command line prints, for input that makes no sense.
 """
 
+import itertools
 import logging
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from algorithms.base import Batch, Objective, as_typed, scored_completions
+from algorithms.base import Batch, Objective, as_typed, require_finite, scored_completions
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, finished_envs, stored_rows
@@ -135,11 +136,13 @@ def batch(
     """Scored samples as objectives take them: each candidate is one draw, and its score is the reward of its tokens.
 
     logp_old (*L,B,K,T): log-probs of the tokens under the policy that drew them, in nats; score (*L,B,K); mask and
-    logp_ref (*L,B,K,T), the mask 1 where a token counts; baseline: None for the mean score of the batch. Raises
-    ValueError if the shapes do not fit.
+    logp_ref (*L,B,K,T), the mask 1 where a token counts; baseline: a number, or a shape that broadcasts to the score's,
+    such as (*L,B,1); None for the mean score of the batch. Raises ValueError if the shapes do not fit, or for a score
+    that is not finite.
     """
     if logp_old.shape[:-1] != score.shape:
         raise ValueError(f"score has shape {tuple(score.shape)}, logp_old {tuple(logp_old.shape)}: needs (*L,B,K,T)")
+    require_finite(score)
     mask = torch.ones_like(logp_old) if mask is None else mask.to(logp_old.dtype)
     for name, tensor in {"mask": mask, "logp_ref": logp_ref}.items():
         if tensor is not None and tensor.shape != logp_old.shape:
@@ -148,7 +151,10 @@ def batch(
     found = scored_completions(logp_old.detach(), score.detach().to(logp_old.dtype), mask, logp_ref)
     if baseline is None:
         return found
-    return replace(found, baseline=torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device))
+    baseline = torch.as_tensor(baseline, dtype=logp_old.dtype, device=logp_old.device)
+    if baseline.dim() and tuple(baseline.shape) not in itertools.product(*({1, n} for n in score.shape)):
+        raise ValueError(f"baseline has shape {tuple(baseline.shape)}: must be a number or fit {tuple(score.shape)}")
+    return replace(found, baseline=baseline.unsqueeze(-1) if baseline.dim() else baseline)  # the same for each token
 
 
 def _experiments(overrides: list[str]) -> list[Experiment]:

@@ -129,6 +129,13 @@ def require(ok: bool, key: str, value: object, allowed: str) -> None:
         raise ValueError(f"{key}={as_typed(value)}: must be {allowed}")
 
 
+def require_finite(score: Tensor) -> None:
+    """Raise ValueError for a score that is not finite: comparisons would take a NaN for an ordinary score."""
+    wrong = score[~score.isfinite()]
+    if len(wrong):
+        raise ValueError(f"score={wrong[0].item()}: must be finite; {len(wrong)} of {score.numel()} are not")
+
+
 def as_typed(value: object) -> str:
     """A value as a command line writes it: null for None, true and false."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -123,7 +123,13 @@ def make_table(env: str, store: Results, out: Path) -> int:
     from analysis.load import environment_rows, finished_envs
     from analysis.suite_rows import without_tuning_seeds
 
-    rows = without_tuning_seeds(environment_rows(env, store))
+    everything = environment_rows(env, store)
+    rows = without_tuning_seeds(everything)
+    if everything and not rows:
+        console.print(
+            f"table {env}: all of its seeds are ones on which suites tune, which no table reports; use others"
+        )
+        return 1
     if not rows:
         fault = unknown(f"table {env}", finished_envs(store), f"no finished seeds in {store}")
         console.print(f"{fault}; run: python run.py env={env}")

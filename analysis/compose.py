@@ -76,10 +76,12 @@ def sweep_names() -> list[str]:
 def read_yaml(kind: str, name: str, within: tuple[Path, ...]) -> tuple[Path, Any]:
     """Path and content of sweeps/KINDs/NAME.yaml, such as a plan or a suite, or of a file of one's own.
 
-    within  the files that include it. Raises ConfigError
+    within  the files that include it, beside the last of which it may lie. Raises ConfigError
     """
     folder = SWEEPS / f"{kind}s"
     path = Path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if within and (within[-1].parent / path).is_file():
+        path = within[-1].parent / path
     if not path.is_file():
         known = [*names_in(folder), "a file such as mine.yaml"]
         raise ConfigError(unknown(f"{kind}={name}", known, "not found"))

@@ -16,15 +16,14 @@ SETTINGS = {  # columns, where runs differ in them
     "train.epochs": "epochs",
     "optim.lr": "rate",
 }
-SHARES = {
-    "test_accuracy": "pass@1",
-    "test_pass_at_16": "pass@16",
-    "test_greedy": "likeliest",
-    "test_newly_solved": "new",
+SHARES = {  # metrics of the split that a run is evaluated on
+    "accuracy": "pass@1",
+    "pass_at_k": "pass@k",
+    "greedy": "likeliest",
+    "newly_solved": "new",
 }
-WITH_INTERVAL = ("test_accuracy", "test_pass_at_16")
+WITH_INTERVAL = ("accuracy", "pass_at_k")
 UNITS = "shares in % with 95 % interval, entropy in nats per token"
-ENTROPY = "test_entropy"
 MISSING = dict.fromkeys(("mean", "low", "high"), np.nan)
 
 
@@ -34,14 +33,15 @@ def summary(rows: list[Row]) -> pd.DataFrame:
     Shares of the held-out problems at the last evaluation: the mean over seeds, and NAME_low and NAME_high for its
     95 % interval, without a seed that turned non-finite. NaN: not recorded.
 
-    before             share of right answers among sampled ones, before training
-    test_accuracy      the same after training
-    test_pass_at_16    problems that one of sixteen sampled answers solves
-    test_greedy        problems that the likeliest answer solves
-    test_newly_solved  problems that a sampled answer solves, of those that none solved before training
-    test_entropy       nats per token
+    before        share of right answers among sampled ones, before training
+    accuracy      the same after training
+    pass_at_k     problems that one of k sampled answers solves, for the largest k that was recorded
+    k             that k; 1 where only one answer was sampled
+    greedy        problems that the likeliest answer solves
+    newly_solved  problems that a sampled answer solves, of those that none solved before training
+    entropy       nats per token
     """
-    rows = [row for row in rows if row.has("test_accuracy")]
+    rows = [row for row in rows if row.has(_metric(row, "accuracy"))]
     if not rows:
         return pd.DataFrame()
     settings = [{name: _setting(row, key) for key, name in SETTINGS.items()} for row in rows]
@@ -50,7 +50,7 @@ def summary(rows: list[Row]) -> pd.DataFrame:
     hidden = tuple(key for key, name in SETTINGS.items() if name in shown)
     rows = with_unique_labels(rows, hidden, [[str(line)] for line in settings])
     frame = pd.DataFrame([line | _measured(row) for line, row in zip(settings, rows, strict=True)])
-    return frame.sort_values([*shown, "test_accuracy"], ascending=[True] * len(shown) + [False], ignore_index=True)
+    return frame.sort_values([*shown, "accuracy"], ascending=[True] * len(shown) + [False], ignore_index=True)
 
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +64,17 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
         if metric in WITH_INTERVAL:
             ends = (100 * frame[[f"{metric}_low", f"{metric}_high"]]).to_numpy()
             shown[name] += ["" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]" for low, high in ends]
-    return shown.assign(entropy=tables.numbers(frame[ENTROPY], "{:.2f}"))
+    several = frame.k[frame.k > 1].unique()
+    if len(several) == 1:
+        shown = shown.rename(columns={"pass@k": f"pass@{several[0]}"})
+    elif len(several):
+        shown.insert(list(shown).index("pass@k"), "k", frame.k.astype(str))
+    return shown.assign(entropy=tables.numbers(frame.entropy, "{:.2f}"))
+
+
+def _metric(row: Row, name: str) -> str:
+    """The metric of a run that is called `name` on the split that it is evaluated on."""
+    return f"{row.config['train'].get('eval_split', 'test')}_{name}"
 
 
 def _setting(row: Row, key: str) -> object:
@@ -79,9 +89,13 @@ def _setting_text(value: object) -> str:
 
 
 def _measured(row: Row) -> dict:
-    seeds = row.finite("test_accuracy")[1].shape[-1]
-    found = {"label": row.label, "seeds": seeds, "before": row.metric("test_accuracy")[1][0].mean()}
-    for metric in SHARES:
-        last = curve_data(row, metric, is_share=True).iloc[-1] if row.has(metric) else MISSING
-        found |= {metric: last["mean"], f"{metric}_low": last["low"], f"{metric}_high": last["high"]}
-    return found | {ENTROPY: curve_data(row, ENTROPY)["mean"].iloc[-1] if row.has(ENTROPY) else np.nan}
+    accuracy, entropy, several = (_metric(row, name) for name in ("accuracy", "entropy", "pass_at_"))
+    k = max((int(name.removeprefix(several)) for name in row.metrics if name.startswith(several)), default=1)
+    seeds = row.finite(accuracy)[1].shape[-1]
+    found = {"label": row.label, "seeds": seeds, "before": row.metric(accuracy)[1][0].mean(), "k": k}
+    for share in SHARES:
+        metric = f"{several}{k}" if share == "pass_at_k" else _metric(row, share)
+        is_known = row.has(metric) and metric != f"{several}1"
+        last = curve_data(row, metric, is_share=True).iloc[-1] if is_known else MISSING
+        found |= {share: last["mean"], f"{share}_low": last["low"], f"{share}_high": last["high"]}
+    return found | {"entropy": curve_data(row, entropy)["mean"].iloc[-1] if row.has(entropy) else np.nan}

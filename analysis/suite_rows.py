@@ -4,6 +4,7 @@ A method has one cell per task and track. Track "default": the task's own learni
 "tuned": the learning rate and epochs of the lowest late error on seeds that are used for nothing else.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -85,7 +86,13 @@ def algo_section(name: str, folder: str | None) -> dict[str, Any]:
     """The settings of an algorithm of the suite, or of one's own folder."""
     if (ALGOS / f"{name}.yaml").exists() or folder is None:
         return algo_file(name)
-    return OmegaConf.to_container(own_files("algo", folder)[name])
+    from conf.discover import find_classes  # with torch, which the suite's own methods do not need here
+
+    section = OmegaConf.to_container(own_files("algo", folder)[name])
+    cls = find_classes("algo", folder).get(section.get("objective"))
+    # a run is stored with all settings of its class, also those that the file leaves to it
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)} if cls else {}
+    return {key: value for key, value in defaults.items() if value is not dataclasses.MISSING} | section
 
 
 def configured_row(
@@ -121,8 +128,26 @@ def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
 
 @cache
 def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], kept: Cache) -> dict[str, Any]:
+    if _is_typed(overrides):
+        return _resolved(overrides)
     files = kept.get(["task", overrides, own], lambda: {"config": json.dumps(_composed(overrides)).encode()})
     return json.loads(files["config"])
+
+
+def _is_typed(overrides: tuple[str, ...]) -> bool:
+    """Whether the config of a stored run has more than the files of the task say: of own classes, and of own data."""
+    return any(o.startswith(("env_path=", "model_path=", "env=text")) or "\\n" in o for o in overrides)
+
+
+def _resolved(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The config as a run of the task is stored, without its algorithm; raises ConfigError."""
+    from conf.resolve import compose_experiment  # with torch, which the suite's own tasks do not need here
+
+    try:
+        found = canonical(compose_experiment(list(overrides)).config)
+    except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
+        raise ConfigError(f"task with set={' '.join(overrides)}: {explain(error, list(overrides))}") from None
+    return {key: found[key] for key in (*SECTIONS, *CHOICES) if key != "algo"}
 
 
 def _own_texts(overrides: tuple[str, ...]) -> tuple[str, ...]:

@@ -164,9 +164,15 @@ def _suite(name: str, content: Any, files: tuple[Path, ...]) -> Suite:
         twice = [value for value in values if values.count(value) > 1]
         if twice:
             raise ValueError(f"{key}={twice[0]}: two tasks have it; a task has one {key} of its own")
-    protocol = _record(Protocol, content["protocol"], "protocol") if "protocol" in content else base.protocol
+    protocol = _protocol(content.get("protocol", {}), base.protocol)
     limits = tuple(map(str, limits)) or base.limits
     return Suite(name, protocol, base.leave_out if left is None else left, tasks, limits)
+
+
+def _protocol(entry: Any, base: Protocol) -> Protocol:
+    """The protocol of a file: what it does not say is as in the suite that it includes."""
+    inherited = dataclasses.asdict(base)
+    return _record(Protocol, inherited | entry if isinstance(entry, dict) else entry, "protocol")
 
 
 def _record(kind: type, entry: Any, what: str) -> Any:

@@ -22,6 +22,7 @@ from envs.base import Env
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
+OWN = "own_"  # the beginning of what a file of the user's is called as a module
 import_failures: dict[str, str] = {}  # {file that cannot be imported: where and why}
 
 
@@ -65,10 +66,31 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
     return found
 
 
-@functools.cache
 def _classes_in(folder: Path) -> list[type]:
-    """The named dataclasses of the files of a folder, which is read once, whatever it is searched for."""
-    return [c for path in sorted(folder.glob("*.py")) for c in _named_classes(path, functools.partial(_load, path))]
+    """The named dataclasses of the files of a folder."""
+    paths = sorted(folder.glob("*.py"))
+    return _classes_of(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths))
+
+
+@functools.lru_cache(maxsize=64)
+def _classes_of(files: tuple[tuple[Path, int, int], ...]) -> list[type]:
+    """The named dataclasses of files, which are read again when a file changes, as while a notebook is open."""
+    for folder in {str(path.parent) for path, *_ in files}:
+        _let_import_neighbours(folder)
+    return [c for path, *_ in files for c in _named_classes(path, functools.partial(_load, path))]
+
+
+def _let_import_neighbours(folder: str) -> None:
+    """Let a file import others of its folder, as they are now; nothing of the folder hides another module."""
+    if folder not in sys.path:
+        sys.path.append(folder)
+    for name, module in list(sys.modules.items()):
+        if "." not in name and not name.startswith(OWN) and _is_in(folder, getattr(module, "__file__", None)):
+            del sys.modules[name]
+
+
+def _is_in(folder: str, file: str | None) -> bool:
+    return file is not None and str(Path(file).parent) == folder
 
 
 def _file_of(cls: type) -> Path:
@@ -77,6 +99,7 @@ def _file_of(cls: type) -> Path:
 
 def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     """The named dataclasses of a file; none, and a warning, if it cannot be imported."""
+    import_failures.pop(path.stem, None)
     try:
         module = load()
     except (Exception, SystemExit) as error:  # whatever the code of a file raises
@@ -98,7 +121,7 @@ def _is_frozen(cls: type) -> bool:
 
 
 def _load(path: Path) -> ModuleType:
-    name = f"own_{abs(hash(path))}_{path.stem}"
+    name = f"{OWN}{abs(hash(path))}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up

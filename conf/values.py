@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -63,7 +63,9 @@ def build_section(cls: type, node: DictConfig, section: str, hidden: Iterable[st
 
 def _typed(key: str, value: Any, kind: Any) -> Any:
     """`value` as OmegaConf converts it to a field of type `kind`, and 1e4 where it must be whole as 10000."""
-    parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if get_origin(kind) is Literal:
+        return choice(key, value, get_args(kind))
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     if isinstance(value, float) and value.is_integer() and int in parts and float not in parts:
         value = int(value)
     try:
@@ -112,9 +114,9 @@ def device_of(value: Any) -> torch.device:
 
 def runs_dir_of(value: Any) -> Path:
     """The folder of runs, made if it is missing; ~ is the user's home."""
-    if not isinstance(value, str) or not value:
+    if type(value) not in (str, int) or value == "":
         raise ConfigError(f"runs_dir={as_typed(value)}: must be the path of a folder")
-    folder = Path(value).expanduser()
+    folder = Path(str(value)).expanduser()  # such as 2026
     try:
         require_writable("runs_dir=", folder)
     except ValueError as error:

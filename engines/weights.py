@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from algorithms.base import Objective, scored_completions
+from algorithms.base import Objective, require_finite, scored_completions
 
 LEARNS_FROM_GROUPS = ("single", "group", "set")
 
@@ -41,11 +41,12 @@ def token_weights(
     group_size      completions per prompt, K; they follow one another, so N is a multiple of K
     logp_ref (N,T)  log-probs under the reference policy, for objectives that need one
 
-    Raises ValueError for shapes that do not fit, and for an objective that needs more than scored groups or lacks its
-    reference.
+    Raises ValueError for shapes that do not fit, for a score that is not finite, and for an objective that needs more
+    than scored groups or lacks its reference.
     """
     require_group_objective(objective)
     _check_shapes(logp, logp_old, score, mask, group_size, logp_ref)
+    require_finite(score)
     if objective.needs_reference and logp_ref is None:
         raise ValueError(f"objective={objective.name}: needs logp_ref, the log-probs under a reference policy")
     shape, given = (-1, group_size, logp.shape[1]), (logp_old, mask, logp_ref)

@@ -20,6 +20,7 @@ from conf.own_files import CONF, register
 SECTIONS = ("algo", "env", "model", "optim", "train", "tracker", "launch", "debug")
 GROUPS = {group: CONF / group for group in SECTIONS} | {group: SWEEPS / group for group in GRIDS}
 SETTINGS = {*GROUPS, *OmegaConf.load(CONF / "config.yaml"), "plan", "suite", "budget"}  # what a command line sets
+TEXTS = ("path", "_dir", "data", "reward", "label", "suite", "plan")  # keys of paths and of free text end so
 OPEN = ("env.options",)  # settings whose keys another library knows
 
 
@@ -28,7 +29,7 @@ def prepare(argv: list[str]) -> list[str]:
 
     Raises ConfigError for a word that says nothing, and for a group that is given what names no file.
     """
-    words = [_with_quoted_path(word) for word in argv]
+    words = [quoted_path(word) for word in argv]
     register(words)
     before = ""
     for word in words:
@@ -40,7 +41,7 @@ def prepare(argv: list[str]) -> list[str]:
     return _expanded(words)
 
 
-def _with_quoted_path(word: str) -> str:
+def quoted_path(word: str) -> str:
     """The same word, in which a path that Hydra's grammar cannot read, such as one with an apostrophe, is quoted.
 
     The ~ of runs_dir, in which Hydra makes folders of its own, is the user's home.
@@ -49,7 +50,7 @@ def _with_quoted_path(word: str) -> str:
     if key == "runs_dir" and value.startswith("~"):
         value = str(Path(value).expanduser())
         word = f"{key}={value}"
-    is_path = "/" in value or value.startswith("~") or key.endswith(("path", "_dir"))
+    is_path = "/" in value or value.startswith("~") or key.endswith(TEXTS)
     return f"{key}={_quoted(value)}" if equals and key != "model" and is_path and parsed(word) is None else word
 
 
@@ -138,10 +139,14 @@ def _expanded(words: list[str]) -> list[str]:
         key, _, value = word.partition("=")
         known = (CONF / "model" / f"{value}.yaml").exists() or f"{value}.yaml" in own
         of_hub = key == "model" and value and not known and ("/" in value or Path(value).is_dir())
-        paths = ",".join(map(_quoted, value.split(",")))
+        values = value.split(",")
+        if of_hub and any((CONF / "model" / f"{one}.yaml").exists() or f"{one}.yaml" in own for one in values):
+            raise ConfigError(f"{word}: a grid mixes files of conf/model with other models; type a command for each")
+        paths = ",".join(map(_quoted, values))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [word]
     parallel = any(word.startswith("launch.workers=") for word in found)
     chosen = any(word.startswith(("launch=", "plan=", "suite=")) for word in found)  # a plan starts its own processes
     # Hydra adds a key only after ++
-    found = [f"++{word}" if re.match(rf"({'|'.join(map(re.escape, OPEN))})[.=]", word) else word for word in found]
+    is_open = re.compile(rf"\+*({'|'.join(map(re.escape, OPEN))})[.=]")
+    found = [f"++{word.lstrip('+')}" if is_open.match(word) else word for word in found]
     return [*found, "launch=joblib"] if parallel and not chosen else found

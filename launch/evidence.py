@@ -23,6 +23,7 @@ from conf.fit import MisfitError
 from conf.messages import ConfigError, duration
 from conf.resolve import compose_experiment
 from launch import failures, plans
+from launch.command_line import quoted_path
 from launch.job import screen
 from launch.kinds import cores, lower_priority
 from launch.requests import Request, parse
@@ -43,6 +44,9 @@ def run(argv: list[str], console: Console) -> int:
     request = parse(argv)
     store, tasks = request.store, request.tasks()
     before = status.cells(_wanted(tasks), store)
+    if not store.archive.root.is_dir():
+        text = "there is no folder results/ here, so what the repository ships counts as missing"
+        console.print(f"{request.title}: {text}; to count it, type the command in the repository", soft_wrap=True)
     if request.budget == 0:
         _show(request, before, console)
         return 0
@@ -180,7 +184,7 @@ def _take_first_free(waiting: list[plans.Task], store: Results, left_out: dict[s
 def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console: Console, stop: Stop) -> Outcome:
     overrides = [*task.row.overrides, *request.overrides]
     if request.data_dir is not None and "data_dir" in task.row.config["env"]:
-        overrides.append(f"env.data_dir={request.data_dir}")
+        overrides.append(quoted_path(f"env.data_dir={request.data_dir}"))
     try:
         experiment = compose_experiment(overrides)
     except MisfitError as error:

@@ -45,9 +45,8 @@ class Joblib:
 
     def __post_init__(self):
         require(0 <= self.nice <= 19, "nice", self.nice, NICE)
-        most = MOST_PER_CORE * cores()
-        allowed = f"null, or from 1 to {most} on a machine of {cores()} cores"
-        require(self.workers is None or 1 <= self.workers <= most, "workers", self.workers, allowed)
+        fits = self.workers is None or 1 <= self.workers <= MOST_PER_CORE * cores()
+        require(fits, "workers", self.workers, f"null or >= 1, at most {MOST_PER_CORE} for each core")
 
     @property
     def at_once(self) -> int:

@@ -16,6 +16,7 @@ from conf.own_files import register
 from conf.resolve import compose_experiment, resolve
 from conf.values import parse_section
 from launch import plans
+from launch.command_line import parsed, quoted_path
 from launch.kinds import LAUNCHES, Joblib, Serial, cores
 from store.archive import Archive
 from store.results import Results
@@ -23,6 +24,7 @@ from store.runs import RunStore
 
 SHARED = ("budget", "launch", "launch.workers", "launch.nice", "device", "runs_dir", "env.data_dir", "algo_path")
 KEYS = {"plan": ("plan", *SHARED), "suite": ("suite", "algo", "track", *SHARED)}
+FOR_EACH_TASK = ("device", "runs_dir", "algo_path")
 COMPOSED = ("launch", "launch.workers", "launch.nice", "device", "runs_dir", "algo_path")
 UNITS = {"s": 1, "m": 60, "h": 3600}
 ARCHIVE = Path("results")
@@ -71,7 +73,7 @@ def parse(argv: list[str]) -> Request:
     kind = "suite" if any(arg.startswith("suite=") for arg in argv) else "plan"
     given = _given(argv, kind)
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
-    register([f"algo_path={given['algo_path']}"] if "algo_path" in given else [])
+    register([quoted_path(f"algo_path={given['algo_path']}")] if "algo_path" in given else [])
     with initialize_config_module("conf", version_base="1.3"):
         cfg = compose("config", _composed(given))
     experiment, launch = resolve(cfg), parse_section(cfg, "launch", LAUNCHES)
@@ -91,7 +93,7 @@ def parse(argv: list[str]) -> Request:
         workers=getattr(launch, "workers", 1) or (1 if experiment.device.type == "cuda" else cores()),
         nice=launch.nice,
         runs_dir=experiment.runs_dir,
-        overrides=tuple(f"{key}={given[key]}" for key in ("device", "runs_dir", "algo_path") if key in given),
+        overrides=tuple(quoted_path(f"{key}={given[key]}") for key in FOR_EACH_TASK if key in given),
         data_dir=data_dir,
         algo_path=given.get("algo_path"),
         suite=name if is_suite else None,
@@ -109,18 +111,27 @@ def _given(argv: list[str], kind: str) -> dict[str, str]:
     given = {}
     for arg in argv:
         key, equals, value = arg.partition("=")
+        if key == "force":
+            way = "delete the folders runs/TASK/METHOD of what is to be trained again"
+            raise ConfigError(f"{arg}: a {kind} trains only what is missing; {way}")
         if not equals or key not in KEYS[kind]:
             reason = f"cannot be set together with {kind}=, whose file says what is trained"
             raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
-        given[key] = value
+        given[key] = _unquoted(arg, value)
     if kind == "suite" and not given.get("algo"):
         raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
     return given
 
 
+def _unquoted(arg: str, value: str) -> str:
+    """The value without the quotes that a path with brackets or an apostrophe has for Hydra."""
+    found = parsed(arg) if value.startswith(("'", '"')) else None
+    return value if found is None else found.value()
+
+
 def _composed(given: dict[str, str]) -> list[str]:
     """The overrides of a command; without launch= they ask for several processes, which need no plug-in of Hydra."""
-    found = [f"{key}={given[key]}" for key in COMPOSED if key in given]
+    found = [quoted_path(f"{key}={given[key]}") for key in COMPOSED if key in given]
     if "launch" in given:
         return found
     forced = [f"++{word}" if word.startswith("launch.") else word for word in found]
@@ -131,7 +142,7 @@ def _methods(name: str, algo: str, algo_path: str | None, data_dir: str | None) 
     """The methods that a suite is asked to train; raises ConfigError for a task or a method that is wrong by itself."""
     suite = suites.read(name)
     algos = tuple(suites.methods(suite, algo, algo_path))
-    own = [] if algo_path is None else [f"algo_path={algo_path}"]
+    own = [] if algo_path is None else [quoted_path(f"algo_path={algo_path}")]
     for task in suite.tasks:
         _check(suite, task, algos if task == suite.tasks[0] else algos[:1], own, data_dir)
     return algos
@@ -149,7 +160,7 @@ def _check(
     suite: suites.Suite, task: suites.Task, algos: tuple[str, ...], own: list[str], data_dir: str | None
 ) -> None:
     """Raise ConfigError for a task or an algorithm that is wrong by itself; what does not fit is left out later."""
-    data = [] if data_dir is None or "env=mnist" not in task.overrides else [f"env.data_dir={data_dir}"]
+    data = [] if data_dir is None or "env=mnist" not in task.overrides else [quoted_path(f"env.data_dir={data_dir}")]
     for algo in algos:
         overrides = [*task.overrides, f"algo={algo}", *own, *data]
         try:

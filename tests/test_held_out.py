@@ -7,7 +7,7 @@ import pytest
 from analysis import held_out
 from analysis.command import main
 from analysis.dots import Dots, last_values
-from analysis.load import sweep_rows
+from analysis.load import stored_rows, sweep_rows
 from store.runs import RunStore
 
 SEEDS = 6
@@ -35,15 +35,26 @@ def test_a_line_has_the_last_evaluation_and_the_settings_that_differ(rows):
     assert list(frame.label) == ["GRPO", "TPO"] * 2 and list(frame.epochs) == [1, 1, 4, 4]
     assert "rate" not in frame and "task" not in frame  # which all share
     assert frame.before.tolist() == pytest.approx([0.07] * 4)
-    assert frame.test_accuracy.tolist() == pytest.approx([0.325, 0.225] * 2)
-    assert ((frame.test_accuracy_low < frame.test_accuracy) & (frame.test_accuracy < frame.test_accuracy_high)).all()
-    assert np.isnan(frame.test_pass_at_16).all() and (frame.seeds == SEEDS).all()
+    assert frame.accuracy.tolist() == pytest.approx([0.325, 0.225] * 2)
+    assert ((frame.accuracy_low < frame.accuracy) & (frame.accuracy < frame.accuracy_high)).all()
+    assert np.isnan(frame.pass_at_k).all() and (frame.k == 1).all() and (frame.seeds == SEEDS).all()
 
 
 def test_the_text_has_percent_and_says_what_was_not_recorded(rows):
     line = held_out.texts(held_out.summary(rows)).iloc[0]
     assert line["before"] == "7.0" and line["pass@1"].startswith("32.5 [") and line["entropy"] == "0.50"
-    assert line["pass@16"] == line["new"] == "-" and line["epochs"] == "1"
+    assert line["pass@k"] == line["new"] == "-" and line["epochs"] == "1"
+
+
+def test_another_split_and_fewer_samples_are_shown_too(tmp_path):
+    store = RunStore(tmp_path / "runs")
+    (row,) = sweep_rows("lm_sums", store, "paper", ("algo=tpo", "optim.lr=3e-5", "train.epochs=1"))
+    config = row.config | {"train": row.config["train"] | {"eval_split": "validation"}}
+    values = {"error": 0.5, "validation_accuracy": 0.5, "validation_pass_at_1": 0.5, "validation_pass_at_8": 0.75}
+    lines = [{"seed": s, "step": 0, "metric": m, "value": v} for s in range(SEEDS) for m, v in values.items()]
+    store.open(config).save(pd.DataFrame(lines), {"seeds": list(range(SEEDS)), "seconds": 1.0})
+    line = held_out.texts(held_out.summary(stored_rows(store))).iloc[0]
+    assert line["pass@1"].startswith("50.0") and line["pass@8"].startswith("75.0")
 
 
 def test_the_commands_print_it_for_language_models_alone(rows, tmp_path, monkeypatch, capsys):

@@ -24,6 +24,7 @@ OURS = (
 )
 NEW = {"conf.scaffold", "conf.entry"}  # what writes new files, as a command
 TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
+OF_OWN = {"conf.discover", "conf.resolve"}  # where methods and tasks of a user's own are ranked
 MAY_IMPORT = {
     "algorithms": {"algorithms", *NEW},
     "engines": {"algorithms.base", "conf.discover", "conf.values", "engines", "rollouts.vllm", "training", *TEXT},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
         "training",
     },
     "store": {"store", "conf.entry"},
-    "analysis": {"analysis", "store", "conf.messages", "conf.own_files", "conf.sweep", "conf.entry"},
+    "analysis": {"analysis", "store", *OF_OWN, "conf.messages", "conf.own_files", "conf.sweep", "conf.entry"},
 }
 MAY_NOT_IMPORT = {
     "algorithms": {"numpy", "pandas", "hydra", "omegaconf"},

@@ -39,7 +39,7 @@ BAD = {
     "plan=paper device=tpu": "device=tpu",
     "plan=paper env.data_dir=nowhere": "env.data_dir=nowhere: no such folder",
     "launch.nice=-1": "launch.nice=-1",
-    "plan=paper launch.workers=100000": "launch.workers=100000: must be null, or from 1 to",
+    "plan=paper launch.workers=100000": "launch.workers=100000: must be null or >= 1, at most 32 for each core",
 }
 BROKEN = {
     "- {sweep: fig99}": "entry 1: sweep=fig99: not found",

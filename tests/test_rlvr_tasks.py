@@ -250,6 +250,7 @@ def test_without_libraries_the_way_to_them_is_named(monkeypatch):
         (lambda: ReasoningGym(template="x"), "template='x': must be a text with {question}"),
         (lambda: ReasoningGym(shots=-1), "shots=-1: must be between 0 and 64"),
         (lambda: ReasoningGym(stop="ab"), "stop='ab': must be null or one character of ASCII"),
+        (lambda: ReasoningGym(stop="n"), "stop='n': must be null or one character of ASCII that is no letter or digit"),
         (lambda: ReasoningGym(stop="é"), "stop='é': must be null or one character of ASCII"),
         (lambda: ReasoningGym(chat="yes"), "chat=yes: must be one of auto, always, never"),
         (lambda: GSM8K(marker="a\nb"), "marker='a.nb': must be one line"),

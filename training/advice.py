@@ -2,7 +2,9 @@
 
 import os
 import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +24,19 @@ def advise_on_rollout_dtype(model, device: torch.device) -> str:
 def computes_in_bfloat16() -> bool:
     """Whether the processor multiplies matrices of bfloat16 (AVX512_BF16, AMX, or ARM's BF16)."""
     return any(there is True and name.endswith("bf16") for name, there in torch.cpu.get_capabilities().items())
+
+
+def advise_on_changed_model(model, batches: list[dict[str, Any]]) -> str:
+    """A line where the folder of a model has a file that is newer than a seed which was trained from it; else empty.
+
+    batches  of the run's manifest, each with the time when its seeds were finished
+    """
+    folder = Path(str(getattr(model, "path", None))).expanduser()
+    ended = [datetime.fromisoformat(batch["finished"]).timestamp() for batch in batches if "finished" in batch]
+    files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    if not ended or not files or max(path.stat().st_mtime for path in files) <= min(ended):
+        return ""
+    return f"model.path={model.path}: has changed since seeds were trained from it; force=true trains them again"
 
 
 def advise_on_threads(device: torch.device) -> str:

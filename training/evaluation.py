@@ -20,6 +20,8 @@ SELECTION_NOISE = Noise((0,))  # selects the same problems for every seed, step 
 def held_out_problems(env: TextEnv, split: str, count: int) -> list[Problem]:
     """`count` problems of a split, or all of them if it has no more; the same ones at each call."""
     problems = env.problems(split)
+    if not problems:
+        raise ValueError(f"env={env.name}: problems({split!r}) is empty; an evaluation needs at least one")
     if count >= len(problems):
         return list(problems)
     order = SELECTION_NOISE.uniform("eval", len(problems))[0].argsort()

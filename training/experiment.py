@@ -15,7 +15,7 @@ from store.runs import Run, RunBusy, RunStore
 from store.tracked import Tracked
 from store.trackers import tracking
 from training import checkpoint, distributed, warmstart
-from training.advice import advise_on_rollout_dtype, advise_on_threads
+from training.advice import advise_on_changed_model, advise_on_rollout_dtype, advise_on_threads
 from training.loop import Trainer
 from training.memory import TooLittleMemoryError, require_memory
 from training.noise import Noise
@@ -50,11 +50,11 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     Raises Stopped when `stop` is due, after a checkpoint.
     """
     distributed.initialize(experiment.device)
-    label = experiment.label
+    label, stop = experiment.label, stop or Stop()
     if distributed.rank() > 0:
         return _train_as_follower(experiment)
     if experiment.train.phase == "sft":
-        return _warm_start(experiment, console)
+        return _warm_start(experiment, console, stop)
     run = RunStore(experiment.runs_dir).open(experiment.config)
     outcome = Outcome(label, "skipped", run, experiment.seeds)
     announced = False  # the other processes know which blocks of seeds to train
@@ -67,20 +67,20 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                 console.print(
                     f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
                 )
+                _print_lines(console, advise_on_changed_model(experiment.model, run.manifest().get("batches", [])))
             if not missing:
                 run.repair_manifest()
                 distributed.broadcast(())
                 return outcome
             if experiment.env.spec.is_text:
                 _print_lines(console, advise_on_threads(experiment.device))
-            if warmstart.target_accuracy(experiment):
-                experiment = warmstart.with_warm_start(experiment, console)
-            _announce(experiment, console)
-            planned = _resumable_first(experiment, missing, run)
-            distributed.broadcast(planned)
-            announced = True
-            stop = stop or Stop()
             with stop.listening():
+                if warmstart.target_accuracy(experiment):
+                    experiment = warmstart.with_warm_start(experiment, console, stop)
+                _announce(experiment, console)
+                planned = _resumable_first(experiment, missing, run)
+                distributed.broadcast(planned)
+                announced = True
                 trained = [_train(experiment, block, run, console, stop) for block in planned]
             if stop.signal:  # it came in the last step, and the command may have more to do
                 raise Stopped(stop.signal)
@@ -95,11 +95,12 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
         return replace(_failed(label, error, console), run=run, seeds=experiment.seeds)
 
 
-def _warm_start(experiment, console: Console) -> Outcome:
+def _warm_start(experiment, console: Console, stop: Stop) -> Outcome:
     """Train the warm start of a model alone."""
     label = f"warm start for {experiment.label}"
     try:
-        warmstart.with_warm_start(experiment, console)
+        with stop.listening():
+            warmstart.with_warm_start(experiment, console, stop)
     except (Exception, SystemExit) as error:
         return _failed(label, error, console)
     return Outcome(label, "done")

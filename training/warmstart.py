@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -20,7 +22,9 @@ from training.clipped_adamw import AdamWClippedConfig
 from training.evaluation import evaluate
 from training.noise import Noise
 from training.samplers.completions import pad_prompts
+from training.stop import Stop, Stopped
 
+log = logging.getLogger(__name__)
 EVALUATE_EVERY, EVALUATION_PROBLEMS = 5, 512  # steps between two evaluations (accuracy jumps), and problems in each
 LR_WARMUP_STEPS = 50
 PROGRESS_SECONDS = 5.0  # between two lines of progress
@@ -42,21 +46,40 @@ def warm_start_folder(experiment) -> Path:
     return experiment.runs_dir / "warm_starts" / name
 
 
-def with_warm_start(experiment, console: Console):
-    """The experiment with its model replaced by its warm start, which is trained first if it is not stored yet."""
+def with_warm_start(experiment, console: Console, stop: Stop | None = None):
+    """The experiment with its model replaced by its warm start, which is trained first if it is not stored yet.
+
+    Raises Stopped when `stop` is due; a warm start has no checkpoint, so the next one starts again.
+    """
     folder = warm_start_folder(experiment)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # a second process waits for the first one to make it
-        if not folder.exists():
-            _make(experiment, folder, console)
-    made = json.loads((folder / "warm_start.json").read_text())
+        made = _facts(folder)
+        if made is None:
+            _make(experiment, folder, console, stop or Stop())
+            made = _facts(folder)
     found = f"{made['accuracy']:.1%} of sampled validation answers right"
     took = f"{made['steps']} steps, {made['seconds']:.0f} s"
     console.print(f"warm start: {folder}, {found} after {took}", soft_wrap=True)
     return dataclasses.replace(experiment, model=experiment.model.with_weights_from(folder))
 
 
-def _make(experiment, folder: Path, console: Console) -> None:
+def _facts(folder: Path) -> dict[str, Any] | None:
+    """How a warm start was made; None where there is none. A damaged one is named and set aside."""
+    path = folder / "warm_start.json"
+    if not folder.exists():
+        return None
+    try:
+        made = json.loads(path.read_text())
+        return {key: made[key] for key in ("accuracy", "steps", "seconds")}
+    except (OSError, ValueError, KeyError, TypeError):
+        aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
+        log.warning("%s is damaged: its folder is kept as %s, and a new one is made", path, aside)
+        folder.rename(aside)
+        return None
+
+
+def _make(experiment, folder: Path, console: Console, stop: Stop) -> None:
     model, noise = experiment.model, Noise((experiment.model.warm_seed,), experiment.device)
     plain = dataclasses.replace(
         model, dtype="float32", rollout_dtype=None, lora_rank=None, engine="hf", gradient_checkpointing=False
@@ -64,7 +87,9 @@ def _make(experiment, folder: Path, console: Console) -> None:
     policy = plain.build(experiment.env.spec, noise).to(experiment.device)
     start = time.monotonic()
     with distributed.single_process():
-        accuracy, steps = train_supervised(experiment.env, policy, noise, model, target_accuracy(experiment), console)
+        accuracy, steps = train_supervised(
+            experiment.env, policy, noise, model, target_accuracy(experiment), console, stop
+        )
     made = {
         "accuracy": accuracy,
         "steps": steps,
@@ -79,17 +104,20 @@ def _make(experiment, folder: Path, console: Console) -> None:
 
 
 def train_supervised(
-    env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console
+    env: TextEnv, policy: Policy, noise: Noise, cfg, wanted: float, console: Console, stop: Stop
 ) -> tuple[float, int]:
     """Train on right answers until sampled validation accuracy reaches `wanted`, or for cfg.warm_steps steps.
 
-    Returns the accuracy and the number of steps.
+    Returns the accuracy and the number of steps; raises Stopped.
     """
     optimizer = AdamWClippedConfig(lr=cfg.warm_lr, warmup_steps=LR_WARMUP_STEPS).build(policy)
     alive = torch.ones(1, dtype=torch.bool, device=noise.device)
     problems = env.problems("train")
     accuracy, start, shown = 0.0, time.monotonic(), time.monotonic()
     for step in range(1, cfg.warm_steps + 1):
+        if stop.due:
+            console.print(f"warm start: stopped before step {step}; the next command starts it again", soft_wrap=True)
+            raise Stopped(stop.signal)
         chosen = [problems[i] for i in env.drawn(noise.at_step(step), "warm", cfg.warm_batch)[0].tolist()]
         prompts, answers = right_answer_tokens(env, policy, chosen)
         loss = -policy.logp(prompts.to(noise.device), answers.to(noise.device)).sum() / (answers >= 0).sum()

@@ -51,8 +51,10 @@ class TextEnv(Env):
             text = getattr(self, key, None)
             if text is not None:
                 object.__setattr__(self, key, text.replace("\\n", "\n"))
-        stop_is_one = self.stop is None or (len(self.stop) == 1 and self.stop.isascii())
-        require(stop_is_one, "stop", repr(self.stop), "null or one character of ASCII, such as \\n")
+        stop_is_one = self.stop is None or (len(self.stop) == 1 and self.stop.isascii() and not self.stop.isalnum())
+        # a shell without quotes makes n of \n
+        allowed = "null or one character of ASCII that is no letter or digit, in quotes: 'env.stop=\\n'"
+        require(stop_is_one, "stop", repr(self.stop), allowed)
         require(self.chat in tokens.CHATS, "chat", self.chat, f"one of {', '.join(tokens.CHATS)}")
 
     @property
