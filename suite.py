@@ -73,8 +73,7 @@ def train(*overrides: str, verbose: bool = False) -> pd.DataFrame:
     for experiment in _experiments(asked):
         outcome = execute(experiment, console)
         if outcome.status not in ("done", "skipped"):
-            where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
-            raise TrainingError(f"{outcome.status}: {outcome.label}: {outcome.message}{where}")
+            raise TrainingError(outcome.complaint)
         if outcome.run is None:  # a warm start
             continue
         seeds[outcome.run] = (*seeds.get(outcome.run, ()), *outcome.seeds)

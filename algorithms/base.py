@@ -171,11 +171,15 @@ def group_mean(x: Tensor, weight: Tensor) -> Tensor:
     return ((weight * x).sum(-1) / weight.sum(-1)).mean(-1)
 
 
+def normalized(weight: Tensor) -> Tensor:
+    """weight / sum of the group: (*L,B,K). It is 0 where all weights are 0."""
+    return weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
+
+
 def centre(score: Tensor, weight: Tensor) -> Tensor:
     """score - weighted mean of the group: (*L,B,K). It is exactly 0 where all candidates are equal."""
-    share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
     # an optimiser of fixed step length would turn the rounding error of a mean into a whole step
-    return torch.where(_differ(score, weight), score - (share * score).sum(-1, keepdim=True), 0.0)
+    return torch.where(_differ(score, weight), score - (normalized(weight) * score).sum(-1, keepdim=True), 0.0)
 
 
 def leave_one_out(score: Tensor, weight: Tensor) -> Tensor:
@@ -202,8 +206,7 @@ def standardize(
     """
     weight = torch.ones_like(score) if weight is None else weight
     centred = centre(score, weight)
-    share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
-    variance = (share * centred.square()).sum(-1, keepdim=True)
+    variance = (normalized(weight) * centred.square()).sum(-1, keepdim=True)
     std = (variance * bessel_correction(weight) if bessel else variance).sqrt()
     return centred * torch.where(std > floor, 1 / (std + eps), 0.0)
 

@@ -70,9 +70,9 @@ class GatedObjective(Objective):
     def advantage_and_tau(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """A and tau, both (*L,B,K)."""
         advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
-        return advantage, temperature(advantage, self.tau_pos, self.tau_neg)
+        return advantage, by_sign(advantage, self.tau_pos, self.tau_neg)
 
 
-def temperature(advantage: Tensor, positive: float, negative: float) -> Tensor:
-    """tau, which depends on the sign of the advantage; it has the advantage's shape and type."""
+def by_sign(advantage: Tensor, positive: float, negative: float) -> Tensor:
+    """`positive` where the advantage is > 0 and `negative` elsewhere, in the advantage's shape and type."""
     return torch.full_like(advantage, negative).masked_fill(advantage > 0, positive)

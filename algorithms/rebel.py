@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.base import TINY, Batch, Loss, Objective, bessel_correction, centre, require, token_sum
+from algorithms.base import Batch, Loss, Objective, bessel_correction, centre, normalized, require, token_sum
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,5 @@ class REBEL(Objective):
     def loss(self, logp, batch: Batch) -> Loss:
         weight = batch.effective_weight
         residual = token_sum(logp - batch.logp_old, batch.mask) / self.eta - batch.score
-        share = weight / weight.sum(-1, keepdim=True).clamp_min(TINY)
-        variance = (share * bessel_correction(weight) * centre(residual, weight).square()).sum(-1)
+        variance = (normalized(weight) * bessel_correction(weight) * centre(residual, weight).square()).sum(-1)
         return 2 * variance.mean(-1), {}

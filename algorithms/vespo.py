@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from algorithms.aggregate import token_mean
 from algorithms.base import Batch, Loss, Objective, require, standardize, token_sum
-from algorithms.gates import temperature
+from algorithms.gates import by_sign
 from algorithms.ratios import log_ratio
 
 
@@ -39,8 +39,8 @@ class VESPO(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
-        k = temperature(advantage, self.k_pos, self.k_neg)
-        lam = temperature(advantage, self.lam_pos, self.lam_neg)
+        k = by_sign(advantage, self.k_pos, self.k_neg)
+        lam = by_sign(advantage, self.lam_pos, self.lam_neg)
         log_w = token_sum(log_ratio(logp, batch), batch.mask).detach()
         phi = (k * log_w - lam * log_w.expm1()).exp()
         return token_mean(-(phi * advantage).unsqueeze(-1) * logp, batch.mask, batch.effective_weight), {}

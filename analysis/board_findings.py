@@ -1,9 +1,9 @@
 """Sentences on what a leaderboard shows, made from its numbers."""
 
-import numpy as np
 import pandas as pd
 
 from analysis.suites import Suite
+from analysis.tables import with_interval
 
 TPO, GRPO = "TPO", "GRPO"
 MOST_NAMED = 3  # methods that tie in a family
@@ -38,7 +38,7 @@ def _listed(texts: list[str]) -> str:
 
 
 def _interval(line: pd.Series) -> str:
-    return f"{line.late:.2f}" + ("" if np.isnan(line.low) else f" [{line.low:.2f}, {line.high:.2f}]")
+    return with_interval(line.late, line.low, line.high)
 
 
 def _against_grpo(complete: pd.DataFrame) -> list[str]:
@@ -50,8 +50,7 @@ def _against_grpo(complete: pd.DataFrame) -> list[str]:
     texts = []
     for track in wins.index:
         low, high = (pairs.loc[track, f"wins_{GRPO}_{end}"] for end in ("low", "high"))
-        interval = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-        texts.append(f"{wins[track]:.2f}{interval} in the {track} track")
+        texts.append(f"{with_interval(wins[track], low, high)} in the {track} track")
     return [f"A seed of TPO scores higher than one of GRPO on the same task with a probability of {', '.join(texts)}."]
 
 

@@ -52,8 +52,7 @@ def _judge(claim: dict, frame: pd.DataFrame, scale: str) -> Claim:
     cells = frame
     for column, kept in claim.get("only", {}).items():
         cells = cells[cells[column].isin(kept)]
-    others = [column for column in TABLES[claim["table"]].keys if column not in wanted]
-    groups = [group for _, group in cells.groupby(others)] if others else [cells]
+    groups = TABLES[claim["table"]].groups(cells, wanted)
     found, judged = [], []
     for group in sorted(groups, key=lambda group: -(group.n > 0).sum()):
         runs = set(group.run[group.n > 0]) if "run" in group else set()

@@ -41,7 +41,7 @@ def learning_rate_maps(
 
 
 def _cell(row: Row, level: Level) -> dict[str, Any]:
-    errors = stats.late(row.metric("error")[1])
+    errors = row.late_errors()
     place = {"label": row.label, "order": level[0], "level": level[1], "lr": row.config["optim"]["lr"]}
     return place | stats.mean_with_interval(errors, stats.ERRORS) | {"solved": errors.mean() < SOLVED}
 

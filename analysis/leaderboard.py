@@ -145,7 +145,7 @@ def texts(lines: pd.DataFrame, suite: Suite) -> pd.DataFrame:
 def _score(line, whole: int) -> str:
     if not line.complete:
         return f"{line.tasks} of {whole} tasks"
-    return f"{line.late:.2f}" + ("" if np.isnan(line.low) else f" [{line.low:.2f}, {line.high:.2f}]")
+    return tables.with_interval(line.late, line.low, line.high)
 
 
 def render(lines: pd.DataFrame, suite: Suite) -> list[Table]:

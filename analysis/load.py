@@ -93,6 +93,10 @@ class Row:
         steps, values = self.metric(name)
         return steps, values[:, np.isfinite(values).all(axis=0)]
 
+    def late_errors(self) -> np.ndarray:
+        """`stats.late` of the error (seeds,)."""
+        return stats.late(self.metric("error")[1])
+
     def late(self, name: str) -> dict[int, float]:
         """`stats.late` of each seed."""
         _, seeds, values = self._series.wide(name)

@@ -59,8 +59,8 @@ class Mean:
     def rounded(self, value: float) -> float:
         return value if self.decimals is None else round(value, self.decimals)
 
-    def text(self, value: float | None) -> str:
-        if value is None or np.isinf(value) or value > self.hopeless:
+    def text(self, value: float) -> str:
+        if np.isinf(value) or value > self.hopeless:
             return "-"
         return f"{value:.3g}" if self.decimals is None else f"{value:.{self.decimals}f}"
 
@@ -96,8 +96,8 @@ class StepsTo:
     def rounded(self, value: float) -> float:
         return value
 
-    def text(self, value: float | None) -> str:
-        return "-" if value is None or not np.isfinite(value) else f"{value:.0f}"
+    def text(self, value: float) -> str:
+        return "-" if not np.isfinite(value) else f"{value:.0f}"
 
 
 Measure = Mean | StepsTo

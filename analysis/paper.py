@@ -1,11 +1,12 @@
 """The numbers of the paper, and the runs and measures of ours that answer to each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from analysis.measures import Mean, Measure, StepsTo
@@ -34,6 +35,11 @@ class PaperTable:
     def measure(self, names: Mapping[str, Any]) -> Measure:
         """The measure of a cell, given its keys by name."""
         return self.measures[names["measure"]] if "measure" in self.keys else next(iter(self.measures.values()))
+
+    def groups(self, cells: pd.DataFrame, keys: Container[str]) -> list[pd.DataFrame]:
+        """The cells in groups within which only these keys differ."""
+        others = [key for key in self.keys if key not in keys]
+        return [group for _, group in cells.groupby(others)] if others else [cells]
 
 
 EPISODES, FINAL = "episodes to 1 % error", "final error in %"

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from analysis import catalogue, style
 from analysis.cache import Cache, Files
 from analysis.load import Row
+from conf.entry import sigint_ignored
 
 FEW = 3  # missing pictures that one process draws before a second one has started
 PROCESSES = multiprocessing.get_context("spawn")  # a fork beside other threads hangs
@@ -50,9 +50,8 @@ def drawn(pictures: list[Picture], kept: Cache) -> Iterator[Files]:
 def _second_process(pictures: list[Picture], kept: Cache) -> Iterator[None]:
     """A process that fills the cache, which is how this one gets what it drew."""
     process = PROCESSES.Process(target=_draw_backwards, args=(pictures, kept), daemon=True)
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process, which then ends the other
-    process.start()
-    signal.signal(signal.SIGINT, handler)
+    with sigint_ignored():  # Ctrl-C is for this process, which then ends the other
+        process.start()
     try:
         yield
     finally:

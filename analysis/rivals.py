@@ -6,7 +6,6 @@ from functools import cache
 
 from omegaconf import OmegaConf
 
-from analysis import stats
 from analysis.labels import ALGOS, label
 from analysis.load import Row
 from store.identity import identity
@@ -35,11 +34,7 @@ def tuned_rate_rows(rows: list[Row]) -> list[Row]:
     alike: dict[str, list[Row]] = {}
     for row in rows:
         alike.setdefault(json.dumps(identity(_any_rate(row.config)), sort_keys=True), []).append(row)
-    return [
-        min(found, key=lambda row: stats.late(row.metric("error")[1]).mean())
-        for found in alike.values()
-        if len(found) > 1
-    ]
+    return [min(found, key=lambda row: row.late_errors().mean()) for found in alike.values() if len(found) > 1]
 
 
 def leaderboard_rows(rows: list[Row], count: int) -> list[Row]:

@@ -20,8 +20,7 @@ def conclude(outcomes: list, console: Console) -> int:
     stopped = [o for o in outcomes if o.status == "stopped"]
     problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed", "stopped")]
     for outcome in problems:
-        where = f" (traceback: {outcome.run.traceback})" if outcome.run else ""
-        _complain(f"{outcome.status}: {outcome.label}: {outcome.message}{where}", console)
+        _complain(outcome.complaint, console)
     busy = {o.label: sorted(set(o.seeds) - set(o.run.seeds_done())) for o in outcomes if o.status == "busy"}
     unfinished = {name: left for name, left in busy.items() if left}
     for name, left in unfinished.items():

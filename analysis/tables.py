@@ -88,6 +88,11 @@ def bracket(low: float, high: float) -> str:
     return "[-]" if np.isnan(low) else f"[{low:.3g}, {high:.3g}]"
 
 
+def with_interval(value: float, low: float, high: float) -> str:
+    """A number and its interval with two decimals; the number alone where there is no interval."""
+    return f"{value:.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+
+
 def numbers(values: pd.Series, form: str) -> list[str]:
     """Numbers as text, "-" for NaN."""
     return ["-" if pd.isna(value) else form.format(value) for value in values]

@@ -16,10 +16,8 @@ def undecided_cells(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     change nothing.
     """
     table, run = TABLES[name], frame[frame.n > 0]
-    others = [key for key in table.keys if key != "algo"]
-    groups = [group for _, group in run.groupby(others)] if others else [run]
     found: set[int] = set()
-    for group in groups:
+    for group in table.groups(run, ("algo",)):
         for one, other in combinations(group.index, 2):
             if _overlap(run.loc[one], run.loc[other], table.measure(run.loc[one]).hopeless):
                 found |= {one, other}

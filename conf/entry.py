@@ -4,7 +4,8 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from conf.process import tune_process
@@ -60,6 +61,16 @@ def _import_main(module: str):
         return importlib.import_module(module).main
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def sigint_ignored() -> Iterator[None]:
+    """Processes that are started within leave Ctrl-C to this one, even while they import."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 import algorithms
-from algorithms.base import Objective
+from algorithms.base import Objective, as_typed
 from conf.discover import discover
+from conf.values import APPEARANCE
 
 ROOT = Path(__file__).resolve().parent.parent
 ALGOS = ROOT / "conf" / "algo"
@@ -151,8 +153,8 @@ def _condition(node: DictConfig, main: DictConfig, case: DictConfig) -> str:
     return ours + "".join(f", {text}" for text in where)
 
 
-def _pairs(settings: DictConfig) -> str:
-    return ", ".join(f"`{key}={_text(value)}`" for key, value in settings.items())
+def _pairs(settings: Mapping[str, object]) -> str:
+    return ", ".join(f"`{key}={as_typed(value)}`" for key, value in settings.items())
 
 
 def _settings(node: DictConfig) -> str:
@@ -166,13 +168,9 @@ def _needs(objective: Objective) -> str:
 
 
 def _variant(other: DictConfig, node: DictConfig) -> str:
-    changed = [f"`{key}={_text(other[key])}`" for key in other if key in node and other[key] != node[key]]
-    look = ("name", "label", "color", "linestyle")
-    return f"`algo={other.name}` ({', '.join(text for text in changed if text[1:].split('=')[0] not in look)})"
-
-
-def _text(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    settings = {key: value for key, value in other.items() if key in node and key not in APPEARANCE}
+    changed = {key: value for key, value in settings.items() if value != node[key]}
+    return f"`algo={other.name}` ({_pairs(changed)})"
 
 
 def _file(objective: Objective) -> str:

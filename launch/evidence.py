@@ -4,12 +4,10 @@ import logging
 import math
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from dataclasses import replace
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 
 import pandas as pd
 from hydra.errors import HydraException
@@ -19,6 +17,7 @@ from rich.console import Console
 from analysis import cost, leaderboard, status, suites
 from analysis.load import Row
 from analysis.suite_cells import cells
+from conf.entry import sigint_ignored
 from conf.fit import MisfitError
 from conf.messages import ConfigError, duration
 from conf.resolve import compose_experiment
@@ -86,7 +85,9 @@ def _work_together(request: Request, tasks: list[plans.Task], stop: Stop) -> int
     shared = (request, [task.without_run() for task in tasks], stop.deadline, os.getpid())
     workers = [PROCESSES.Process(target=_work, args=shared) for _ in range(request.workers)]
     try:
-        _start(workers)
+        with sigint_ignored():
+            for worker in workers:
+                worker.start()
         while any(worker.is_alive() for worker in workers) and not stop.signal:
             wait([worker.sentinel for worker in workers if worker.is_alive()], POLL_SECONDS)
         for worker in workers:
@@ -102,14 +103,6 @@ def _work_together(request: Request, tasks: list[plans.Task], stop: Stop) -> int
     for worker in killed:
         log.error("a process was killed by signal %d; the same command goes on from its checkpoint", -worker.exitcode)
     return int(any(worker.exitcode for worker in workers))
-
-
-def _start(workers: list[BaseProcess]) -> None:
-    """Start processes that leave Ctrl-C to this one, even while they import."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for worker in workers:
-        worker.start()
-    signal.signal(signal.SIGINT, handler)
 
 
 def _work(request: Request, tasks: list[plans.Task], deadline: float, parent: int) -> None:

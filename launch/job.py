@@ -43,18 +43,22 @@ def sweep_file() -> str | None:
 
 def train(cfg: DictConfig) -> Outcome:
     """Train what a config asks for; the outcome is returned, and kept for the end of the command."""
-    outcome = resolve_or_refuse(cfg)
-    if isinstance(outcome, Experiment) and (place := failures.common_place()):
-        outcome = Outcome(outcome.label, "stopped", place=place)
-    if isinstance(outcome, Experiment):
-        lower_priority(cfg.launch.get("nice", 0))
-        experiment = dataclasses.replace(outcome, sweep=sweep_file())
-        try:
-            outcome = execute(experiment, screen(bars=cfg.launch.name == "serial"))
-            failures.record(outcome)
-        except BrokenPipeError:
-            raise
-        except OSError as error:  # not of the training, which is reported: of the folder of runs
-            outcome = Outcome(experiment.label, "failed", message=describe(error))
+    found = resolve_or_refuse(cfg)
+    outcome = found if isinstance(found, Outcome) else _train(found, cfg.launch)
     outcomes.append(outcome)
     return outcome
+
+
+def _train(experiment: Experiment, launch: DictConfig) -> Outcome:
+    if place := failures.common_place():
+        return Outcome(experiment.label, "stopped", place=place)
+    lower_priority(launch.get("nice", 0))
+    experiment = dataclasses.replace(experiment, sweep=sweep_file())
+    try:
+        outcome = execute(experiment, screen(bars=launch.name == "serial"))
+        failures.record(outcome)
+        return outcome
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # not of the training, which is reported: of the folder of runs
+        return Outcome(experiment.label, "failed", message=describe(error))

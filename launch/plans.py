@@ -117,7 +117,7 @@ def _track(entry: Entry, store: Store, algo_path: str | None) -> Iterator[Task]:
 
 def _sweep(entry: Entry, store: Store) -> list[Row]:
     try:
-        return sweep_rows(entry.sweep, store, entry.scale, _set(entry))
+        return sweep_rows(entry.sweep, store, entry.scale, overrides_of(entry.set))
     except ConfigError as error:
         raise ConfigError(f"entry with sweep: {entry.sweep}, set: {entry.set}: {error}") from None
 
@@ -128,10 +128,6 @@ def _undecided(entry: Entry, store: Store) -> list[Row]:
     cells = undecided_cells(entry.undecided, compare(entry.undecided, rows))
     undecided = set(cells.get("run", ()))  # without any run there is no such column
     return [row for row in rows if run_id(row.config) in undecided]
-
-
-def _set(entry: Entry) -> tuple[str, ...]:
-    return overrides_of(entry.set)
 
 
 def _is_plan(line: Any) -> bool:

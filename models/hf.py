@@ -18,7 +18,7 @@ from rollouts.hf import HFEngine
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ROLLOUT_DTYPES = ("bfloat16",)
 ENGINES = ("hf", "vllm")
-INSTALL = 'pip install -c constraints.txt -e ".[{}]"'
+INSTALL = 'pip install -c constraints.txt -e ".[rlvr]"'
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class LanguageModelConfig(ModelConfig):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
         require(0 < self.vllm_memory < 1, "vllm_memory", self.vllm_memory, "in (0, 1)")
         require(self.max_mismatch > 0, "max_mismatch", self.max_mismatch, "> 0")
-        _installed("transformers", "rlvr", self.name)
+        _require_installed("transformers", self.name)
         if self.lora_rank:
-            _installed("peft", "rlvr", f"{self.name} with lora_rank={self.lora_rank}")
+            _require_installed("peft", f"{self.name} with lora_rank={self.lora_rank}")
         if self.engine == "vllm":
             vllm.require_vllm()
 
@@ -220,6 +220,6 @@ class TinyQwen3Config(LanguageModelConfig):
         return AutoModelForCausalLM.from_config(config, attn_implementation=self.attention, dtype=dtype), tokenizer
 
 
-def _installed(library: str, extra: str, what: str) -> None:
+def _require_installed(library: str, what: str) -> None:
     if importlib.util.find_spec(library) is None:
-        raise ValueError(f"name={what}: needs {library}, which is not installed: {INSTALL.format(extra)}")
+        raise ValueError(f"name={what}: needs {library}, which is not installed: {INSTALL}")

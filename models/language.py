@@ -13,6 +13,7 @@ from models.base import Policy
 from models.head import token_logp
 from rollouts.base import Engine, EngineOutput
 from rollouts.prompts import pass_prompts, position_ids, prefix_cache
+from rollouts.weights import without_adapters
 
 
 class LanguagePolicy(Policy):
@@ -21,7 +22,7 @@ class LanguagePolicy(Policy):
     `model` is a transformers model, which may have peft's adapters. The state holds the trained parameters only.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool = False):
+    def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool):
         super().__init__()
         self.model, self.tokenizer, self.engine = model.eval(), tokenizer, engine
         self.end_tokens = end_tokens(model, tokenizer)
@@ -35,7 +36,7 @@ class LanguagePolicy(Policy):
     @property
     def causal_lm(self) -> Any:
         """The model below its adapters."""
-        return self.model.get_base_model() if self.has_adapters else self.model
+        return without_adapters(self.model)
 
     @property
     def window(self) -> int | None:

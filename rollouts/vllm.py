@@ -52,7 +52,7 @@ class VLLMEngine(Engine):
     Raises RuntimeError if vLLM does not start.
     """
 
-    def __init__(self, stops, rows: int = 256, memory: float = 0.3, window: int | None = None, eager: bool = False):
+    def __init__(self, stops, rows: int, memory: float, window: int | None, eager: bool):
         self.stops, self.rows, self.memory, self.window, self.eager = list(stops), rows, memory, window, eager
         self.device, self.llm, self.asleep = torch.device("cpu"), None, False
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from store import metrics
+from store.failure import first_line
 from store.identity import canonical, paths, run_id
 from store.runs import OlderVersion, validate_config
 
@@ -74,7 +74,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class ArchivedRun:
+class ArchivedRun(metrics.MetricsReader):
     """One run of a file, read as a `store.runs.Run` is."""
 
     file: File
@@ -99,13 +99,6 @@ class ArchivedRun:
     def manifest(self) -> dict[str, Any]:
         return self.entry["manifest"]
 
-    def seeds_done(self) -> list[int]:
-        return metrics.seeds(self.table())
-
-    def frame(self) -> pd.DataFrame:
-        """`table` for pandas."""
-        return self.table().to_pandas()
-
     def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value. A damaged file is named, and empty."""
         try:
@@ -119,7 +112,7 @@ class ArchivedRun:
         try:
             table = self.file.table(self.entry["run"])
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise ArchiveError(f"damaged file {self.file.path} ({_first_line(error)})") from None
+            raise ArchiveError(f"damaged file {self.file.path} ({first_line(error)})") from None
         types = self.entry["dtypes"]
         kept = [pa.type_for_alias(types[one.name]) if one.name in types else one.type for one in table.schema]
         return table.cast(pa.schema(zip(table.column_names, kept, strict=True)))
@@ -169,7 +162,7 @@ def contents(path: Path) -> list[ArchivedRun]:
     try:
         metadata = file.metadata
     except (OSError, pa.ArrowException) as error:
-        raise ArchiveError(f"damaged file {path} ({_first_line(error)})") from None
+        raise ArchiveError(f"damaged file {path} ({first_line(error)})") from None
     if ABOUT not in metadata:
         raise ArchiveError(f"{path}: it was not made by python -m store export")
     try:
@@ -178,7 +171,7 @@ def contents(path: Path) -> list[ArchivedRun]:
             raise ArchiveError(f"{path}: its archive version is {about['version']}, this code reads {VERSION}")
         return [_described(ArchivedRun(file, entry)) for entry in unpacked(about["runs"])]
     except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise ArchiveError(f"damaged file {path} ({_first_line(error)})") from None
+        raise ArchiveError(f"damaged file {path} ({first_line(error)})") from None
 
 
 def verified(file: Path) -> list[ArchivedRun]:
@@ -230,7 +223,3 @@ def _described(run: ArchivedRun) -> ArchivedRun:
         raise ValueError(f"{'/'.join(run.key)} is no name of a run")
     _ = run.entry["config"], run.manifest()["seeds_done"], run.entry["dtypes"]
     return run
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

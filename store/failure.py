@@ -31,5 +31,10 @@ def locate(error: BaseException) -> str | None:
     return f"{frame.filename}, line {frame.lineno}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _is_file(name: str) -> bool:
     return not name.startswith(("<", *INSTALLED))

@@ -3,12 +3,28 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 COLUMNS = ["seed", "step", "metric", "value"]
 NOTHING = pa.schema(zip(COLUMNS, (pa.int64(), pa.int32(), pa.string(), pa.float32()), strict=True)).empty_table()
+
+
+
+class MetricsReader:
+    """A run whose `table` has the metrics of its finished seeds: seed, step, metric, value."""
+
+    def table(self) -> pa.Table:
+        raise NotImplementedError
+
+    def frame(self) -> pd.DataFrame:
+        """`table` for pandas."""
+        return self.table().to_pandas()
+
+    def seeds_done(self) -> list[int]:
+        return seeds(self.table())
 
 
 def read(path: Path) -> pa.Table:

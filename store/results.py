@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from store import metrics
@@ -16,7 +15,7 @@ from store.runs import Run, RunStore
 
 
 @dataclass(frozen=True)
-class UnitedRun:
+class UnitedRun(metrics.MetricsReader):
     """Two records of one run as one: `first`, and of `second` the seeds that `first` lacks or that are `newer`."""
 
     first: Run
@@ -36,13 +35,6 @@ class UnitedRun:
         batches = [*batches, *(batch for batch in other.get("batches", []) if batch not in batches)]
         seeds = {*mine.get("seeds_done", []), *other["seeds_done"]}
         return other | mine | {"batches": batches, "seeds_done": sorted(seeds)}
-
-    def seeds_done(self) -> list[int]:
-        return metrics.seeds(self.table())
-
-    def frame(self) -> pd.DataFrame:
-        """`table` for pandas."""
-        return self.table().to_pandas()
 
     def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value."""

@@ -19,7 +19,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from store import metrics
-from store.failure import describe, locate
+from store.failure import describe, first_line, locate
 from store.identity import canonical, identity, presentation, run_id
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(metrics.MetricsReader):
     """runs/<env>/<algo>/<run_id>/: config.yaml, manifest.json, metrics.parquet and the newest checkpoints."""
 
     path: Path
@@ -102,17 +102,10 @@ class Run:
     def manifest(self) -> dict[str, Any]:
         return self._read("manifest.json") or {}
 
-    def frame(self) -> pd.DataFrame:
-        """`table` for pandas."""
-        return self.table().to_pandas()
-
     def table(self) -> pa.Table:
         """Metrics of the finished seeds: seed, step, metric, value."""
         table = self._read("metrics.parquet")
         return metrics.NOTHING if table is None else table
-
-    def seeds_done(self) -> list[int]:
-        return metrics.seeds(self.table())
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -226,7 +219,7 @@ class Run:
             log.warning("skipped %s (%s)", path, error)
             return None
         except Exception as error:  # whatever a damaged file makes its parser raise
-            log.warning("skipped damaged file %s (%s)", path, str(error).splitlines()[0] if str(error) else error)
+            log.warning("skipped damaged file %s (%s)", path, first_line(error))
             return None
 
 

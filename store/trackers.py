@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from store.failure import first_line
 from store.tracked import Tracked, curves, final_values, scalars
 
 log = logging.getLogger(__name__)
@@ -148,10 +149,8 @@ def _attempt(tracker: Any, act: Callable[[], Any]) -> Any:
     try:
         return act()
     except Exception as error:  # whatever the service raises: no network, a full disk, a bad key
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        log.warning(
-            "tracker=%s failed (%s); the run goes on without it, and its store is complete", tracker.name, reason
-        )
+        text = "tracker=%s failed (%s); the run goes on without it, and its store is complete"
+        log.warning(text, tracker.name, first_line(error))
         return None
 
 

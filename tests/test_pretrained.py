@@ -127,9 +127,9 @@ def test_what_is_no_model_is_one_line(saved_model, tmp_path, monkeypatch):
     assert "must be a folder with one GGUF file; it has a.gguf, b.gguf" in refusal()
     (tmp_path / "config.json").write_text("{}")
     data = (saved_model / "model.safetensors").read_bytes()
-    for broken, text in ((data[:-9], "is cut off"), (b"x" * 99, "is no safetensors file"), (b"", "is no safetensors")):
+    for broken in (data[:-9], b"x" * 99, b""):
         (tmp_path / "model.safetensors").write_bytes(broken)
-        assert f"model.safetensors {text}" in refusal()
+        assert "model.safetensors is no safetensors file, or cut off" in refusal()
 
 
 def test_memory_is_counted_before_the_model_is_loaded(saved_model, tmp_path, monkeypatch):

@@ -62,10 +62,7 @@ def restore(run: Run, trainer: Trainer) -> float:
 
     Returns the training seconds up to that checkpoint, or 0 if there is none.
     """
-    for path in run.checkpoints:
-        state = _read(path, trainer.noise.device) if path.exists() else None
-        if state is None:
-            continue
+    for path, state in _undamaged(run, trainer.noise.device):
         if state["run"] != run.path.name:
             log.warning("skipped checkpoint %s: it is of another configuration, run %s", path, state["run"])
         elif state["seeds"] == list(trainer.noise.seeds):
@@ -78,14 +75,19 @@ def restore(run: Run, trainer: Trainer) -> float:
 
 def seeds(run: Run) -> tuple[int, ...]:
     """The seeds of the newest undamaged checkpoint of this run; none where there is no checkpoint."""
+    states = (state for _, state in _undamaged(run, torch.device("cpu"), mmap=True))
+    return next((tuple(state["seeds"]) for state in states if state["run"] == run.path.name), ())
+
+
+def _undamaged(run: Run, device: torch.device, mmap: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Path and state of each undamaged checkpoint, the newest first."""
     for path in run.checkpoints:
-        state = _read(path, torch.device("cpu"), mmap=True) if path.exists() else None
-        if state is not None and state["run"] == run.path.name:
-            return tuple(state["seeds"])
-    return ()
+        state = _read(path, device, mmap) if path.exists() else None
+        if state is not None:
+            yield path, state
 
 
-def _read(path: Path, device: torch.device, mmap: bool = False) -> dict[str, Any] | None:
+def _read(path: Path, device: torch.device, mmap: bool) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
         if state.get("format") != FORMAT:

@@ -43,6 +43,12 @@ class Outcome:
     message: str = ""
     place: str | None = None  # file and line where it failed
 
+    @property
+    def complaint(self) -> str:
+        """One line about an outcome that is no success."""
+        where = f" (traceback: {self.run.traceback})" if self.run else ""
+        return f"{self.status}: {self.label}: {self.message}{where}"
+
 
 def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     """Train the seeds that the store lacks. A failure is recorded in the store and returned, not raised.

@@ -10,7 +10,6 @@ GB = 1e9
 WORTH_SAYING = 1e9  # bytes
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")  # of a container, which may allow less than the machine has
-ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class TooLittleMemoryError(MemoryError):
@@ -27,10 +26,10 @@ def needed(model: ModelConfig, keeps_reference: bool, staleness: int = 0) -> dic
     count = getattr(model, "parameter_count", lambda: None)()
     if count is None:
         return {}
-    size = ITEM_BYTES[model.dtype]
+    size = getattr(torch, model.dtype).itemsize
     found = {"weights": size * count}
     if model.rollout_dtype not in (None, model.dtype):
-        found |= {"the copy to draw from": ITEM_BYTES[model.rollout_dtype] * count}
+        found |= {"the copy to draw from": getattr(torch, model.rollout_dtype).itemsize * count}
     if not model.lora_rank:
         found |= {"gradients": max(size, 4) * count, "AdamW": 2 * max(size, 4) * count}
         found |= {"a float32 copy": 4 * count} if size < 4 else {}

@@ -72,4 +72,9 @@ def zero_variance_contexts(objective: Objective, batch: Batch) -> Tensor:
     """(S,B) true for a context whose scores are all equal, or, for single rollouts, whose advantages are all 0."""
     if objective.sampler == "single":
         return (batch.advantage == 0).flatten(-2).all(-1)
+    return equal_scores(batch)
+
+
+def equal_scores(batch: Batch) -> Tensor:
+    """(S,B) true for a context whose candidates all have the same score."""
     return batch.score.amax(-1) == batch.score.amin(-1)

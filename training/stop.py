@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Stopped(KeyboardInterrupt):
     """A training ended after a whole step, which its checkpoint holds."""
 
-    def __init__(self, number: int = 0):
+    def __init__(self, number: int):
         super().__init__()
         self.signal = number  # of the signal that asked for it; 0: the time was spent
 

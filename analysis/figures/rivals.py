@@ -48,7 +48,7 @@ def draw(rows):
 
 
 def _cell(row, reading):
-    errors = stats.late(row.metric("error")[1])
+    errors = row.late_errors()
     env = row.config["env"]
     task = f"{env['label']}, H {env['horizon']}" if "horizon" in env else env["label"]
     name = label(row.config, hide=("train.epochs",))

@@ -9,7 +9,7 @@ from pathlib import Path
 from envs.rlvr.grades import Case, Grade, overlong
 from envs.rlvr.own import PACKAGE, OwnRule, own_modules
 from envs.rlvr.verify import Record
-from envs.rlvr.worker import verdict
+from envs.rlvr.worker import grade
 
 
 class InProcess:
@@ -39,11 +39,9 @@ class DeferredGrades:
 
     def result(self) -> list[Grade]:
         """One grade per answer, in order; raises what `Record.add` raises."""
-        return self.grader.record.add([overlong(case) or self._grade(case) for case in self.cases])
-
-    def _grade(self, case: Case) -> Grade:
-        status, solved, score, message = verdict(self.grader.rule, case.facts, case.completion)
-        return Grade(score, solved, status, message)
+        rule = self.grader.rule
+        grades = [overlong(case) or grade(rule, case.facts, case.completion) for case in self.cases]
+        return self.grader.record.add(grades)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ import traceback
 import types
 from collections.abc import Callable
 
+from envs.rlvr.grades import Grade
+
 PACKAGE = "own_reward_"  # the beginning of what the user's folder is called as a package
 LONGEST = 300  # characters of a message
 _count = itertools.count()
@@ -54,11 +56,11 @@ class OwnRule:
         """The file, and what it has imported from its own folder so far."""
         return sorted({self.file, *own_modules(self.folder, self.known).values()})
 
-    def objection(self, verdicts: list, answer: str) -> str:
+    def objection(self, before: Grade, after: Grade, answer: str) -> str:
         """Why the function cannot be used: its first answer was graded without limits on files, but not within them."""
-        (before, *_), (after, *_, message) = verdicts
         advice = "load what it needs at the top of its file, or set env.unsafe_in_process=true"
-        return f"works only without limits ({message}); {advice}" if before == "ok" != after else ""
+        works_only_before = before.status == "ok" and after.status != "ok"
+        return f"works only without limits ({after.message}); {advice}" if works_only_before else ""
 
 
 def own_modules(folder: str, known: set[str]) -> dict[str, str]:

@@ -13,12 +13,12 @@ import struct
 import sys
 
 from envs.rlvr import limits
+from envs.rlvr.grades import Grade
 from envs.rlvr.own import OwnRule, ScoreError, UnusableError, explain, is_own, one_line
 
 FRAME = struct.Struct("<B?dH")  # with its message it is small enough for a pipe to pass it on in one piece
 LOADED = b"l"
 STATUSES = ("ok", "crash", "invalid")
-Verdict = tuple[str, bool, float, str]  # status, solved, score, message
 
 
 class SuiteRule:
@@ -36,11 +36,11 @@ class SuiteRule:
         """None is the user's."""
         return []
 
-    def objection(self, verdicts: list[Verdict], answer: str) -> str:
-        """Why the rule cannot be used, by its verdicts on a right answer before and after the process was limited."""
-        for _, solved, score, message in verdicts:
-            if score != 1 or not solved:
-                return message or f"a right answer scores {score}: {answer[:200]!r}"
+    def objection(self, before: Grade, after: Grade, answer: str) -> str:
+        """Why the rule cannot be used, by its grades of a right answer before and after the process was limited."""
+        for grade in (before, after):
+            if grade.score != 1 or not grade.solved:
+                return grade.message or f"a right answer scores {grade.score}: {answer[:200]!r}"
         return ""
 
 
@@ -54,11 +54,10 @@ def serve(name: str) -> None:
     os.write(replies, LOADED)
     (sample,) = pickle.load(sys.stdin.buffer)
     limits.allow_reading_alone()
-    verdicts = [verdict(rule, *sample)]  # loads what the rule loads lazily, while files can still be read
+    before = grade(rule, *sample)  # loads what the rule loads lazily, while files can still be read
     limits.allow_nothing()
     limits.allow_cpu()
-    verdicts.append(verdict(rule, *sample))
-    objection = rule.objection(verdicts, sample[1])
+    objection = rule.objection(before, grade(rule, *sample), sample[1])
     if objection:
         sys.exit(objection)
     os.write(replies, json.dumps(rule.files()).encode() + b"\n")
@@ -69,25 +68,25 @@ def serve(name: str) -> None:
             return
         for facts, completion in work:
             limits.allow_cpu()
-            os.write(replies, _frame(*verdict(rule, facts, completion)))
+            os.write(replies, _frame(grade(rule, facts, completion)))
 
 
-def verdict(rule, facts: dict, completion: str) -> Verdict:
+def grade(rule, facts: dict, completion: str) -> Grade:
     """Grade one completion. An exception of the rule becomes the status "crash", or "invalid" for a bad score."""
     try:
         score, solved = rule(facts, completion)
         if not 0 <= score <= 1:
             raise ScoreError(f"the score {score} is not in [0, 1]")
-        return "ok", bool(solved), float(score), ""
+        return Grade(float(score), bool(solved))
     except ScoreError as error:
-        return "invalid", False, 0.0, one_line(str(error))
+        return Grade(0.0, False, "invalid", one_line(str(error)))
     except (Exception, SystemExit) as error:
-        return "crash", False, 0.0, explain(error, rule.folder)
+        return Grade(0.0, False, "crash", explain(error, rule.folder))
 
 
-def _frame(status: str, solved: bool, score: float, message: str) -> bytes:
-    said = message.encode()
-    return FRAME.pack(STATUSES.index(status), solved, score, len(said)) + said
+def _frame(grade: Grade) -> bytes:
+    message = grade.message.encode()
+    return FRAME.pack(STATUSES.index(grade.status), grade.solved, grade.score, len(message)) + message
 
 
 def _keep_replies() -> int:

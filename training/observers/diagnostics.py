@@ -5,7 +5,7 @@ from torch import Tensor
 
 from training.gradient import split_policy
 from training.observers.base import Metrics, Observer
-from training.rollout import Rollout
+from training.rollout import Rollout, equal_scores
 
 
 class Diagnostics(Observer):
@@ -36,11 +36,10 @@ def gradient_diagnostics(rollout: Rollout, grad_norm: Tensor, grad: Tensor) -> d
     weight_failure       the same mean over wrong candidates
     """
     batch = rollout.batch
-    zero_variance = batch.score.amax(-1) == batch.score.amin(-1)
     tokens = (batch.mask * batch.weight.unsqueeze(-1)).expand_as(batch.logp_old)
     found = {
         "grad_norm": grad_norm,
-        "zero_variance_share": zero_variance.float().mean(-1).expand(grad_norm.shape),
+        "zero_variance_share": equal_scores(batch).float().mean(-1).expand(grad_norm.shape),
         "entropy": -(batch.logp_old * tokens).sum((-1, -2, -3)) / tokens.sum((-1, -2, -3)),
     }
     if rollout.success is None:

@@ -82,8 +82,8 @@ def single_actions(env: Env, policy: Policy, noise) -> Rollout:
 def single_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """One action in each drawn context; the baseline is the reward of the likeliest action there."""
     rollout, contexts = single_actions(env, policy, noise), env.contexts(noise)
-    greedy = policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
-    return replace(rollout, batch=replace(rollout.batch, baseline=checks.score(env, contexts, greedy, noise)))
+    baseline = checks.score(env, contexts, _likeliest(policy, contexts), noise)
+    return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
 
 def action_groups(env: Env, policy: Policy, noise) -> Rollout:
@@ -111,11 +111,13 @@ def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple
     count, n = (env.spec.contexts, env.batch) if contexts is None else (contexts.shape[1], 1)
     uniforms = noise.uniform("action", count * n).view(-1, count, n)
     actions = policy.sample(contexts, uniforms)
-    scored = actions
-    if also_greedy:
-        greedy = policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
-        scored = torch.cat([actions, greedy], dim=-1)
+    scored = torch.cat([actions, _likeliest(policy, contexts)], dim=-1) if also_greedy else actions
     return contexts, actions, checks.score(env, contexts, scored, noise)
+
+
+def _likeliest(policy: Policy, contexts: Tensor | None) -> Tensor:
+    """The likeliest action (S,C,1) in each context."""
+    return policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
 
 
 def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from envs.rlvr.tokens import decode
 from envs.rlvr.verify import Grade, Pending, require_verdicts
 from models.base import Policy, take_rows
 from training import distributed
-from training.rollout import Rollout
+from training.rollout import Rollout, equal_scores
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tens
         "reward": batch.score.mean(),
         "solved": solved.mean(),
         "all_fail_share": (solved.amax(-1) == 0).to(old.dtype).mean(),
-        "zero_variance_share": (batch.score.amax(-1) == batch.score.amin(-1)).to(old.dtype).mean(),
+        "zero_variance_share": equal_scores(batch).to(old.dtype).mean(),
         "length": mask.sum(-1).mean(),
         "truncated": found.truncated.to(old.dtype).mean(),
         "group_size": (-(p_old.exp() * p_old).sum(-1)).exp().mean(),
