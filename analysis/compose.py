@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.cache import Cache
 from analysis.labels import ALGOS
+from conf.compose import composed
 from conf.messages import ConfigError, unknown, yaml_fault
 from conf.sweep import jobs
 from store.identity import CHOICES, SECTIONS, canonical
@@ -122,8 +122,7 @@ def _chosen(entry: DictConfig) -> tuple[str, str]:
 @cache
 def _base(files: Files) -> DictConfig:
     """The composed config of these files, which many sweeps share, without keys on which no run depends."""
-    with initialize_config_module("conf", version_base="1.3"):
-        cfg = compose("config", [f"{group}={file}" for group, file in files])
+    cfg = composed(f"{group}={file}" for group, file in files)
     OmegaConf.set_struct(cfg, False)
     return OmegaConf.masked_copy(cfg, [*SHARED, *CHOICES, "seeds"])
 

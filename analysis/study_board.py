@@ -23,7 +23,6 @@ class Entry:
 
     method: str
     task: str
-    errors: np.ndarray
     scores: np.ndarray
     rollouts: float
     seconds: float
@@ -105,7 +104,6 @@ def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
         Entry(
             method=method,
             task=name,
-            errors=errors,
             scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
             rollouts=_rollouts(row.config),
             seconds=row.seconds_per_seed,

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +22,7 @@ from analysis.compose import algo_file
 from analysis.labels import ALGOS, label
 from analysis.load import Row, Store, cache_of
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
+from conf.compose import composed
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import PATHS, own_files, register
 from store.identity import CHOICES, SECTIONS, canonical
@@ -159,8 +159,7 @@ def _own_texts(overrides: tuple[str, ...]) -> tuple[str, ...]:
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     try:
         register(list(overrides))  # a task of one's own names its folder: env=mine env_path=FOLDER
-        with initialize_config_module("conf", version_base="1.3"):
-            cfg = compose("config", list(overrides))
+        cfg = composed(overrides)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(f"task with set={' '.join(overrides)}: {explain(error, list(overrides))}") from None
     found = {s: OmegaConf.to_container(cfg[s], resolve=True) for s in SECTIONS if s != "algo"}

@@ -5,10 +5,11 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from hydra import compose, initialize_config_module
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+from conf.compose import composed
 
 GRID = ("-m", "--multirun")
 FILES = ("debug", "paper", "studies")  # groups whose file changes the other sections, and is none itself
@@ -99,8 +100,7 @@ def _unknown_key(key: str, argv: list[str]) -> str:
 def _chosen_files(argv: list[str]) -> DictConfig:
     """The config that the groups chosen in `argv` compose, with the first file of each grid."""
     groups = [arg for arg in argv if re.fullmatch(r"(algo|env|model|optim|tracker|launch|paper|studies)=[\w,]+", arg)]
-    with initialize_config_module("conf", version_base="1.3"):
-        return compose("config", [group.partition(",")[0] for group in groups])
+    return composed(group.partition(",")[0] for group in groups)
 
 
 def _siblings(key: str, node: DictConfig) -> list[str]:

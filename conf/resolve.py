@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import training
 from algorithms.base import Objective
+from conf.compose import composed
 from conf.discover import discover, find_classes
 from conf.fit import check_context_type, check_fit, check_model, check_training
 from conf.messages import FILES, ConfigError, unknown
@@ -123,8 +123,7 @@ def _stored_config(experiment: Experiment, cfg: DictConfig) -> dict[str, Any]:
 def compose_experiment(overrides: list[str]) -> Experiment:
     """The experiment of a command line; raises ConfigError, or what Hydra makes of overrides that it cannot apply."""
     register(overrides)
-    with initialize_config_module("conf", version_base="1.3"):
-        return resolve(compose("config", overrides))
+    return resolve(composed(overrides))
 
 
 def match_interactions(experiment: Experiment) -> Experiment:

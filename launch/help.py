@@ -6,12 +6,12 @@ import textwrap
 from itertools import takewhile
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 import training
 from analysis.compose import SWEEPS, names_in
+from conf.compose import composed
 from conf.discover import discover, find_classes
 from conf.messages import ConfigError, unknown
 from conf.own_files import CONF, PATHS, register
@@ -77,8 +77,7 @@ def _file(group: str, name: str, folders: list[str]) -> str:
     """Settings of a file of a group, and what its class says of them."""
     if name not in _names(group):
         raise ConfigError(unknown(f"--help {group}={name}", _names(group), "not found"))
-    with initialize_config_module("conf", version_base="1.3"):
-        node = compose("config", [f"{group}={name}", *folders])[group]
+    node = composed([f"{group}={name}", *folders])[group]
     found = _classes(group, folders).get(node.get({"algo": "objective", "env": "task"}.get(group, "name")))
     settings = textwrap.indent(OmegaConf.to_yaml(node), "  ")
     return f"{group}={name}, with settings such as {group}.KEY=VALUE\n\n{settings}\n{inspect.getdoc(found) or ''}"

@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_module
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis import suites
+from conf.compose import composed
 from conf.fit import MisfitError
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import register
@@ -74,8 +74,7 @@ def parse(argv: list[str]) -> Request:
     given = _given(argv, kind)
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
     register([quoted_path(f"algo_path={given['algo_path']}")] if "algo_path" in given else [])
-    with initialize_config_module("conf", version_base="1.3"):
-        cfg = compose("config", _composed(given))
+    cfg = composed(_overrides(given))
     experiment, launch = resolve(cfg), parse_section(cfg, "launch", LAUNCHES)
     if type(launch) not in (Serial, Joblib):
         raise ConfigError(
@@ -129,7 +128,7 @@ def _unquoted(arg: str, value: str) -> str:
     return value if found is None else found.value()
 
 
-def _composed(given: dict[str, str]) -> list[str]:
+def _overrides(given: dict[str, str]) -> list[str]:
     """The overrides of a command; without launch= they ask for several processes, which need no plug-in of Hydra."""
     found = [quoted_path(f"{key}={given[key]}") for key in COMPOSED if key in given]
     if "launch" in given:

@@ -12,7 +12,6 @@ COLUMNS = ["seed", "step", "metric", "value"]
 NOTHING = pa.schema(zip(COLUMNS, (pa.int64(), pa.int32(), pa.string(), pa.float32()), strict=True)).empty_table()
 
 
-
 class MetricsReader:
     """A run whose `table` has the metrics of its finished seeds: seed, step, metric, value."""
 

@@ -42,7 +42,16 @@ MAY_IMPORT = {
         "training",
     },
     "store": {"store", "conf.entry"},
-    "analysis": {"analysis", "store", *OF_OWN, "conf.messages", "conf.own_files", "conf.sweep", "conf.entry"},
+    "analysis": {
+        "analysis",
+        "store",
+        *OF_OWN,
+        "conf.compose",
+        "conf.messages",
+        "conf.own_files",
+        "conf.sweep",
+        "conf.entry",
+    },
 }
 MAY_NOT_IMPORT = {
     "algorithms": {"numpy", "pandas", "hydra", "omegaconf"},

@@ -125,7 +125,9 @@ def test_mean_reads_the_step_it_is_asked_for():
     steps = np.array([10, 20, 30])
     assert Mean().value(steps, values) == 4.5 and Mean(at=20, scale=100).value(steps, values) == 250
     assert Mean(whole=True).value(steps, values) == 2.5
-    assert Mean(decimals=1, hopeless=95).text(95.1) == "-" == StepsTo().text(np.inf) and Mean().text(5.1e-5) == "5.1e-05"
+    assert (
+        Mean(decimals=1, hopeless=95).text(95.1) == "-" == StepsTo().text(np.inf) and Mean().text(5.1e-5) == "5.1e-05"
+    )
 
 
 def test_an_error_that_is_not_finite_counts_as_1():

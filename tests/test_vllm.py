@@ -26,10 +26,14 @@ def qwen3(tied: bool):
     return AutoModelForCausalLM.from_config(config).eval()
 
 
+def new_engine() -> VLLMEngine:
+    return VLLMEngine([EOS], rows=32, memory=0.3, window=None, eager=False)
+
+
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def pair(request):
     """An engine, and the model that it was given."""
-    model, engine = qwen3(request.param), VLLMEngine([EOS], rows=32)
+    model, engine = qwen3(request.param), new_engine()
     engine.push(model)
     return engine, model
 
@@ -136,7 +140,7 @@ def test_a_completion_beyond_the_window_is_refused(pair):
 
 @pytest.mark.vllm
 def test_a_closed_engine_starts_again():
-    model, engine = qwen3(True), VLLMEngine([EOS], rows=32)
+    model, engine = qwen3(True), new_engine()
     engine.push(model)
     first = engine.generate(PROMPTS, K, uniforms(), LENGTH)
     engine.close()

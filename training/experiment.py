@@ -39,7 +39,6 @@ class Outcome:
     status: str
     run: Run | None = None
     seeds: tuple[int, ...] = ()
-    seconds: float = 0.0
     message: str = ""
     place: str | None = None  # file and line where it failed
 
@@ -62,22 +61,20 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     if experiment.train.phase == "sft":
         return _warm_start(experiment, console, stop)
     run = RunStore(experiment.runs_dir).open(experiment.config)
-    outcome = Outcome(label, "skipped", run, experiment.seeds)
     announced = False  # the other processes know which blocks of seeds to train
     try:
         with run.claim(), _failures_recorded(run, experiment):
             done = set() if experiment.force else set(run.seeds_done())
             missing = tuple(seed for seed in experiment.seeds if seed not in done)
-            if len(missing) < len(experiment.seeds):
-                skipped = len(experiment.seeds) - len(missing)
-                console.print(
-                    f"{label}: {skipped} of {len(experiment.seeds)} seeds done already, skipped", soft_wrap=True
-                )
+            wanted = len(experiment.seeds)
+            if len(missing) < wanted:
+                skipped = f"{wanted - len(missing)} of {wanted} seeds done already, skipped"
+                console.print(f"{label}: {skipped}", soft_wrap=True)
                 _print_lines(console, advise_on_changed_model(experiment.model, run.manifest().get("batches", [])))
             if not missing:
                 run.repair_manifest()
                 distributed.broadcast(())
-                return outcome
+                return Outcome(label, "skipped", run, experiment.seeds)
             if experiment.env.spec.is_text:
                 _print_lines(console, advise_on_threads(experiment.device))
             with stop.listening():
@@ -87,10 +84,11 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
                 planned = _resumable_first(experiment, missing, run)
                 distributed.broadcast(planned)
                 announced = True
-                trained = [_train(experiment, block, run, console, stop) for block in planned]
+                for block in planned:
+                    _train(experiment, block, run, console, stop)
             if stop.signal:  # it came in the last step, and the command may have more to do
                 raise Stopped(stop.signal)
-            return Outcome(label, "done", run, experiment.seeds, sum(trained))
+            return Outcome(label, "done", run, experiment.seeds)
     except RunBusy:
         distributed.broadcast(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
@@ -121,7 +119,7 @@ def _announce(experiment, console: Console) -> None:
     """Say what is to be known of a model before it is loaded; raises TooLittleMemoryError where it does not fit."""
     train, objective = experiment.train, experiment.objective
     keeps_reference = bool(train.kl_beta) or objective.needs_reference
-    memory = require_memory(experiment.model, keeps_reference, experiment.device, experiment.train.staleness)
+    memory = require_memory(experiment.model, keeps_reference, experiment.device, train.staleness)
     advice = advise_on_rollout_dtype(experiment.model, experiment.device)
     _print_lines(console, experiment.model.remark(), memory, advice)
 
@@ -174,14 +172,12 @@ def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
     """An error that names the settings to lower if memory ran out, else the error itself."""
     # the allocator for the CPU and some libraries for CUDA raise a bare RuntimeError
     said = any(text in str(error) for text in ("allocate memory", "out of memory", "ALLOC_FAILED"))
-    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not said:
-        return error
-    if isinstance(error, TooLittleMemoryError):
+    out_of_memory = said or isinstance(error, torch.OutOfMemoryError | MemoryError)
+    if not out_of_memory or isinstance(error, TooLittleMemoryError):  # the latter says what to do itself
         return error
     sizes = {"train.seed_block": len(blocks(experiment, experiment.seeds)[0])}
-    counts = ("candidates", "batch", "horizon", "vocab", "arms", "num_contexts")
+    counts = ("candidates", "batch", "horizon", "vocab", "arms", "num_contexts", "max_new_tokens")
     sizes |= {f"env.{key}": getattr(experiment.env, key, 1) for key in counts}
-    sizes |= {"env.max_new_tokens": getattr(experiment.env, "max_new_tokens", 1)}
     if experiment.env.spec.is_text:
         sizes |= {f"train.{key}": getattr(experiment.train, key) for key in ("eval_problems", "eval_samples")}
     sizes |= {f"model.{key}": getattr(experiment.model, key, 1) for key in ("d_model", "rollout_rows")}
@@ -241,7 +237,7 @@ def _named(seeds: tuple[int, ...]) -> str:
     return f"seeds {seeds[0]} to {seeds[-1]}" if in_a_row else f"seeds {', '.join(map(str, seeds))}"
 
 
-def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop: Stop) -> float:
+def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop: Stop) -> None:
     label = experiment.label
     run.update(status="running", error=None)
     made_by, trainer = provenance(run), build(experiment, seeds)
@@ -286,7 +282,6 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     run.save(trainer.history.frame(seeds), batch)
     for seed, step in trainer.frozen_seeds().items():
         console.print(f"{label}: seed {seed} turned non-finite at step {step} and was frozen there", soft_wrap=True)
-    return seconds
 
 
 def device_name(device: torch.device) -> str:
