@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.stats import CONFIDENCE, FEWEST
 
 RESAMPLES = 2000
-TIE = 1e-3  # scores that differ by less are equal, since rounding alone can make them differ
+TIE = 1e-3  # scores that differ by less may do so by rounding: wins count them as ties, ranks round to its multiples
 
 
 def iqm(tasks: list[np.ndarray]) -> np.ndarray:
@@ -36,7 +36,10 @@ def iqm_interval(tasks: list[np.ndarray]) -> tuple[float, float]:
 
 
 def improvement(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Probability that a seed of ours has a higher score than one of theirs: mean of 1[a > b] + 1[a = b] / 2."""
+    """Probability that a seed of ours has a higher score than one of theirs: mean of 1[a > b] + 1[a = b] / 2.
+
+    Scores that differ by at most TIE are equal.
+    """
     return float(_wins(_scores(ours), _scores(theirs)).mean())
 
 

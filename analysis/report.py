@@ -31,7 +31,7 @@ class Section:
     claims: list[Claim]
     sources: list[str]
     command: str
-    time: str
+    missing: str
 
     @property
     def counts(self) -> dict[str, int]:
@@ -101,10 +101,17 @@ def _section(
         claims=_claims(figure, tables, store),
         sources=[_source(row) for row in run],
         command=catalogue.figure_command(figure, "paper"),
-        time="the time that the command says before it starts"
-        if predicted is None
-        else f"about {duration(predicted)} of one core",
+        missing=_missing(predicted),
     )
+
+
+def _missing(predicted: float | None) -> str:
+    """What is missing at the paper's settings, with the time that it takes."""
+    if predicted == 0:
+        return "nothing is missing"
+    known = predicted is not None
+    time = f"about {duration(predicted)} of one core" if known else "the time that the command says before it starts"
+    return f"what is missing takes {time}"
 
 
 def _claims(figure: str, tables: dict[str, pd.DataFrame], store: Store) -> list[Claim]:

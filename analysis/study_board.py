@@ -169,7 +169,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _texts(board: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame({"method": board.method, "tasks": board.tasks, "seeds": board.seeds})
-    shown["score, IQM [95 %]"] = [f"{r.iqm:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in board.itertuples()]
+    shown["score, IQM [95 %]"] = [tables.with_interval(r.iqm, r.low, r.high, 3) for r in board.itertuples()]
     shown["mean rank"] = tables.numbers(board["rank"], "{:.1f}")
     for rival in RIVALS:
         shown[f"P(beats {rival})"] = tables.numbers(board[f"wins_{rival}"], "{:.2f}")

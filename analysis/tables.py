@@ -88,9 +88,10 @@ def bracket(low: float, high: float) -> str:
     return "[-]" if np.isnan(low) else f"[{low:.3g}, {high:.3g}]"
 
 
-def with_interval(value: float, low: float, high: float) -> str:
-    """A number and its interval with two decimals; the number alone where there is no interval."""
-    return f"{value:.2f}" + ("" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]")
+def with_interval(value: float, low: float, high: float, decimals: int = 2) -> str:
+    """A number and its interval; the number alone where there is no interval."""
+    shown, below, above = (f"{number:.{decimals}f}" for number in (value, low, high))
+    return shown if np.isnan(low) else f"{shown} [{below}, {above}]"
 
 
 def numbers(values: pd.Series, form: str) -> list[str]:

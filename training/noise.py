@@ -8,7 +8,7 @@ from torch import Tensor
 
 from algorithms.base import require
 
-STREAMS = ("init", "context", "action", "reward", "eval", "warm")
+STREAMS = ("init", "context", "action", "reward", "eval", "warm", "tie")
 BLOCK = 8192  # numbers drawn at once per seed, since to start a generator takes longer than to draw
 
 

@@ -36,7 +36,7 @@ def progress_text(trainer: Trainer) -> str:
     if not len(errors):
         return "error: no finite seed"
     sem = f" ± {errors.std().item() / len(errors) ** 0.5:.2g}" if len(errors) > 1 else ""
-    return f"error {errors.mean().item():.4g}{sem} ({len(errors)} seeds)"
+    return f"error {errors.mean().item():.4g}{sem} ({len(errors)} seed{'s' * (len(errors) > 1)})"
 
 
 def held_out(trainer: Trainer) -> list[str]:

@@ -82,7 +82,7 @@ def single_actions(env: Env, policy: Policy, noise) -> Rollout:
 def single_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """One action in each drawn context; the baseline is the reward of the likeliest action there."""
     rollout, contexts = single_actions(env, policy, noise), env.contexts(noise)
-    baseline = checks.score(env, contexts, _likeliest(policy, contexts), noise)
+    baseline = checks.score(env, contexts, _likeliest(policy, contexts, noise), noise)
     return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
 
@@ -111,13 +111,18 @@ def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple
     count, n = (env.spec.contexts, env.batch) if contexts is None else (contexts.shape[1], 1)
     uniforms = noise.uniform("action", count * n).view(-1, count, n)
     actions = policy.sample(contexts, uniforms)
-    scored = torch.cat([actions, _likeliest(policy, contexts)], dim=-1) if also_greedy else actions
+    scored = torch.cat([actions, _likeliest(policy, contexts, noise)], dim=-1) if also_greedy else actions
     return contexts, actions, checks.score(env, contexts, scored, noise)
 
 
-def _likeliest(policy: Policy, contexts: Tensor | None) -> Tensor:
-    """The likeliest action (S,C,1) in each context."""
-    return policy.logp(contexts, None).squeeze(-1).argmax(-1, keepdim=True)
+def _likeliest(policy: Policy, contexts: Tensor | None, noise) -> Tensor:
+    """The likeliest action (S,C,1) in each context, and one of them at random where there are several.
+
+    At first all actions may be equally likely, and the first of them may be the one that pays.
+    """
+    logp = policy.logp(contexts, None).squeeze(-1)
+    order = noise.uniform("tie", logp[0].numel()).view(logp.shape)
+    return torch.where(logp == logp.amax(-1, keepdim=True), order, -1.0).argmax(-1, keepdim=True)
 
 
 def _baseline(env: Env, policy: Policy, contexts: Tensor | None) -> Tensor:
