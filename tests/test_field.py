@@ -209,6 +209,8 @@ def test_kl_cov_is_a_policy_gradient_with_ratio_and_a_penalty_on_the_tokens_it_h
     assert_close(gradient(KLCov(share=0.2, beta=0.5), LOGP, BATCH), plain + 0.5 * held * D.sign() / MASK.sum())
     assert_close(gradient(KLCov(beta=1e-12), LOGP, BATCH), plain)
     assert_close(gradient(KLCov(share=1.0), BATCH.logp_old, BATCH), -Z / MASK.sum() * MASK)
+    rounded = BATCH.logp_old + 1e-7 * D.sign()  # as a forward pass rounds beside a rollout with a cache
+    assert_close(gradient(KLCov(share=1.0), rounded, BATCH), -Z / MASK.sum() * MASK, rtol=1e-5, atol=1e-8)
 
 
 def test_covariances_are_over_the_tokens_of_groups_with_contrast():

@@ -42,6 +42,12 @@ def test_runs_from_before_these_settings_keep_their_names(tmp_path):
     assert run_id(now) != run_id(experiment_of(tmp_path, "tpo_length").config)
 
 
+def test_where_all_actions_are_equally_likely_the_greedy_one_is_drawn_at_random(tmp_path):
+    trainer = build(experiment_of(tmp_path, "remax", "env=sparse_bandit", "env.arms=4"), tuple(range(400)))
+    baseline = trainer.rollout(trainer.noise.at_step(1)).batch.baseline
+    assert baseline.mean().item() == pytest.approx(0.25, abs=0.07)  # three standard errors
+
+
 @pytest.mark.parametrize("env", ["sparse_bandit", "contextual_bandit", "digits", "dense_reversal"])
 def test_remax_is_measured_against_the_likeliest_answer(tmp_path, env):
     exp = experiment_of(tmp_path, "remax", f"env={env}", *SMALL.get(env, ()), "train.steps=3")
