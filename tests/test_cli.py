@@ -42,6 +42,7 @@ REFUSED = {
     "env.batch=1 algo=grpo": ["algo=grpo", "env.batch=1: must be >= 2"],
     "train.micro_batch=0 env=terminal_reversal": ["train.micro_batch=0", "null or >= 1"],
     "train.micro_batch=8 env=digits": ["train.micro_batch=8", "env=digits", "null"],
+    "env=arithmetic model=tiny_qwen3,Qwen/Qwen3-1.7B -m": ["model=tiny_qwen3,Qwen/Qwen3-1.7B: a grid mixes files"],
     "algo=remax env=dense_reversal sampler=token_group": ["sampler=token_group", "algo=remax", "sampler=auto"],
     "seeds=0": ["seeds=0", "from 1 to"],
     "seeds=99999999999999999999": ["seeds=99999999999999999999", "from 1 to"],
@@ -115,6 +116,12 @@ def test_a_path_needs_only_the_quotes_of_the_shell(monkeypatch, capsys, tmp_path
     monkeypatch.chdir(tmp_path)
     code, out = command(monkeypatch, capsys, f"algo_path={name} too")
     assert code == 2 and f"algo_path={name} too: no such folder" in out
+
+
+def test_a_number_is_a_folder_and_a_label_may_have_brackets(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out = command(monkeypatch, capsys, "debug=smoke", "runs_dir=2026", "algo.label=TPO (mine)")
+    assert code == 0 and "TPO (mine)" in out and list(RunStore(tmp_path / "2026").runs())
 
 
 def test_a_missing_plug_in_is_named_with_its_command(cli, monkeypatch):

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from analysis.command import main as analysis
+from envs.rlvr.arithmetic import Arithmetic
 from envs.rlvr.verify import Grade
 from models.head import token_logp
 from models.language import tokens_with
@@ -23,10 +24,12 @@ from tests import helpers
 from tests.helpers import accumulate_gradient, experiment, names
 from training import checkpoint, distributed
 from training.clipped_adamw import AdamWClipped, AdamWClippedConfig
+from training.evaluation import held_out_problems
 from training.experiment import build, execute
 from training.loop import Trainer
 from training.samplers.completions import complete, completion_rollout, completions_with_greedy_baseline
-from training.warmstart import with_warm_start
+from training.stop import Stop, Stopped
+from training.warmstart import warm_start_folder, with_warm_start
 
 TINY = ("env=arithmetic", "env.digits=1", "env.max_new_tokens=4", "env.batch=3", "env.candidates=4", "seeds=1")
 TINY += ("model.layers=1", "model.hidden=32", "model.heads=2", "model.kv_heads=1", "model.head_dim=8", "model.mlp=32")
@@ -220,6 +223,31 @@ def test_a_seed_that_turned_non_finite_draws_no_more(tmp_path):
     history = trainer.run(freeze)
     assert drawn == [1, 2] and history.recorded_steps["reward"] == [1, 2, 4, 6]
     assert torch.stack(history.values["reward"][2:]).isnan().all()
+
+
+def test_a_damaged_warm_start_is_kept_and_a_new_one_is_made(tmp_path, caplog):
+    exp = experiment(tmp_path, *WARM)
+    folder = warm_start_folder(exp)
+    folder.mkdir(parents=True)
+    (folder / "warm_start.json").write_text('{"accuracy":')
+    with_warm_start(exp, Console(quiet=True))
+    assert "warm_start.json is damaged" in caplog.text and (folder / "config.json").exists()
+    (kept,) = folder.parent.glob("*.damaged-*")
+    assert (kept / "warm_start.json").read_text() == '{"accuracy":'
+
+
+def test_a_warm_start_stops_when_it_is_asked(tmp_path):
+    exp, said = experiment(tmp_path, *WARM), io.StringIO()
+    with pytest.raises(Stopped):
+        execute(exp, Console(file=said, width=200), Stop(deadline=0.0))
+    assert "warm start: stopped before step 1; the next command starts it again" in said.getvalue()
+    assert not warm_start_folder(exp).exists()
+
+
+def test_an_evaluation_without_problems_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Arithmetic, "problems", lambda self, split: [])
+    with pytest.raises(ValueError, match=r"env=arithmetic: problems\('test'\) is empty"):
+        held_out_problems(experiment(tmp_path, *TINY).env, "test", 8)
 
 
 def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):

@@ -38,6 +38,13 @@ def test_identity_ignores_what_does_not_change_the_numbers(tmp_path):
         assert run_id(experiment(tmp_path, change).config) != plain
 
 
+def test_a_folder_of_data_counts_unless_its_data_are_published(tmp_path):
+    config = experiment(tmp_path).config
+    for task, expected in (("image_bandit", 1), ("mine", 2)):
+        of_task = [config | {"env": config["env"] | {"task": task, "data_dir": folder}} for folder in ("a", "b")]
+        assert len({run_id(one) for one in of_task}) == expected
+
+
 def test_identity_covers_every_section(tmp_path):
     assert set(identity(experiment(tmp_path).config)) == {"algo", "env", "model", "optim", "train", "sampler", "match"}
 

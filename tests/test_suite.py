@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import suite
+from algorithms import new
 from store.runs import RunStore
 from tests.helpers import ROOT
 
@@ -108,6 +109,36 @@ def test_jobs_that_differ_in_their_seeds_are_one_run():
     assert frame.run.nunique() == 1
 
 
+def test_a_method_that_is_edited_is_read_again():
+    new.SCAFFOLD.create("mine", suite.Path("own"))
+    file = suite.Path("own/mine.py")
+    file.write_text(
+        "from helper_of_mine import SIGN\n" + file.read_text().replace("-advantage *", "SIGN * advantage *")
+    )
+    asked = ("algo=mine", "algo_path=own", *TINY, "force=true")
+    errors = []
+    for sign in ("-1.0", "+1.00", "-1.0 "):
+        suite.Path("own/helper_of_mine.py").write_text(f"SIGN = {sign}\n")
+        errors.append(suite.train(*asked).query("metric == 'error'").value.iloc[-1])
+    assert errors[0] == errors[2] < errors[1]
+
+
+def test_a_choice_and_an_optional_number_are_settings_of_a_method():
+    new.SCAFFOLD.create("mine", suite.Path("own"))
+    file = suite.Path("own/mine.py")
+    fields = '    power: float = 1.0\n    kind: Literal["a", "b"] = "a"\n    top: Optional[int] = None\n'
+    text = file.read_text().replace("    power: float = 1.0\n", fields)
+    file.write_text("from typing import Literal, Optional\n" + text)
+    with suite.Path("own/mine.yaml").open("a") as yaml:
+        yaml.write("kind: a\ntop: null\n")
+    found = suite.objective("mine", algo_path="own", kind="b", top=10.0)
+    assert (found.kind, found.top) == ("b", 10)
+    with pytest.raises(suite.ConfigError, match="algo.kind=c: unknown choice; allowed: a, b"):
+        suite.objective("mine", algo_path="own", kind="c")
+    with pytest.raises(suite.ConfigError, match="algo.top=x: must be a whole number or null"):
+        suite.objective("mine", algo_path="own", top="x")
+
+
 def test_only_text_and_one_algorithm_are_taken():
     with pytest.raises(suite.ConfigError, match="must be text"):
         suite.train(["algo=tpo"])
@@ -131,6 +162,10 @@ def test_an_objective_takes_tensors_of_ones_own():
 
 def test_a_batch_of_ones_own_has_the_mean_score_as_baseline():
     logp, score = torch.zeros(2, 2, 3), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    with pytest.raises(ValueError, match=r"baseline has shape \(3,\): must be a number or fit"):
+        suite.batch(logp, score, baseline=torch.zeros(3))
+    with pytest.raises(ValueError, match="score=nan: must be finite; 2 of 4 are not"):
+        suite.batch(logp, score.clone().index_fill(-1, torch.tensor([0]), torch.nan))
     assert (suite.batch(logp, score).baseline == 0.25).all() and suite.batch(logp, score, baseline=0.5).baseline == 0.5
 
 

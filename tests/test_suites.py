@@ -240,6 +240,11 @@ def test_a_method_of_ones_own_finds_its_place(cli, tmp_path, capsys):
     (tmp_path / "small.yaml").write_text(FILE + own_task)
     assert new_task.SCAFFOLD.main(["mine_bandit", "--dir", str(tmp_path / "own")]) == 0
     assert new.SCAFFOLD.main(["mine", "--dir", str(tmp_path / "own")]) == 0
+    for name, setting in {"mine": "power: 1.0", "mine_bandit": "  arms: 5"}.items():  # the classes have these defaults
+        file = tmp_path / "own" / f"{name}.yaml"
+        text = file.read_text()
+        assert setting in text
+        file.write_text("\n".join(line for line in text.splitlines() if not line.startswith(setting)))
     command = ("suite=small.yaml", "algo_path=own", "launch.workers=1")
     code, out = cli(*command, "algo=mine", "budget=0")
     assert code == 0 and "0 of 2" in out and not list((tmp_path / "runs").rglob("metrics.parquet"))
@@ -286,6 +291,27 @@ def test_a_task_that_is_wrong_is_refused_before_any_work(cli, tmp_path, capsys, 
         analysis(["leaderboard", "--suite", "small.yaml"])
         raise SystemExit(2)  # a value that only training refuses
     assert stop.value.code == 2
+
+
+def test_a_file_beside_the_suite_is_included_with_its_protocol(tmp_path):
+    (tmp_path / "small.yaml").write_text(FILE)
+    (tmp_path / "more.yaml").write_text("include: small.yaml\nprotocol: {seeds: 3}\n")
+    found = suites.read(str(tmp_path / "more.yaml"))
+    assert found.protocol == replace(suites.read(str(tmp_path / "small.yaml")).protocol, seeds=3)
+    assert [task.name for task in found.tasks] == ["arms"]
+
+
+def test_folders_with_brackets_in_their_names_are_found(cli, tmp_path):
+    folder = tmp_path / "dir (1)"
+    own_method(folder, "mine", "Mine", 1.0)
+    (folder / "small.yaml").write_text(FILE)
+    code, out = cli("suite=dir (1)/small.yaml", "algo_path=dir (1)", "algo=mine", "launch.workers=1", "track=default")
+    assert code == 0 and "2 seeds new" in out, out
+
+
+def test_a_suite_says_how_to_train_again(cli):
+    code, out = cli("suite=core", "algo=tpo", "force=true")
+    assert code == 2 and "force=true: a suite trains only what is missing; delete the folders" in out
 
 
 def test_a_metric_that_no_run_records_is_named(cli, tmp_path):
