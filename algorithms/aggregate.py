@@ -32,6 +32,6 @@ def token_mean(x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return (weight * token_sum(x, mask)).sum((-1, -2)) / tokens
 
 
-def contrasting(weight: Tensor, advantage: Tensor) -> Tensor:
+def weight_of_unequal_groups(weight: Tensor, advantage: Tensor) -> Tensor:
     """`weight` (*L,B,K), set to 0 in a group where every advantage (*L,B,K) is 0: it has equal scores."""
     return weight * (advantage != 0).any(-1, keepdim=True)

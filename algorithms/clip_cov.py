@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from algorithms.aggregate import contrasting, token_mean
+from algorithms.aggregate import token_mean, weight_of_unequal_groups
 from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.covariance import largest_share, token_covariance
+from algorithms.covariance import is_in_top_fraction, token_covariance
 from algorithms.ratios import clipped_surrogate, log_ratio
 
 
@@ -40,10 +40,10 @@ class ClipCov(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
-        weight = contrasting(batch.effective_weight, advantage)
+        weight = weight_of_unequal_groups(batch.effective_weight, advantage)
         ratio, a = log_ratio(logp, batch).exp(), advantage.unsqueeze(-1)
         surrogate = clipped_surrogate(ratio, a, self.clip_eps)
         covariance = token_covariance(logp, advantage, batch.mask, weight)
         eligible = (covariance > self.cov_low) & (covariance < self.cov_high) & (surrogate == ratio * a)
-        left_out = largest_share(covariance, self.share, eligible)
+        left_out = is_in_top_fraction(covariance, self.share, eligible)
         return token_mean(-surrogate * ~left_out, batch.mask, weight), {}

@@ -18,7 +18,7 @@ def token_covariance(logp: Tensor, advantage: Tensor, mask: Tensor, weight: Tens
     return torch.where(share > 0, product, -torch.inf)
 
 
-def largest_share(x: Tensor, share: float, eligible: Tensor | None = None) -> Tensor:
+def is_in_top_fraction(x: Tensor, share: float, eligible: Tensor | None = None) -> Tensor:
     """True for the floor(share n) largest values, but at least one, of n finite values in a batch (*L,B,K,T).
 
     Where `eligible` is given, only its values are taken, so possibly none. Of equal values the earlier are taken.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.aggregate import contrasting, token_mean
+from algorithms.aggregate import token_mean, weight_of_unequal_groups
 from algorithms.base import Batch, Loss, Objective, require, standardize
 from algorithms.ratios import clipped_surrogate, log_ratio
 
@@ -37,7 +37,8 @@ class DAPO(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
-        weight = batch.effective_weight if self.count_flat else contrasting(batch.effective_weight, advantage)
+        weight = batch.effective_weight
+        weight = weight if self.count_flat else weight_of_unequal_groups(weight, advantage)
         ratio = log_ratio(logp, batch).exp()
         loss = -clipped_surrogate(ratio, advantage.unsqueeze(-1), self.clip_low, self.clip_high)
         return token_mean(loss, batch.mask, weight), {}

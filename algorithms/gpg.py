@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from algorithms.aggregate import contrasting, token_mean
+from algorithms.aggregate import token_mean, weight_of_unequal_groups
 from algorithms.base import Batch, Loss, Objective, centre, require
 
 
@@ -32,7 +32,7 @@ class GPG(Objective):
     def loss(self, logp, batch: Batch) -> Loss:
         weight = batch.effective_weight
         advantage = centre(batch.score, weight) / self.f_norm
-        alpha = _groups(weight) / _groups(contrasting(weight, advantage)).clamp_min(1)
+        alpha = _groups(weight) / _groups(weight_of_unequal_groups(weight, advantage)).clamp_min(1)
         return alpha * token_mean(-advantage.unsqueeze(-1) * logp, batch.mask, weight), {}
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from algorithms.aggregate import contrasting, token_mean
+from algorithms.aggregate import token_mean, weight_of_unequal_groups
 from algorithms.base import Batch, Loss, Objective, require, standardize
-from algorithms.covariance import largest_share, token_covariance
+from algorithms.covariance import is_in_top_fraction, token_covariance
 from algorithms.ratios import log_ratio
 
 # nats: what a forward pass and a rollout with a cache differ by in float32; |d| has a slope of 1 however small d is
@@ -42,8 +42,8 @@ class KLCov(Objective):
 
     def loss(self, logp, batch: Batch) -> Loss:
         advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel)
-        weight = contrasting(batch.effective_weight, advantage)
-        held = largest_share(token_covariance(logp, advantage, batch.mask, weight), self.share)
+        weight = weight_of_unequal_groups(batch.effective_weight, advantage)
+        held = is_in_top_fraction(token_covariance(logp, advantage, batch.mask, weight), self.share)
         d = log_ratio(logp, batch)
         distance = torch.where(d.abs() > ROUNDING, d.abs(), 0.0)
         loss = -d.exp() * advantage.unsqueeze(-1) + self.beta * held * distance

@@ -18,7 +18,7 @@ from store.runs import atomic_write
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("analysis", "conf", "store", "sweeps")  # the folders of all code and settings that a file depends on
 PACKAGES = ("hydra-core", "matplotlib", "numpy", "omegaconf", "pandas", "pyarrow", "scipy")
-MOST = 500  # entries; those that were not used for longest give way
+MAX_ENTRIES = 500  # entries; those that were not used for longest give way
 Files = dict[str, bytes]  # {name: content}
 
 
@@ -55,7 +55,7 @@ class Cache:
     def _add(self, path: Path, content: bytes) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic_write(path, lambda temporary: temporary.write_bytes(content))
-        for old in sorted(self.folder.iterdir(), key=lambda entry: entry.stat().st_mtime)[:-MOST]:
+        for old in sorted(self.folder.iterdir(), key=lambda entry: entry.stat().st_mtime)[:-MAX_ENTRIES]:
             old.unlink(missing_ok=True)
 
 

@@ -42,7 +42,7 @@ def shade(color: str, place: float) -> tuple[float, ...]:
 
 
 def save(figure: Figure, stem: Path, formats: tuple[str, ...] = ("png", "pdf")) -> list[Path]:
-    """Write `stem`.png and .pdf, and close the figure."""
+    """Write the figure as `stem`.FORMAT for each of `formats`, and close it."""
     return write(encoded(figure, formats), stem)
 
 

@@ -18,7 +18,7 @@ ENOUGH = 10  # seeds: of fewer, those that fail to learn, one in ten say, are to
 PART = 0.25  # of the paper's value
 POINTS = 5  # percentage points of an error
 EPISODES = 15  # of a first step below a threshold
-MOST = 1000  # seeds of ours, beyond which no more are asked for
+MAX_SEEDS_ASKED = 1000  # seeds of ours, beyond which no more are asked for
 
 
 def _percent(share: float) -> str:
@@ -31,7 +31,7 @@ LEGEND = {
     f"{_percent(PART)} of the paper's value, or at most {POINTS} points of error, or at most {EPISODES} episodes",
     TOO_WIDE: "it lies in that interval, but the interval is not informative. Beside it stand the interval and how "
     "many of our seeds would make it so, given the spread that we see. If even "
-    f"{MOST} would not, the paper's own seeds are too few",
+    f"{MAX_SEEDS_ASKED} would not, the paper's own seeds are too few",
     DIRECTION: "it lies outside that interval, but our methods are in the paper's order (of one method: its settings)",
     DIFFERS: "it lies outside that interval, and ours are not in the paper's order, or there is nothing to order",
     FEW: f"we have fewer than {ENOUGH} seeds, which tell too little",
@@ -104,8 +104,9 @@ def tolerance(measure: Measure) -> float:
 
 
 def seeds_needed(cell: Cell, predict: Callable[[int], Interval]) -> float:
-    """The smallest number of our seeds at which the interval of a cell would be informative; infinite: over `MOST`.
+    """The smallest number of our seeds at which the interval of a cell would be informative.
 
+    Infinite if it is more than MAX_SEEDS_ASKED.
     `predict`: the interval, given the spread that we see, for any number of our seeds.
     """
 
@@ -113,9 +114,9 @@ def seeds_needed(cell: Cell, predict: Callable[[int], Interval]) -> float:
         low, high = predict(seeds)
         return replace(cell, low=low, high=high).is_informative
 
-    if not suffices(MOST):
+    if not suffices(MAX_SEEDS_ASKED):
         return np.inf
-    more = range(cell.n + 1, MOST)
+    more = range(cell.n + 1, MAX_SEEDS_ASKED)
     return cell.n + 1 + bisect_left(more, True, key=suffices)
 
 
@@ -123,7 +124,7 @@ def describe_verdict(found: str, cell: Cell, needed: float) -> str:
     """A verdict as a cell shows it: one that is too wide to tell with the predicted interval and the seeds needed."""
     if found != TOO_WIDE:
         return found
-    seeds = f"even {MOST} seeds would not do" if np.isinf(needed) else f"{needed:.0f} seeds would do"
+    seeds = f"even {MAX_SEEDS_ASKED} seeds would not do" if np.isinf(needed) else f"{needed:.0f} seeds would do"
     return f"{TOO_WIDE}: {cell.measure.text(cell.low)} to {cell.measure.text(cell.high)} predicted, {seeds}"
 
 

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from analysis.summary import conclude
 from conf.messages import ConfigError, explain
-from launch import evidence, help, requests
+from launch import help, requests, train_plan
 from launch.command_line import prepare
 from launch.job import outcomes, screen, train
 from training.experiment import Outcome
@@ -33,7 +33,7 @@ def main() -> int:
             return 0
         sys.argv[1:] = prepare(argv)
         if requests.is_asked(argv):
-            return evidence.run(sys.argv[1:], console)
+            return train_plan.run(sys.argv[1:], console)
         job()
     except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
         console.print(explain(error, argv), style="red", soft_wrap=True, highlight=False)

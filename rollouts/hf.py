@@ -14,7 +14,7 @@ from rollouts.base import Engine, EngineOutput
 from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
 from rollouts.weights import LowPrecisionCopy
 
-DROP = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
+COMPACT_BELOW_SHARE = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
 
 
 class HFEngine(Engine):
@@ -58,26 +58,26 @@ class HFEngine(Engine):
         drawn = torch.zeros(n, length, dtype=torch.long, device=device)
         logp = torch.zeros(n, length, dtype=logits.dtype, device=device)
         lengths = torch.zeros(n, dtype=torch.long, device=device)
-        live, open_ = torch.arange(n, device=device), torch.ones(n, dtype=torch.bool, device=device)
+        live, unfinished = torch.arange(n, device=device), torch.ones(n, dtype=torch.bool, device=device)
         for t in range(length):
             table = logits.log_softmax(-1)
             token = table.argmax(-1) if uniforms is None else _invert(table, uniforms[live, t])
             drawn[live, t] = token
             logp[live, t] = table.gather(-1, token.unsqueeze(-1)).squeeze(-1)
-            lengths[live] += open_
-            open_ = open_ & ~ends[token]
-            left = int(open_.sum())
+            lengths[live] += unfinished
+            unfinished = unfinished & ~ends[token]
+            left = int(unfinished.sum())
             if t + 1 == length or not left:
                 break
-            if left <= DROP * len(open_):
-                keep = open_.nonzero().squeeze(1)
+            if left <= COMPACT_BELOW_SHARE * len(unfinished):
+                keep = unfinished.nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
-                live, open_, token, mask = live[keep], open_[keep], token[keep], mask[keep]
+                live, unfinished, token, mask = live[keep], unfinished[keep], token[keep], mask[keep]
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
             logits = self._logits(token.unsqueeze(1), mask, cache)
         counts = torch.arange(length, device=device) < lengths.unsqueeze(1)
         truncated = torch.zeros(n, dtype=torch.bool, device=device)
-        truncated[live] = open_
+        truncated[live] = unfinished
         return EngineOutput(drawn * counts, lengths, truncated, logp * counts)
 
     def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 Prompts = Sequence[Sequence[int]]
 # (tokens (N,n), mask (N,L) of these and of the cached tokens before them, cache) -> output for the tokens
 Forward = Callable[[Tensor, Tensor, Any], Tensor]
-LEAST = 16  # tokens: a shorter prefix costs more as a pass of its own than it saves
+MIN_SHARED_TOKENS = 16  # tokens: a shorter prefix costs more as a pass of its own than it saves
 
 
 def shared_prefix(prompts: Prompts) -> int:
@@ -19,7 +19,7 @@ def shared_prefix(prompts: Prompts) -> int:
         return 0
     columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
     length = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    return length if length >= LEAST else 0
+    return length if length >= MIN_SHARED_TOKENS else 0
 
 
 def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.device) -> Any:

@@ -147,7 +147,7 @@ def test_another_runs_folder_has_a_cache_of_its_own(store, draws, tmp_path):
 
 
 def test_the_entries_that_were_not_used_for_longest_give_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "MOST", 2)
+    monkeypatch.setattr(cache, "MAX_ENTRIES", 2)
     kept = Cache(tmp_path / "cache")
     for age, key in enumerate("ab"):
         kept.get(key, lambda: {"file": b"old"})

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from algorithms.aggregate import token_mean
 from algorithms.base import Batch, centre, standardize
 from algorithms.clip_cov import ClipCov
-from algorithms.covariance import largest_share, token_covariance
+from algorithms.covariance import is_in_top_fraction, token_covariance
 from algorithms.dapo import DAPO
 from algorithms.dppo import DPPO, kl, total_variation
 from algorithms.dro import DRO
@@ -204,7 +204,7 @@ def test_clip_cov_leaves_out_the_largest_of_the_tokens_in_range():
 
 def test_kl_cov_is_a_policy_gradient_with_ratio_and_a_penalty_on_the_tokens_it_holds():
     plain = -R * Z / MASK.sum() * MASK
-    held = largest_share(token_covariance(LOGP, Z.squeeze(-1), MASK, BATCH.weight), 0.2)
+    held = is_in_top_fraction(token_covariance(LOGP, Z.squeeze(-1), MASK, BATCH.weight), 0.2)
     assert held.sum() == int(0.2 * MASK.sum())
     assert_close(gradient(KLCov(share=0.2, beta=0.5), LOGP, BATCH), plain + 0.5 * held * D.sign() / MASK.sum())
     assert_close(gradient(KLCov(beta=1e-12), LOGP, BATCH), plain)
@@ -232,8 +232,8 @@ def test_covariance_has_the_definition_of_one():
 
 
 def test_of_equal_values_the_earlier_are_taken():
-    assert largest_share(torch.ones(1, 2, 4), 0.5).flatten().tolist() == [True] * 4 + [False] * 4
-    assert not largest_share(torch.full((1, 2, 4), -torch.inf), 0.5).any()
+    assert is_in_top_fraction(torch.ones(1, 2, 4), 0.5).flatten().tolist() == [True] * 4 + [False] * 4
+    assert not is_in_top_fraction(torch.full((1, 2, 4), -torch.inf), 0.5).any()
 
 
 def test_every_number_has_its_domain():

@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_whole_prompts(policy, name, monkeypatch):
     tokens = padded(answers, left=False).view(1, len(prompts), 2, -1)
     found = []
     for least in (1, 10**9):
-        monkeypatch.setattr(prompts_module, "LEAST", least)
+        monkeypatch.setattr(prompts_module, "MIN_SHARED_TOKENS", least)
         policy.zero_grad()
         logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens)
         (logp * torch.arange(1.0, 1 + logp.numel()).view_as(logp)).sum().backward()

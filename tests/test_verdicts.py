@@ -17,7 +17,7 @@ from analysis.verdicts import (
     ENOUGH,
     FEW,
     LEGEND,
-    MOST,
+    MAX_SEEDS_ASKED,
     NOT_RUN,
     REPRODUCED,
     TOO_WIDE,
@@ -159,7 +159,7 @@ def test_seeds_needed_are_the_fewest_that_are_informative():
 def test_no_number_of_our_seeds_makes_up_for_the_papers_few():
     one = measured([0.0] * 5 + [1.0] * 5, theirs=20)
     assert np.isinf(seeds_needed(judged(one, paper=14.5), one.predicted))
-    low, high = one.predicted(MOST)
+    low, high = one.predicted(MAX_SEEDS_ASKED)
     assert high - low == pytest.approx(2 * 1.96 * 50 / 20**0.5, rel=0.15)  # the spread of the mean of twenty alone
     # whether the mean is ever below 1 % hangs on one seed
     slow = measured([0.0] * 9 + [0.15], theirs=10, measure=StepsTo())

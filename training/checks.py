@@ -55,13 +55,13 @@ def check_error(error: Tensor, env: Any) -> None:
         raise ContractError(f"{file}: {fault}")
 
 
-def score(env: Any, contexts: Tensor | None, candidates: Tensor, noise: Any) -> Tensor:
+def checked_score(env: Any, contexts: Tensor | None, candidates: Tensor, noise: Any) -> Tensor:
     """`env.score`, (S,B,K,T); raises ContractError unless it is a reward for each token of the candidates."""
     one_each = candidates.shape if candidates.dim() == 4 else (*candidates.shape, 1)
     return _check_rewards(env.score(contexts, candidates, noise), env, "score", one_each)
 
 
-def score_tokens(env: Any, prompts: Tensor, tokens: Tensor) -> Tensor:
+def checked_token_scores(env: Any, prompts: Tensor, tokens: Tensor) -> Tensor:
     """`env.score_tokens`, (S,B,H,K); raises ContractError unless it is a reward for each of the tokens."""
     return _check_rewards(env.score_tokens(prompts, tokens), env, "score_tokens", tokens.shape)
 

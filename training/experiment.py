@@ -221,7 +221,7 @@ def blocks(experiment, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def _resumable_first(experiment, missing: tuple[int, ...], run: Run) -> list[tuple[int, ...]]:
-    """The blocks of the missing seeds. Those of a checkpoint are the first one, since the next save deletes it."""
+    """The missing seeds in blocks. Those of a checkpoint are the first block, since the next save replaces it."""
     found, begun = blocks(experiment, missing), () if experiment.force else checkpoint.seeds(run)
     if not begun or not set(begun) <= set(missing) or len(begun) > len(found[0]):
         return found

@@ -27,7 +27,7 @@ def sampled_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rol
 
 
 def sampled_batch(logp: Tensor, reward: Tensor, baseline: Tensor) -> Batch:
-    """Draws (S,C,n,1) with baselines (S,C,1) as one group of all contexts, whose weights sum to 1."""
+    """Draws (S,C,n,1) as one group of all contexts, whose weights sum to 1; baselines (S,C,1), or () for one number."""
     baseline, one = baseline.unsqueeze(-1).expand(reward.shape), torch.ones((), device=reward.device)
     score = _one_group(reward).squeeze(-1)
     weight = (one / score.shape[-1]).expand(score.shape)
@@ -82,7 +82,7 @@ def single_actions(env: Env, policy: Policy, noise) -> Rollout:
 def single_actions_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """One action in each drawn context; the baseline is the reward of the likeliest action there."""
     rollout, contexts = single_actions(env, policy, noise), env.contexts(noise)
-    baseline = checks.score(env, contexts, _likeliest(policy, contexts, noise), noise)
+    baseline = checks.checked_score(env, contexts, _likeliest(policy, contexts, noise), noise)
     return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
 
@@ -95,7 +95,7 @@ def _action_groups(env: Env, policy: Policy, noise, k: int) -> Rollout:
     contexts = env.contexts(noise)
     uniforms = noise.uniform("action", contexts.shape[1] * k).view(-1, contexts.shape[1], k)
     actions = policy.sample(contexts, uniforms)
-    reward, one = checks.score(env, contexts, actions, noise), torch.ones((), device=actions.device)
+    reward, one = checks.checked_score(env, contexts, actions, noise), torch.ones((), device=actions.device)
     score, logp_old = reward.squeeze(-1), policy.logp(contexts, actions).detach()
     batch = Batch(logp_old, reward, batch_mean(reward), one, score, (one / k).expand(score.shape))
     return Rollout(batch, lambda policy: policy.logp(contexts, actions))
@@ -112,7 +112,7 @@ def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple
     uniforms = noise.uniform("action", count * n).view(-1, count, n)
     actions = policy.sample(contexts, uniforms)
     scored = torch.cat([actions, _likeliest(policy, contexts, noise)], dim=-1) if also_greedy else actions
-    return contexts, actions, checks.score(env, contexts, scored, noise)
+    return contexts, actions, checks.checked_score(env, contexts, scored, noise)
 
 
 def _likeliest(policy: Policy, contexts: Tensor | None, noise) -> Tensor:

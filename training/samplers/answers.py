@@ -21,7 +21,7 @@ def single_rollout_with_greedy_baseline(env: Env, policy: Policy, noise) -> Roll
     """One answer per prompt; the baseline of each token is the reward of the same token of the greedy answer."""
     rollout = _sample_answers(env, policy, noise, 1)
     prompts = env.contexts(noise)
-    baseline = checks.score(env, prompts, policy.greedy(prompts, env.horizon), noise)
+    baseline = checks.checked_score(env, prompts, policy.greedy(prompts, env.horizon), noise)
     return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
 
@@ -35,7 +35,7 @@ def _sample_answers(env: Env, policy: Policy, noise, k: int) -> Rollout:
     uniforms = noise.uniform("action", env.batch * k * env.horizon).view(-1, env.batch, k, env.horizon)
     answers, table = policy.generate(prompts, uniforms)
     logp_old = table.gather(-1, answers.unsqueeze(-1)).squeeze(-1)
-    return answer_rollout(prompts, answers, logp_old, checks.score(env, prompts, answers, noise))
+    return answer_rollout(prompts, answers, logp_old, checks.checked_score(env, prompts, answers, noise))
 
 
 def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
@@ -57,7 +57,7 @@ def token_group(env: Env, policy: Policy, noise) -> Rollout:
     _, table = policy.generate(prompts, uniforms[..., 0].unsqueeze(2))
     table = table.squeeze(2)
     tokens = sample_tokens(table.unsqueeze(3).expand(-1, -1, -1, k, -1), uniforms)
-    return token_rollout(prompts, tokens, table.gather(-1, tokens), checks.score_tokens(env, prompts, tokens))
+    return token_rollout(prompts, tokens, table.gather(-1, tokens), checks.checked_token_scores(env, prompts, tokens))
 
 
 def token_rollout(prompts: Tensor, tokens: Tensor, logp_old: Tensor, reward: Tensor) -> Rollout:
