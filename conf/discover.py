@@ -7,7 +7,8 @@ import logging
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from envs.base import Env
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-OWN = "own_"  # the beginning of what a file of the user's is called as a module
+imported_neighbours: dict[str, str] = {}  # {module that a file of the user's has imported: its folder, the file's own}
 import_failures: dict[str, str] = {}  # {file that cannot be imported: where and why}
 
 
@@ -75,22 +76,25 @@ def _classes_in(folder: Path) -> list[type]:
 @functools.lru_cache(maxsize=64)
 def _classes_of(files: tuple[tuple[Path, int, int], ...]) -> list[type]:
     """The named dataclasses of files, which are read again when a file changes, as while a notebook is open."""
-    for folder in {str(path.parent) for path, *_ in files}:
-        _let_import_neighbours(folder)
-    return [c for path, *_ in files for c in _named_classes(path, functools.partial(_load, path))]
+    with _neighbours({str(path.parent) for path, *_ in files}):
+        return [c for path, *_ in files for c in _named_classes(path, functools.partial(_load, path))]
 
 
-def _let_import_neighbours(folder: str) -> None:
-    """Let a file import others of its folder, as they are now; nothing of the folder hides another module."""
-    if folder not in sys.path:
-        sys.path.append(folder)
-    for name, module in list(sys.modules.items()):
-        if "." not in name and not name.startswith(OWN) and _is_in(folder, getattr(module, "__file__", None)):
-            del sys.modules[name]
+@contextmanager
+def _neighbours(folders: set[str]) -> Iterator[None]:
+    """Let files import others of their folders, as these are now; they hide no module of another place."""
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    for name in [name for name, folder in imported_neighbours.items() if folder in folders]:
+        sys.modules.pop(name, None)
+    before = set(sys.modules)
+    yield
+    found = {name: _folder_of(sys.modules[name]) for name in sys.modules.keys() - before}
+    imported_neighbours.update((name, folder) for name, folder in found.items() if folder in folders)
 
 
-def _is_in(folder: str, file: str | None) -> bool:
-    return file is not None and str(Path(file).parent) == folder
+def _folder_of(module: ModuleType) -> str | None:
+    file = getattr(module, "__file__", None)
+    return file and str(Path(file).parent)
 
 
 def _file_of(cls: type) -> Path:
@@ -121,7 +125,7 @@ def _is_frozen(cls: type) -> bool:
 
 
 def _load(path: Path) -> ModuleType:
-    name = f"{OWN}{abs(hash(path))}_{path.stem}"
+    name = f"own_{abs(hash(path))}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
