@@ -107,15 +107,23 @@ def figure(name: str, scale: str = "paper", runs_dir: str | Path = "runs", resul
     rows = drawn_rows(asked, store)
     if not rows:
         raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.figure_command(name, scale)}")
-    drawn, _ = catalogue.module(name).draw(rows)
+    module = catalogue.module(name)
+    from matplotlib import pyplot
+
+    from analysis.style import STYLE
+
+    with pyplot.style.context(STYLE):
+        drawn, _ = module.draw(rows)
+    pyplot.close(drawn)  # whoever has it shows it
     return drawn
 
 
 def objective(name: str, algo_path: str | None = None, **settings: object) -> Objective:
     """The objective that `algo=NAME` trains with, for example objective("tpo", eta=0.5).
 
-    Its `loss(logp, batch)` takes log-probs (*L,B,K,T) and a `batch`, and returns the loss (*L,) and metrics. Raises
-    ConfigError for an unknown name or setting.
+    Its `loss(logp, batch)` takes log-probs (*L,B,K,T), finite also where the mask is 0, and a `batch`, and returns the
+    loss (*L,) and metrics. ReMax needs the reward of the greedy answer as the batch's baseline, CE true rewards as its
+    scores. Raises ConfigError for an unknown name or setting.
     """
     folder = [f"algo_path={algo_path}"] if algo_path is not None else []
     found = _configs([f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())])
@@ -135,11 +143,14 @@ def batch(
     """Scored samples as objectives take them: each candidate is one draw, and its score is the reward of its tokens.
 
     logp_old (*L,B,K,T): log-probs of the tokens under the policy that drew them, in nats; score (*L,B,K); mask and
-    logp_ref (*L,B,K,T), the mask 1 where a token counts; baseline: a number, or a shape that broadcasts to the score's,
-    such as (*L,B,1); None for the mean score of the batch. Raises ValueError if the shapes do not fit, or for a score
-    that is not finite.
+    logp_ref (*L,B,K,T), the mask 1 where a token counts; baseline: a number, or the shape of the score with 1 for any
+    of its sizes, such as (*L,B,1); None for the mean score of the batch. Raises ValueError if the shapes do not fit, or
+    for a score that is not finite.
     """
-    if logp_old.shape[:-1] != score.shape:
+    for name, value in {"logp_old": logp_old, "score": score}.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"{name} is {type(value).__name__}: must be a tensor")
+    if logp_old.dim() < 3 or logp_old.shape[:-1] != score.shape:
         raise ValueError(f"score has shape {tuple(score.shape)}, logp_old {tuple(logp_old.shape)}: needs (*L,B,K,T)")
     require_finite(score)
     mask = torch.ones_like(logp_old) if mask is None else mask.to(logp_old.dtype)
@@ -147,6 +158,7 @@ def batch(
         if tensor is not None and tensor.shape != logp_old.shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, logp_old {tuple(logp_old.shape)}: must be equal")
     logp_ref = None if logp_ref is None else logp_ref.detach()
+    logp_old = logp_old.masked_fill(mask == 0, 0)  # padding may have any value
     found = scored_completions(logp_old.detach(), score.detach().to(logp_old.dtype), mask, logp_ref)
     if baseline is None:
         return found
@@ -185,6 +197,9 @@ def _is_axis(override: str) -> bool:
 
 
 def _store(runs_dir: str | Path, results: str | Path) -> Results:
+    for key, given in {"runs_dir": runs_dir, "results": results}.items():
+        if not isinstance(given, str | Path):
+            raise ConfigError(f"{key}={given}: must be the path of a folder")
     folders = {"runs_dir": Path(runs_dir).expanduser(), "results": Path(results).expanduser()}
     for key, folder in folders.items():
         if not folder.is_dir() and folder not in (Path("runs"), SHIPPED):  # which need not be there

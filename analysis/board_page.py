@@ -22,7 +22,7 @@ img { max-width: 100%; width: 26rem; margin: 0 1rem 1rem 0; vertical-align: top 
 SCRIPT = """
 function value(row, column) {
   const text = row.cells[column].textContent, number = parseFloat(text.replace(/,/g, ""));
-  return text === "-" ? null : Number.isNaN(number) ? text : number;
+  return text === "-" || / of .* tasks/.test(text) ? null : Number.isNaN(number) ? text : number;
 }
 document.querySelectorAll("th").forEach(head => head.addEventListener("click", () => {
   const body = head.closest("table").tBodies[0], column = head.cellIndex;

@@ -53,6 +53,8 @@ def _pictures(found: list, lines, suite: suites.Suite) -> dict[str, bytes]:
 
 def of_study(name: str, rows: list[Row], store: Results, out: Path, scale: str, console: Console) -> int:
     """The boards of a figure's rows."""
+    if not rows:
+        return 1
     boards = getattr(catalogue.module(name), "BOARDS", {"": list})
     suffix = "" if scale == "paper" else scale
     stems = {board: "_".join(filter(None, ("leaderboard", name, suffix, board))) for board in boards}

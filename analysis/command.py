@@ -120,6 +120,7 @@ def make_table(env: str, store: Results, out: Path) -> int:
     import pandas as pd
 
     from analysis import tables
+    from analysis.labels import ALGOS
     from analysis.load import environment_rows, finished_envs
     from analysis.suite_rows import without_tuning_seeds
 
@@ -132,7 +133,8 @@ def make_table(env: str, store: Results, out: Path) -> int:
         return 1
     if not rows:
         fault = unknown(f"table {env}", finished_envs(store), f"no finished seeds in {store}")
-        console.print(f"{fault}; run: python run.py env={env}")
+        there = (ALGOS.parent / "env" / f"{env}.yaml").exists()
+        console.print(f"{fault}; run: python run.py env={env}" if there else fault)
         return 1
     frame = tables.summary(rows).sort_values("error")
     seeds = tables.seed_by_seed([rows[i] for i in frame.index])

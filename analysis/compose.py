@@ -85,7 +85,7 @@ def read_yaml(kind: str, name: str, within: tuple[Path, ...]) -> tuple[Path, Any
     if not path.is_file():
         known = [*names_in(folder), "a file such as mine.yaml"]
         raise ConfigError(unknown(f"{kind}={name}", known, "not found"))
-    if path in within:
+    if path.resolve() in [file.resolve() for file in within]:
         raise ConfigError(f"{path}: the {kind} includes itself")
     try:
         return path, yaml.safe_load(path.read_text())

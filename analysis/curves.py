@@ -99,7 +99,7 @@ def seeds_text(rows: list[Row]) -> str:
     """The number of seeds of the rows, and of those that turned non-finite, as text for a title."""
     counts = sorted({row.seeds for row in rows})
     lost = sum(row.non_finite() for row in rows)
-    note = f", {lost} non-finite" if lost else ""
+    note = f", {lost} of {sum(row.seeds for row in rows)} non-finite" if lost else ""
     if len(counts) == 1:
         return f"n = {counts[0]} seed{'s' if counts[0] > 1 else ''}{note}"
     return f"n = {counts[0]} to {counts[-1]} seeds{note}"

@@ -64,11 +64,13 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
             data = curves.curve_data(row, panel.metric)
             curves.draw_band(axis, data, styles[row.label])
             drawn.append(data.assign(panel=panel.title))
+        if not axis.lines:
+            axis.text(0.5, 0.5, "not run", transform=axis.transAxes, ha="center")
         if panel.bottom is not None:
             axis.set_yscale("log")
             axis.set_ylim(bottom=panel.bottom)
     legend(figure, axes, list(styles))
-    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
+    style.head(figure, title, curves.seeds_text(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -88,7 +90,7 @@ def final_errors(
         _final_panel(axis, data, setting, styles)
         drawn.append(data.assign(panel=setting.title))
     legend(figure, axes, list(styles))
-    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
+    style.head(figure, title, curves.seeds_text(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -146,7 +148,7 @@ def error_panels(
     if len({row.seeds for row in rows}) > 1:
         _count_seeds(axes, across, down, rows, where)
     legend(figure, axes.flat, list(styles))
-    figure.suptitle(f"{title}\n{curves.seeds_text(rows)}", fontsize=9)
+    style.head(figure, title, curves.seeds_text(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 

@@ -1,6 +1,7 @@
 """python -m analysis leaderboard --of FIGURE: the methods of a study over the tasks that they have."""
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from analysis.leaderboard import RIVALS
 from analysis.load import Row
 from store.identity import NEUTRAL, identity
 
+log = logging.getLogger(__name__)
 TRAIN = ("staleness", "kl_beta")  # settings of training that make another task
 
 
@@ -30,7 +32,7 @@ class Entry:
 
 
 def entries(rows: list[Row]) -> list[Entry]:
-    """One per method and task; tasks that only one method has run are left out, since they compare nothing.
+    """One per method and task. Left out are tasks that only one method has run, and tasks without a scale.
 
     score = (chance - error) / (chance - best); error: as `stats.late` has it; best: the
     lowest mean error on the task; chance: the error at the first record, mean over the methods.
@@ -88,7 +90,8 @@ def draw(found: list[Entry], board: pd.DataFrame) -> style.Figure:
         axis.plot([line.low, line.high], [place, place], color=color, linewidth=2)
         axis.plot(line.iqm, place, "o", color=color, markersize=5)
     axis.set_yticks(range(len(board)), [f"{line.method} ({line.tasks})" for line in board[::-1].itertuples()])
-    axis.set(xlabel="normalised score: IQM over seeds and tasks, 95 %", title="Leaderboard (number of tasks)")
+    axis.set(xlabel="score: IQM with 95 % interval", title="Leaderboard (number of tasks)")
+    axis.set_ylim(-0.7, len(board) - 0.3)
     axis.set_xlim(left=min(0.0, board.low.min(), *(entry.scores.mean() for entry in found)) - 0.03)
     return figure
 
@@ -98,13 +101,16 @@ def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
     curves = [row.metric("error")[1] for row in rows.values()]
     last = [stats.late(errors) for errors in curves]
     means = np.array([errors.mean() for errors in last])
-    chance = np.nanmean([errors[0].mean() for errors in curves])
+    chance = np.mean([stats.filled_errors(errors)[0].mean() for errors in curves])
     spread = chance - means.min()
+    if not spread > 0:
+        log.warning("left out: %s: no method ends below the error of chance, so it has no scale", name)
+        return []
     return [
         Entry(
             method=method,
             task=name,
-            scores=(chance - errors) / spread if spread > 0 else np.full_like(errors, np.nan),
+            scores=(chance - errors) / spread,
             rollouts=_rollouts(row.config),
             seconds=row.seconds_per_seed,
             look=row.style,

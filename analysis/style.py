@@ -1,13 +1,11 @@
 """The style of all figures: sizes, panels, shades, and how they are saved."""
 
 import io
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -15,8 +13,10 @@ from matplotlib.figure import Figure
 
 COLUMN = 3.4  # inches, one column of a two-column page
 PANEL = 1.8
+LETTER = 0.075  # inches, of a title
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (8, 3)))
-plt.style.use(Path(__file__).with_name("style.mplstyle"))
+STYLE = Path(__file__).with_name("style.mplstyle")
+plt.style.use(STYLE)
 
 
 def panels(count: int, width: float = COLUMN, height: float = 2.6) -> tuple[Figure, list]:
@@ -33,6 +33,11 @@ def small_multiples(rows: int, columns: int, height: float = 1.6, sharex: str = 
     width = max(PANEL * columns, COLUMN)
     size = (width, height * rows + 0.9)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=sharex, sharey=True)
+
+
+def head(figure: Figure, title: str, seeds: str) -> None:
+    """Write a title above all panels, in as many lines as it takes, and the number of seeds below it."""
+    figure.suptitle(f"{textwrap.fill(title, int(figure.get_figwidth() / LETTER))}\n{seeds}", fontsize=9)
 
 
 def shade(color: str, place: float) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ A method has one cell per task and track. Track "default": the task's own learni
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -144,7 +145,8 @@ def _resolved(overrides: tuple[str, ...]) -> dict[str, Any]:
     from conf.resolve import compose_experiment  # with torch, which the suite's own tasks do not need here
 
     try:
-        found = canonical(compose_experiment(list(overrides)).config)
+        # the folder of runs is no part of a config, and is not to be made by a command that only reads
+        found = canonical(compose_experiment([*overrides, f"runs_dir={tempfile.gettempdir()}"]).config)
     except (HydraException, OmegaConfBaseException, ConfigError, ValueError) as error:
         raise ConfigError(f"task with set={' '.join(overrides)}: {explain(error, list(overrides))}") from None
     return {key: found[key] for key in (*SECTIONS, *CHOICES) if key != "algo"}

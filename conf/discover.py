@@ -23,7 +23,9 @@ from envs.base import Env
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-imported_neighbours: dict[str, str] = {}  # {module that a file of the user's has imported: its folder, the file's own}
+OWN = "own_"  # the beginning of what a file of the user's is called as a module
+imported_neighbours: set[str] = set()  # modules that files of the user's have imported from their folder
+appended: list[str] = []  # this folder, while it is in sys.path
 import_failures: dict[str, str] = {}  # {file that cannot be imported: where and why}
 
 
@@ -82,14 +84,17 @@ def _classes_of(files: tuple[tuple[Path, int, int], ...]) -> list[type]:
 
 @contextmanager
 def _neighbours(folders: set[str]) -> Iterator[None]:
-    """Let files import others of their folders, as these are now; they hide no module of another place."""
-    sys.path += [folder for folder in folders if folder not in sys.path]
-    for name in [name for name, folder in imported_neighbours.items() if folder in folders]:
-        sys.modules.pop(name, None)
+    """Let files import others of their own folders, as these are now; they hide no module of another place."""
+    while imported_neighbours:
+        sys.modules.pop(imported_neighbours.pop(), None)
+    while appended:  # not from a folder that was read before
+        sys.path.remove(appended.pop())
+    appended.extend(folder for folder in folders if folder not in sys.path)
+    sys.path.extend(appended)
     before = set(sys.modules)
     yield
-    found = {name: _folder_of(sys.modules[name]) for name in sys.modules.keys() - before}
-    imported_neighbours.update((name, folder) for name, folder in found.items() if folder in folders)
+    new = {name for name in sys.modules.keys() - before if not name.startswith(OWN)}
+    imported_neighbours.update(name for name in new if _folder_of(sys.modules[name]) in folders)
 
 
 def _folder_of(module: ModuleType) -> str | None:
@@ -125,7 +130,7 @@ def _is_frozen(cls: type) -> bool:
 
 
 def _load(path: Path) -> ModuleType:
-    name = f"own_{abs(hash(path))}_{path.stem}"
+    name = f"{OWN}{abs(hash(path))}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up

@@ -15,6 +15,7 @@ LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 def run(module: str) -> int:
     """Import a module, call its `main` and return the exit code."""
+    os.environ.setdefault("MPLBACKEND", "Agg")  # a command draws into files, and opens no window
     tune_process()
     return run_main(lambda: _import_main(module)())
 

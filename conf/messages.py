@@ -23,7 +23,7 @@ class ConfigError(Exception):
 def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     """One line that names what is allowed and suggests the nearest."""
     allowed = list(allowed)
-    typed = re.split(r"[.= /]", key)[-1]
+    typed = re.split(r"[.= /]", str(key))[-1]
     lower = {name.lower(): name for name in allowed}
     near = [lower[name] for name in difflib.get_close_matches(typed.lower(), lower, n=1)]
     hint = f" (did you mean {near[0]}?)" if near else ""
@@ -55,7 +55,11 @@ def yaml_fault(error: Exception) -> str:
 def explain(error: Exception, argv: list[str]) -> str:
     """Hydra's complaint about a command line, as one line in our terms."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
+        parts = error.missing_cfg_file.split("/")
+        depth = 2 if parts[0] == "hydra" else 1
+        group, name = ("/".join(parts[:depth]), "/".join(parts[depth:])) if len(parts) > depth else ("", parts[0])
+        if " " in name and "=" in name:
+            return f"{group}={name}: give each setting by itself, in quotes of its own"
         if not group:
             return f"--config-name={name}: not found; leave it out"
         if group == "hydra/launcher" and name in PLUGINS:

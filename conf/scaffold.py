@@ -12,7 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 # words of Python, also as the name of a class, and of the command line
-RESERVED = {*map(str.lower, keyword.kwlist), "null", "nan", "inf"}
+RESERVED = {*map(str.lower, keyword.kwlist), "null", "nan", "inf", "on", "off", "yes", "no", "y", "n"}
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -44,6 +44,8 @@ def token_weights(
     Raises ValueError for shapes that do not fit, for a score that is not finite, and for an objective that needs more
     than scored groups or lacks its reference.
     """
+    if not isinstance(objective, Objective):
+        raise ValueError(f"objective={objective}: must be an objective, such as suite.objective('tpo')")
     require_group_objective(objective)
     _check_shapes(logp, logp_old, score, mask, group_size, logp_ref)
     require_finite(score)
@@ -51,7 +53,8 @@ def token_weights(
         raise ValueError(f"objective={objective.name}: needs logp_ref, the log-probs under a reference policy")
     shape, given = (-1, group_size, logp.shape[1]), (logp_old, mask, logp_ref)
     old, mask, ref = (None if x is None else x.detach().to(logp.dtype).view(shape) for x in given)
-    leaf = logp.detach().reshape(shape).requires_grad_()
+    leaf, old = (x.detach().reshape(shape).masked_fill(mask == 0, 0) for x in (logp, old))  # padding may have any value
+    leaf.requires_grad_()
     with torch.enable_grad():
         loss, metrics = objective.loss(leaf, scored_completions(old, score.to(leaf.dtype).view(shape[:2]), mask, ref))
         (grad,) = torch.autograd.grad(loss, leaf)
@@ -59,8 +62,12 @@ def token_weights(
 
 
 def _check_shapes(logp, logp_old, score, mask, group_size, logp_ref) -> None:
+    tensors = {"logp": logp, "logp_old": logp_old, "score": score, "mask": mask}
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} is {type(tensor).__name__}: must be a tensor")
     rows = logp.shape[0]
-    if group_size < 2 or rows % group_size:
+    if type(group_size) is not int or group_size < 2 or rows % group_size:
         raise ValueError(f"group_size={group_size}: must be at least 2 and divide the {rows} completions")
     wanted = {"logp_old": (logp_old, logp.shape), "mask": (mask, logp.shape), "score": (score, logp.shape[:1])}
     wanted |= {"logp_ref": (logp_ref, logp.shape)} if logp_ref is not None else {}

@@ -31,7 +31,8 @@ def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
         return resolve(cfg)
     except (ConfigError, OmegaConfBaseException) as error:
         status = "unfit" if isinstance(error, MisfitError) else "refused"
-        algo, env = (OmegaConf.select(cfg, key) or "?" for key in ("algo.label", "env.name"))
+        name = OmegaConf.select(cfg, "algo.name") or "?"
+        algo, env = OmegaConf.select(cfg, "algo.label") or name, OmegaConf.select(cfg, "env.name") or "?"
         return Outcome(f"{algo} on {env}", status, message=explain(error, sys.argv[1:]))
 
 

@@ -125,7 +125,7 @@ def _given(argv: list[str], kind: str) -> dict[str, str]:
 def _unquoted(arg: str, value: str) -> str:
     """The value without the quotes that a path with brackets or an apostrophe has for Hydra."""
     found = parsed(arg) if value.startswith(("'", '"')) else None
-    return value if found is None else found.value()
+    return value if found is None or found.is_sweep_override() else found.value()
 
 
 def _overrides(given: dict[str, str]) -> list[str]:

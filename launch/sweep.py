@@ -72,7 +72,7 @@ class Sweep:
 
     def _run_rounds(self) -> None:
         self._forecast()
-        self.watch = Watch(self.jobs, self.console, self._at_once(self.jobs))
+        self.watch = Watch(self.jobs, self.console, self._at_once([job for job in self.jobs if job.outcome is None]))
         while left := [job for job in self.jobs if job.outcome is None or job.outcome.status == "busy"]:
             ready = self._ready(left)
             together = [job for job in ready if not job.suspect]

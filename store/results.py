@@ -33,6 +33,7 @@ class UnitedRun(metrics.MetricsReader):
         mine, other = self.first.manifest(), self.second.manifest()
         batches = mine.get("batches", [])
         batches = [*batches, *(batch for batch in other.get("batches", []) if batch not in batches)]
+        batches.sort(key=_when)  # what was trained last stands last
         seeds = {*mine.get("seeds_done", []), *other["seeds_done"]}
         return other | mine | {"batches": batches, "seeds_done": sorted(seeds)}
 
@@ -121,6 +122,11 @@ def unite_newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     never = datetime.min.replace(tzinfo=UTC)
     newer = {seed for seed in other if other[seed] > mine.get(seed, never)}
     return UnitedRun(run, archived, frozenset(newer))
+
+
+def _when(batch: dict[str, Any]) -> datetime:
+    """When a batch was finished; the oldest ones do not say it."""
+    return datetime.fromisoformat(batch["finished"]) if "finished" in batch else datetime.min.replace(tzinfo=UTC)
 
 
 def _finished(run: ReadableRun) -> dict[int, datetime]:

@@ -245,5 +245,10 @@ class RunStore:
         """Every readable run, in the order of their paths."""
         for path in sorted(self.root.glob("*/*/*/config.yaml")):
             run = kind(path.parent)
-            if run.config():
+            try:
+                is_readable = bool(run.config())
+            except PermissionError as error:
+                log.warning("skipped %s (%s)", path, error.strerror)
+                continue
+            if is_readable:
                 yield run

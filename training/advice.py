@@ -32,7 +32,8 @@ def advise_on_changed_model(model, batches: list[dict[str, Any]]) -> str:
     batches  of the run's manifest, each with the time when its seeds were finished
     """
     folder = Path(str(getattr(model, "path", None))).expanduser()
-    ended = [datetime.fromisoformat(batch["finished"]).timestamp() for batch in batches if "finished" in batch]
+    last = {seed: batch["finished"] for batch in batches if "finished" in batch for seed in batch["seeds"]}
+    ended = [datetime.fromisoformat(finished).timestamp() for finished in last.values()]
     files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     if not ended or not files or max(path.stat().st_mtime for path in files) <= min(ended):
         return ""

@@ -105,6 +105,8 @@ def _warm_start(experiment, console: Console, stop: Stop) -> Outcome:
     try:
         with stop.listening():
             warmstart.with_warm_start(experiment, console, stop)
+        if stop.signal:  # it came in the last step, and the command may have more to do
+            raise Stopped(stop.signal)
     except (Exception, SystemExit) as error:
         return _failed(label, error, console)
     return Outcome(label, "done")
@@ -248,7 +250,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     _synchronize(trainer)
     if trainer.step:
         console.print(f"{label}: resumed at step {trainer.step}", soft_wrap=True)
-    elif experiment.env.spec.is_text:
+    elif experiment.env.spec.is_text and not trainer.history.values:
         console.print(f"{label}: an evaluation comes before the first step", soft_wrap=True)
     try:
         title = label if len(seeds) == len(experiment.seeds) else f"{label}, {_named(seeds)}"

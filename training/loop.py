@@ -106,8 +106,10 @@ class Trainer:
     def _skip_step(self) -> None:
         """A step of seeds that all turned non-finite: nothing is drawn, and every metric is NaN."""
         self.step += 1
-        if self.is_recorded_step:
-            self._record({name: values[-1] for name, values in self.history.values.items()})
+        held_out, evaluates = f"{self.cfg.eval_split}_", self.cfg.evaluates_at(self.step)
+        for name, values in list(self.history.values.items()):  # at the other seeds' steps
+            if evaluates if name.startswith(held_out) else self.is_recorded_step:
+                self._record({name: values[-1]})
 
     def rollout(self, noise: Noise) -> Rollout:
         """Scored candidates of the behaviour policy, with log-probs under the reference policy where there is one."""

@@ -6,11 +6,13 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.console import Console
 from torch import Tensor
 
@@ -27,6 +29,7 @@ from training.stop import Stop, Stopped
 log = logging.getLogger(__name__)
 EVALUATE_EVERY, EVALUATION_PROBLEMS = 5, 512  # steps between two evaluations (accuracy jumps), and problems in each
 LR_WARMUP_STEPS = 50
+WAIT_SECONDS = 1.0
 PROGRESS_SECONDS = 5.0  # between two lines of progress
 IRRELEVANT = ("batch", "candidates")  # settings of a task that do not change its warm start
 
@@ -53,15 +56,32 @@ def with_warm_start(experiment, console: Console, stop: Stop | None = None):
     """
     folder = warm_start_folder(experiment)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):  # a second process waits for the first one to make it
+    stop = stop or Stop()
+    with _held(FileLock(f"{folder}.lock"), stop):  # a second process waits for the first one to make it
         made = _facts(folder)
         if made is None:
-            _make(experiment, folder, console, stop or Stop())
+            _make(experiment, folder, console, stop)
             made = _facts(folder)
     found = f"{made['accuracy']:.1%} of sampled validation answers right"
     took = f"{made['steps']} steps, {made['seconds']:.0f} s"
     console.print(f"warm start: {folder}, {found} after {took}", soft_wrap=True)
     return dataclasses.replace(experiment, model=experiment.model.with_weights_from(folder))
+
+
+@contextmanager
+def _held(lock: FileLock, stop: Stop) -> Iterator[None]:
+    """Hold a lock as soon as it is free; raises Stopped."""
+    while True:
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+            break
+        except Timeout:
+            if stop.due:
+                raise Stopped(stop.signal) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _facts(folder: Path) -> dict[str, Any] | None:
@@ -72,6 +92,8 @@ def _facts(folder: Path) -> dict[str, Any] | None:
     try:
         made = json.loads(path.read_text())
         return {key: made[key] for key in ("accuracy", "steps", "seconds")}
+    except PermissionError:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
         log.warning("%s is damaged: its folder is kept as %s, and a new one is made", path, aside)

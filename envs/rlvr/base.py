@@ -53,8 +53,12 @@ class TextEnv(Env):
                 object.__setattr__(self, key, text.replace("\\n", "\n"))
         stop_is_one = self.stop is None or (len(self.stop) == 1 and self.stop.isascii() and not self.stop.isalnum())
         # a shell without quotes makes n of \n
-        allowed = "null or one character of ASCII that is no letter or digit, in quotes: 'env.stop=\\n'"
-        require(stop_is_one, "stop", repr(self.stop), allowed)
+        require(
+            stop_is_one,
+            "stop",
+            repr(self.stop),
+            "null or one character of ASCII that is no letter or digit, in quotes: 'env.stop=\\n'",
+        )
         require(self.chat in tokens.CHATS, "chat", self.chat, f"one of {', '.join(tokens.CHATS)}")
 
     @property
