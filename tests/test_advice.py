@@ -70,3 +70,12 @@ def test_a_run_says_it_in_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(training_experiment, "advise_on_threads", lambda device: "the machine is busy")
     assert execute(experiment(tmp_path, *TINY, "train.steps=1"), Console(width=100)).status == "done"
     assert capsys.readouterr().out.splitlines()[0] == "the machine is busy"
+
+
+def test_a_model_folder_that_changed_since_is_named(tmp_path):
+    (tmp_path / "model.safetensors").write_text("weights")
+    model, seeds = SimpleNamespace(path=str(tmp_path)), [{"seeds": [0], "finished": "2020-01-01T00:00:00+0000"}]
+    assert "has changed since seeds were trained from it" in advice.advise_on_changed_model(model, seeds)
+    again = [*seeds, {"seeds": [0], "finished": "2999-01-01T00:00:00+0000"}]
+    assert advice.advise_on_changed_model(model, again) == advice.advise_on_changed_model(model, []) == ""
+    assert advice.advise_on_changed_model(SimpleNamespace(path="Qwen/Qwen3-1.7B"), seeds) == ""

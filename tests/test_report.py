@@ -225,6 +225,15 @@ def test_leaderboard_scores_chance_0_and_the_best_1(store):
     assert board.seconds["TPO"] == 6
 
 
+def test_a_task_on_which_no_method_learns_has_no_scale_and_is_left_out(store, caplog):
+    flat = [stored(store, row, [1.0, 1.0]) for row in sweep_rows("fig02", store)[:2]]
+    rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig03", store)}
+    found = [stored(store, rows[a], v) for a, v in {"tpo": [0.1, 0.1], "grpo": [0.1, 0.3]}.items()]
+    board = study_board.board(study_board.entries([*flat, *found])).set_index("method")
+    assert board["rank"].to_dict() == {"TPO": 1, "GRPO": 2} and (board.tasks == 1).all()
+    assert "left out: Sparse bandit: no method ends below the error of chance" in caplog.text
+
+
 def test_groups_stand_under_both_matchings_and_what_is_drawn_is_counted(store):
     rows = [
         row

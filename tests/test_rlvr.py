@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 
 from analysis.command import main as analysis
@@ -213,7 +214,7 @@ def test_a_completion_ends_at_the_stop_and_what_is_before_it_is_graded(tmp_path)
 
 
 def test_a_seed_that_turned_non_finite_draws_no_more(tmp_path):
-    trainer = build(experiment(tmp_path, *TINY, "train.steps=6", "train.log_every=2"), (0,))
+    trainer = build(experiment(tmp_path, *TINY, "train.steps=6", "train.log_every=2", "train.eval_every=2"), (0,))
     drawn, rollout = [], trainer.rollout
     trainer.rollout = lambda noise: drawn.append(trainer.step) or rollout(noise)
 
@@ -222,6 +223,7 @@ def test_a_seed_that_turned_non_finite_draws_no_more(tmp_path):
 
     history = trainer.run(freeze)
     assert drawn == [1, 2] and history.recorded_steps["reward"] == [1, 2, 4, 6]
+    assert history.recorded_steps["test_accuracy"] == [0, 2, 4, 6]  # as those of the other seeds
     assert torch.stack(history.values["reward"][2:]).isnan().all()
 
 
@@ -242,6 +244,14 @@ def test_a_warm_start_stops_when_it_is_asked(tmp_path):
         execute(exp, Console(file=said, width=200), Stop(deadline=0.0))
     assert "warm start: stopped before step 1; the next command starts it again" in said.getvalue()
     assert not warm_start_folder(exp).exists()
+
+
+def test_a_process_that_waits_for_a_warm_start_stops_when_it_is_asked(tmp_path):
+    exp = experiment(tmp_path, *WARM)
+    folder = warm_start_folder(exp)
+    folder.parent.mkdir(parents=True)
+    with FileLock(f"{folder}.lock"), pytest.raises(Stopped):
+        with_warm_start(exp, Console(quiet=True), Stop(deadline=0.0))
 
 
 def test_an_evaluation_without_problems_is_named(tmp_path, monkeypatch):

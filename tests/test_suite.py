@@ -123,6 +123,38 @@ def test_a_method_that_is_edited_is_read_again():
     assert errors[0] == errors[2] < errors[1]
 
 
+def test_each_folder_has_helpers_of_its_own():
+    errors = {}
+    for folder, sign in {"a": "-1.0", "b": "1.0", "c": "-1.0"}.items():
+        new.SCAFFOLD.create("mine", suite.Path(folder))
+        file = suite.Path(folder, "mine.py")
+        text = file.read_text().replace("-advantage *", "SIGN * advantage *")
+        file.write_text(f"from helper_of_mine import SIGN\n{text}")
+        suite.Path(folder, "helper_of_mine.py").write_text(f"SIGN = {sign}\n")
+        frame = suite.train("algo=mine", f"algo_path={folder}", *TINY, "force=true")
+        errors[folder] = frame.query("metric == 'error'").value.iloc[-1]
+    assert errors["a"] == errors["c"] < errors["b"]
+
+
+def test_figures_leave_the_users_own_style_alone():
+    before = dict(matplotlib.rcParams)
+    suite.figure("fig02")
+    assert dict(matplotlib.rcParams) == before and not plt.get_fignums()
+
+
+def test_padding_may_have_any_log_prob():
+    logp, score = torch.zeros(1, 2, 3), torch.tensor([[1.0, 0.0]])
+    mask = torch.tensor([1.0, 1.0, 0.0]).expand(1, 2, 3)
+    padded = logp.masked_fill(mask == 0, -torch.inf)
+    clean, odd = suite.batch(logp, score, mask), suite.batch(padded, score, mask)
+    objective = suite.objective("tpo")
+    assert objective.loss(logp, clean)[0] == objective.loss(logp, odd)[0]
+    with pytest.raises(ValueError, match="score is list: must be a tensor"):
+        suite.batch(logp, [1.0])
+    with pytest.raises(ValueError, match=r"needs \(\*L,B,K,T\)"):
+        suite.batch(torch.zeros(2, 3), torch.zeros(2))
+
+
 def test_a_choice_and_an_optional_number_are_settings_of_a_method():
     new.SCAFFOLD.create("mine", suite.Path("own"))
     file = suite.Path("own/mine.py")
