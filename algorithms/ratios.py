@@ -37,5 +37,7 @@ def k3(logp: Tensor, other: Tensor) -> Tensor:
 
     x is clamped to +-LOG_RATIO_BOUND, beyond which the gradient is 0.
     """
+    if other is None:
+        raise ValueError("logp_ref: missing; this objective needs the log-probs under a reference policy")
     x = (other - logp).clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
     return x.expm1() - x

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -263,6 +264,8 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     for name in args.what:
         if name in COMMANDS and names:
             parser.error(f"{' '.join(args.what)}: {name} must be the only word")
+        if (padded := re.sub(r"^fig(\d)$", r"fig0\1", name)) != name and padded in known:
+            parser.error(f"{name}: no such figure (did you mean {padded}?)")
         if name not in known:
             parser.error(unknown(name, known, "no such figure or table"))
 

@@ -12,7 +12,7 @@ from analysis.labels import with_unique_labels
 from analysis.load import Row
 
 POINTS = 200  # more than a column can show
-LABEL_WIDTH = 36  # characters of a label on one line
+LABEL_WIDTH = 30  # characters of a label on one line
 LEGEND_LINES = 8  # the most lines of a legend among the curves
 LINE_HEIGHT = 0.17  # inches of each line of a legend below the panels
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
@@ -108,7 +108,8 @@ def seeds_text(rows: list[Row]) -> str:
 def save_error_figure(rows: list[Row], stem: Path) -> Path:
     """One panel of error curves, as a PNG."""
     texts = [textwrap.fill(row.label, LABEL_WIDTH) for row in rows]
-    figure, (axis,) = style.panels(1)
+    many = len(rows) > LEGEND_LINES
+    figure, (axis,) = style.panels(1, style.COLUMN * (2 if many else 1))
     styles = line_styles(rows)
     for row, text in zip(rows, texts, strict=True):
         draw_curve(axis, row, "error", styles[row.label] | {"label": text}, log_y=True)

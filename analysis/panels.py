@@ -64,8 +64,7 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
             data = curves.curve_data(row, panel.metric)
             curves.draw_band(axis, data, styles[row.label])
             drawn.append(data.assign(panel=panel.title))
-        if not axis.lines:
-            axis.text(0.5, 0.5, "not run", transform=axis.transAxes, ha="center")
+        style.mark_if_empty(axis)
         if panel.bottom is not None:
             axis.set_yscale("log")
             axis.set_ylim(bottom=panel.bottom)
@@ -142,6 +141,8 @@ def error_panels(
         for line, column in found:
             curves.draw_band(axes[across.index(line), down.index(column)], data, styles[row.label])
             drawn.append(data.assign(row=line, column=column))
+    for axis in axes.flat:
+        style.mark_if_empty(axis)
     _style_axes(axes, across, down)
     if log_x:
         axes[0, 0].set(xscale="log", xlim=(FIRST_EPISODE, None))

@@ -40,6 +40,12 @@ def head(figure: Figure, title: str, seeds: str) -> None:
     figure.suptitle(f"{textwrap.fill(title, int(figure.get_figwidth() / LETTER))}\n{seeds}", fontsize=9)
 
 
+def mark_if_empty(axis) -> None:
+    """Say in a panel without curves that nothing of it has run."""
+    if not axis.lines:
+        axis.text(0.5, 0.5, "not run", transform=axis.transAxes, ha="center", va="center", color="0.5")
+
+
 def shade(color: str, place: float) -> tuple[float, ...]:
     """`color` from light (place 0) to dark (place 1)."""
     towards, share = (1.0, 0.6 * (1 - 2 * place)) if place < 0.5 else (0.0, 0.6 * (2 * place - 1))

@@ -43,6 +43,8 @@ def _export(store: RunStore, out: Path, envs: list[str] | None, parser: argparse
 
 
 def _import(archive: Path, store: RunStore, force: bool, parser: argparse.ArgumentParser) -> int:
+    if archive.is_file():
+        parser.error(f"--from {archive}: must be the folder of an archive, such as {archive.parent}")
     files = Archive(archive).files
     if not files:
         print(
