@@ -129,5 +129,5 @@ def test_a_seed_that_diverged_has_error_1_in_curves_too(tmp_path):
     drawn = curves.curve_data(row, "error").iloc[-1]
     assert drawn["mean"] == pytest.approx(errors.mean()) == summary([row]).error[0] and drawn.n == 6
     assert curves.curve_data(row, "entropy").iloc[-1].n == 5
-    assert curves.seeds_text([row]) == "n = 6 seeds, 1 non-finite" and summary([row]).non_finite[0] == 1
+    assert curves.seeds_text([row]) == "n = 6 seeds, 1 of 6 non-finite" and summary([row]).non_finite[0] == 1
     assert [column.header for column in render(summary([row]), "").columns][2] == "non-finite,\nerror 1"
