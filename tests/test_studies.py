@@ -120,7 +120,7 @@ def test_every_rival_at_its_default_and_at_its_best_rate(tmp_path):
     for row in fill(store, rows):
         best = 0.316 if row.config["algo"]["name"] == "tpo" else 0.0316
         frame, last = row.run.frame(), 0.1 if row.config["optim"]["lr"] == best else 0.4
-        row.run.save(frame.assign(value=frame.step.map(lambda step: 0.9 if step == 1 else last)), batch)
+        row.run.save(frame.assign(value=np.where(frame.step == 1, 0.9, last)), batch)
     assert len(rows) == 12 and {rivals.learning_rate(row) for row in rivals.default_rate_rows(rows)} == {0.1}
     chosen = {
         (row.config["algo"]["name"], rivals.epochs(row)): rivals.learning_rate(row)
