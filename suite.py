@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from algorithms.base import Batch, Objective, as_typed, require_finite, scored_completions
+from algorithms.base import Batch, Objective, as_typed, require_finite, require_tensors, scored_completions
 from analysis import catalogue
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, drawn_rows, finished_envs, stored_rows
@@ -147,9 +147,7 @@ def batch(
     of its sizes, such as (*L,B,1); None for the mean score of the batch. Raises ValueError if the shapes do not fit, or
     for a score that is not finite.
     """
-    for name, value in {"logp_old": logp_old, "score": score}.items():
-        if not isinstance(value, torch.Tensor):
-            raise ValueError(f"{name} is {type(value).__name__}: must be a tensor")
+    require_tensors(logp_old=logp_old, score=score)
     if logp_old.dim() < 3 or logp_old.shape[:-1] != score.shape:
         raise ValueError(f"score has shape {tuple(score.shape)}, logp_old {tuple(logp_old.shape)}: needs (*L,B,K,T)")
     require_finite(score)
@@ -158,7 +156,6 @@ def batch(
         if tensor is not None and tensor.shape != logp_old.shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, logp_old {tuple(logp_old.shape)}: must be equal")
     logp_ref = None if logp_ref is None else logp_ref.detach()
-    logp_old = logp_old.masked_fill(mask == 0, 0)  # padding may have any value
     found = scored_completions(logp_old.detach(), score.detach().to(logp_old.dtype), mask, logp_ref)
     if baseline is None:
         return found

@@ -61,7 +61,9 @@ def scored_completions(logp_old: Tensor, score: Tensor, mask: Tensor, logp_ref: 
     """Sampled completions as objectives take them: each token gets the score of its completion as reward.
 
     logp_old, mask, logp_ref (*L,B,K,T) as in `Batch`; score (*L,B,K). The baseline is the mean score of the batch.
+    logp_old may have any value at padding, where it becomes 0.
     """
+    logp_old = logp_old.masked_fill(mask == 0, 0)
     reward = score.unsqueeze(-1).expand(logp_old.shape)
     return Batch(logp_old, reward, batch_mean(reward), mask, score, torch.ones_like(score), logp_ref)
 
@@ -127,6 +129,13 @@ def require(ok: bool, key: str, value: object, allowed: str) -> None:
     """Raise ValueError unless `ok`; its message names the key, the value and what is allowed."""
     if not ok:
         raise ValueError(f"{key}={as_typed(value)}: must be {allowed}")
+
+
+def require_tensors(**values: object) -> None:
+    """Raise ValueError for a value that is no tensor; its message has the value's name."""
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} is {type(value).__name__}: must be a tensor")
 
 
 def require_finite(score: Tensor) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from analysis import catalogue
 from analysis.paper import TABLES
 from conf.messages import ConfigError, unknown
+from conf.own_files import CONF
 from store.archive import Archive
 from store.identity import run_id
 from store.results import Results
@@ -121,7 +122,6 @@ def make_table(env: str, store: Results, out: Path) -> int:
     import pandas as pd
 
     from analysis import tables
-    from analysis.labels import ALGOS
     from analysis.load import environment_rows, finished_envs
     from analysis.suite_rows import without_tuning_seeds
 
@@ -134,7 +134,7 @@ def make_table(env: str, store: Results, out: Path) -> int:
         return 1
     if not rows:
         fault = unknown(f"table {env}", finished_envs(store), f"no finished seeds in {store}")
-        there = (ALGOS.parent / "env" / f"{env}.yaml").exists()
+        there = (CONF / "env" / f"{env}.yaml").exists()
         console.print(f"{fault}; run: python run.py env={env}" if there else fault)
         return 1
     frame = tables.summary(rows).sort_values("error")

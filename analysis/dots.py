@@ -62,7 +62,7 @@ def last_values(
         _draw(axis, panel, data[panel], places, colors)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    figure.suptitle(f"{title}\n{seeds_text(rows)}; grey: before training", fontsize=9)
+    style.head(figure, title, f"{seeds_text(rows)}; grey: before training")
     return figure, pd.concat([data[panel].assign(panel=panel.title) for panel in panels], ignore_index=True)
 
 

@@ -7,6 +7,7 @@ from analysis import tables
 from analysis.curves import curve_data
 from analysis.labels import with_unique_labels
 from analysis.load import Row
+from store.identity import NEUTRAL
 
 SETTINGS = {  # columns, where runs differ in them
     "env.label": "task",
@@ -74,7 +75,7 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _metric(row: Row, name: str) -> str:
     """The metric of a run that is called `name` on the split that it is evaluated on."""
-    return f"{row.config['train'].get('eval_split', 'test')}_{name}"
+    return f"{row.config['train'].get('eval_split', NEUTRAL['train']['eval_split'])}_{name}"
 
 
 def _setting(row: Row, key: str) -> object:

@@ -20,6 +20,7 @@ from algorithms.base import Objective
 from conf.messages import ConfigError
 from conf.own_files import checked_folder
 from envs.base import Env
+from envs.rlvr.own import own_modules
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -72,34 +73,29 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
 def _classes_in(folder: Path) -> list[type]:
     """The named dataclasses of the files of a folder."""
     paths = sorted(folder.glob("*.py"))
-    return _classes_of(tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths))
+    return _classes_of(str(folder), tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths))
 
 
 @functools.lru_cache(maxsize=64)
-def _classes_of(files: tuple[tuple[Path, int, int], ...]) -> list[type]:
+def _classes_of(folder: str, files: tuple[tuple[Path, int, int], ...]) -> list[type]:
     """The named dataclasses of files, which are read again when a file changes, as while a notebook is open."""
-    with _neighbours({str(path.parent) for path, *_ in files}):
+    with _neighbours(folder):
         return [c for path, *_ in files for c in _named_classes(path, functools.partial(_load, path))]
 
 
 @contextmanager
-def _neighbours(folders: set[str]) -> Iterator[None]:
-    """Let files import others of their own folders, as these are now; they hide no module of another place."""
+def _neighbours(folder: str) -> Iterator[None]:
+    """Let files import others of their folder, as these are now; they hide no module of another place."""
     while imported_neighbours:
         sys.modules.pop(imported_neighbours.pop(), None)
     while appended:  # not from a folder that was read before
         sys.path.remove(appended.pop())
-    appended.extend(folder for folder in folders if folder not in sys.path)
-    sys.path.extend(appended)
-    before = set(sys.modules)
+    if folder not in sys.path:
+        appended.append(folder)
+        sys.path.append(folder)
+    known = set(sys.modules)
     yield
-    new = {name for name in sys.modules.keys() - before if not name.startswith(OWN)}
-    imported_neighbours.update(name for name in new if _folder_of(sys.modules[name]) in folders)
-
-
-def _folder_of(module: ModuleType) -> str | None:
-    file = getattr(module, "__file__", None)
-    return file and str(Path(file).parent)
+    imported_neighbours.update(name for name in own_modules(folder, known) if not name.startswith(OWN))
 
 
 def _file_of(cls: type) -> Path:

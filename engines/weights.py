@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from algorithms.base import Objective, require_finite, scored_completions
+from algorithms.base import Objective, require_finite, require_tensors, scored_completions
 
 LEARNS_FROM_GROUPS = ("single", "group", "set")
 
@@ -53,8 +53,7 @@ def token_weights(
         raise ValueError(f"objective={objective.name}: needs logp_ref, the log-probs under a reference policy")
     shape, given = (-1, group_size, logp.shape[1]), (logp_old, mask, logp_ref)
     old, mask, ref = (None if x is None else x.detach().to(logp.dtype).view(shape) for x in given)
-    leaf, old = (x.detach().reshape(shape).masked_fill(mask == 0, 0) for x in (logp, old))  # padding may have any value
-    leaf.requires_grad_()
+    leaf = logp.detach().reshape(shape).masked_fill(mask == 0, 0).requires_grad_()
     with torch.enable_grad():
         loss, metrics = objective.loss(leaf, scored_completions(old, score.to(leaf.dtype).view(shape[:2]), mask, ref))
         (grad,) = torch.autograd.grad(loss, leaf)
@@ -62,10 +61,7 @@ def token_weights(
 
 
 def _check_shapes(logp, logp_old, score, mask, group_size, logp_ref) -> None:
-    tensors = {"logp": logp, "logp_old": logp_old, "score": score, "mask": mask}
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise ValueError(f"{name} is {type(tensor).__name__}: must be a tensor")
+    require_tensors(logp=logp, logp_old=logp_old, score=score, mask=mask)
     rows = logp.shape[0]
     if type(group_size) is not int or group_size < 2 or rows % group_size:
         raise ValueError(f"group_size={group_size}: must be at least 2 and divide the {rows} completions")

@@ -137,10 +137,10 @@ def _expanded(words: list[str]) -> list[str]:
     found = [word for word in words if word in GRID]  # elsewhere, what follows it would be the only override
     for word in (word for word in words if word not in GRID):
         key, _, value = word.partition("=")
-        known = (CONF / "model" / f"{value}.yaml").exists() or f"{value}.yaml" in own
-        of_hub = key == "model" and value and not known and ("/" in value or Path(value).is_dir())
         values = value.split(",")
-        if of_hub and any((CONF / "model" / f"{one}.yaml").exists() or f"{one}.yaml" in own for one in values):
+        known = [one for one in values if (CONF / "model" / f"{one}.yaml").exists() or f"{one}.yaml" in own]
+        of_hub = key == "model" and value and known != [value] and ("/" in value or Path(value).is_dir())
+        if of_hub and known:
             raise ConfigError(f"{word}: a grid mixes files of conf/model with other models; type a command for each")
         paths = ",".join(map(_quoted, values))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [word]

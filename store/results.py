@@ -133,7 +133,6 @@ def _finished(run: ReadableRun) -> dict[int, datetime]:
     """When each seed was computed last."""
     found: dict[int, datetime] = {}
     for batch in run.manifest().get("batches", []):
-        if "finished" in batch:
-            when = datetime.fromisoformat(batch["finished"])
-            found |= {seed: max(when, found.get(seed, when)) for seed in batch["seeds"]}
+        when = _when(batch)
+        found |= {seed: max(when, found.get(seed, when)) for seed in batch.get("seeds", [])}
     return found

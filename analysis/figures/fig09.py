@@ -26,7 +26,7 @@ def draw(rows):
     for axis in axes[-1]:
         axis.set_xlabel("step")
     legend(figure, axes.flat, list(styles))
-    figure.suptitle(f"Reinforcement learning from verifiable rewards\n{curves.seeds_text(rows)}", fontsize=9)
+    style.head(figure, "Reinforcement learning from verifiable rewards", curves.seeds_text(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
