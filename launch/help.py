@@ -61,26 +61,36 @@ def _overview() -> str:
 
 def _page(topic: str, folders: list[str]) -> str:
     group, equals, name = topic.partition("=")
-    if group not in TOPICS or (equals and group not in GROUPS):
+    if group not in TOPICS or (equals and group not in (*GROUPS, *SWEPT)):
         raise ConfigError(unknown(f"--help {topic}", [*TOPICS, "one file such as algo=tpo"], "no such topic"))
+    if equals and name not in _names(group):
+        raise ConfigError(unknown(f"--help {topic}", _names(group), "not found"))
     if equals:
-        return _file(group, name, folders)
+        return _settings(group, name, folders) if group in GROUPS else _sweep(group, name)
     if group == "train":
         return f"Keys of train, such as train.steps=300\n\n{inspect.getdoc(TrainConfig)}"
     if group == "settings":
         lines = (CONF / "config.yaml").read_text().partition("\nseeds:")[2].partition("\nhydra:")[0]
         return f"Settings that belong to no group, with their defaults\n\nseeds:{lines.rstrip()}"
-    return "\n".join([f"{group}=NAME, with one of", *(f"  {name:<22} {_about(group, name)}" for name in _names(group))])
+    lines = (_filled(f"  {name:<22} {_about(group, name)}", 25) for name in _names(group))
+    return "\n".join([f"{group}=NAME, with one of", *lines])
 
 
-def _file(group: str, name: str, folders: list[str]) -> str:
+def _sweep(group: str, name: str) -> str:
+    """A file of sweeps/, whose comments say what it is for."""
+    return (_folder(group) / f"{name}.yaml").read_text().removeprefix("# @package _global_\n").rstrip()
+
+
+def _settings(group: str, name: str, folders: list[str]) -> str:
     """Settings of a file of a group, and what its class says of them."""
-    if name not in _names(group):
-        raise ConfigError(unknown(f"--help {group}={name}", _names(group), "not found"))
     node = composed([f"{group}={name}", *folders])[group]
-    found = _classes(group, folders).get(node.get({"algo": "objective", "env": "task"}.get(group, "name")))
+    found = _classes(group, folders).get(_class_name(group, node))
     settings = textwrap.indent(OmegaConf.to_yaml(node), "  ")
     return f"{group}={name}, with settings such as {group}.KEY=VALUE\n\n{settings}\n{inspect.getdoc(found) or ''}"
+
+
+def _class_name(group: str, node) -> str | None:
+    return node.get({"algo": "objective", "env": "task"}.get(group, "name"))
 
 
 def _classes(group: str, folders: list[str]) -> dict[str, type]:
@@ -101,17 +111,20 @@ def _folder(key: str) -> Path:
 
 
 def _about(key: str, name: str) -> str:
-    """The comment at the head of a file, or the label of the method or task that it configures."""
+    """The first sentence at the head of a file, or else of the class that it configures, or its command's remark."""
     path = _folder(key) / f"{name}.yaml"
     if not path.exists():
         return "your own"
-    text = path.read_text()
-    head = [line[2:] for line in takewhile(lambda line: line.startswith("#"), text.splitlines())]
-    head = [line for line in head if not line.startswith("@package")]
-    sentences = [line for line in head if not line.startswith("python")]  # the others are commands: (20 seeds x 300)
-    label = re.search(r"^ *label: (.*)$", text, re.MULTILINE)
-    return (sentences or [line[line.find("(") :] for line in head] or [label[1] if label else ""])[0]
+    head = [line[2:] for line in takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())]
+    head = list(takewhile(bool, (line for line in head if not line.startswith("@package"))))
+    text = [line for line in head if not line.startswith("python")]
+    if head and not text:
+        return head[0][head[0].find("(") :]  # a command with its remark: (20 seeds x 300)
+    if not text:
+        found = _classes(key, [])[_class_name(key, OmegaConf.load(path))]
+        text = inspect.getdoc(found).partition("\n\n")[0].splitlines()
+    return re.split(r"(?<=\.) ", " ".join(text))[0]
 
 
-def _filled(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False)
+def _filled(line: str, indent: int = 2) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=" " * indent, break_long_words=False)

@@ -13,7 +13,7 @@ from models.base import CategoricalPolicy, ModelConfig, lecun_normal
 
 @dataclass(frozen=True)
 class MLPConfig(ModelConfig):
-    """`layers` hidden layers of `width` units; kernels LeCun normal, biases 0; raises ValueError for a size below 1."""
+    """`layers` hidden layers of `width` units; kernels LeCun normal, biases 0. Raises ValueError for a size below 1."""
 
     name = "mlp"
     context_type = "features"

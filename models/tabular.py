@@ -10,7 +10,7 @@ from models.base import CategoricalPolicy, ModelConfig
 
 @dataclass(frozen=True)
 class TabularConfig(ModelConfig):
-    """Initial logits are N(0, init_std^2); raises ValueError for init_std < 0."""
+    """A table of logits, drawn from N(0, init_std^2) at first. Raises ValueError for init_std < 0."""
 
     name = "tabular"
     context_type = "indices"

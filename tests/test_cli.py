@@ -182,9 +182,10 @@ def test_a_command_without_a_word_says_what_to_type(monkeypatch, capsys, tmp_pat
 
 
 TOPICS = {
-    "algo": ["tpo_no_anchor", "TPO"],
+    "algo": ["tpo_no_anchor", "GRPO without the KL penalty.", "Supervised learning on"],
     "env": ["contextual_bandit", "Figure 3"],
-    "optim": ["normalized"],
+    "optim": ["normalized", "Gradient steps of length lr"],
+    "model": ["Qwen/Qwen3-1.7B from the hub"],
     "paper": ["fig10", "figures 10, 11, 14"],
     "suite": ["core", "Fourteen tasks"],
     "plan": ["paper"],
@@ -196,6 +197,8 @@ TOPICS = {
     "optim=normalized": ["lr: 0.1"],
     "launch=joblib": ["workers", "share its cores"],
     "tracker=wandb": ["name: wandb"],
+    "paper=fig02": ["paper=fig02 scale=quick", "algo: tpo,dg,grpo,pg"],
+    "plan=core": ["- {suite: core"],
 }
 
 
@@ -205,7 +208,10 @@ def test_help_tells_the_details_of_a_topic(cli, topic):
     assert code == 0 and all(text in out for text in TOPICS[topic])
 
 
-@pytest.mark.parametrize(("topic", "near"), [("alog", "algo"), ("algo=tpoo", "tpo"), ("train=tpo", "no such topic")])
+NO_TOPICS = {"alog": "algo", "algo=tpoo": "tpo", "train=tpo": "no such topic", "paper=fig20": "fig02"}
+
+
+@pytest.mark.parametrize(("topic", "near"), NO_TOPICS.items())
 def test_help_on_what_is_none_is_refused(cli, topic, near):
     code, out = cli("--help", topic)
     assert code == 2 and f"--help {topic}: " in out and near in out

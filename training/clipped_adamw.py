@@ -13,7 +13,7 @@ from training.optim import Optimizer
 
 @dataclass(frozen=True)
 class AdamWClippedConfig:
-    """AdamW for a policy of one seed. The norm of its whole gradient is clipped to max_grad_norm.
+    """AdamW for a policy of one seed, with the norm of its whole gradient clipped to max_grad_norm.
 
     The learning rate grows linearly over the first warmup_steps. Raises ValueError for impossible values.
     https://arxiv.org/abs/1711.05101

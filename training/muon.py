@@ -57,7 +57,7 @@ class MuonConfig(StackedConfig):
 
 @dataclass(frozen=True)
 class AdamWConfig(StackedConfig):
-    """Nesterov AdamW without weight decay (Optax's nesterov=True) on all parameters; raises ValueError for lr <= 0."""
+    """Nesterov AdamW without weight decay (Optax's nesterov=True) on all parameters. Raises ValueError for lr <= 0."""
 
     name = "adamw"
 
