@@ -51,14 +51,14 @@ def speed(lines: pd.DataFrame, suite: Suite, colors: dict[str, str], track: str)
     chosen = lines[(lines.track == track) & lines.complete]
     figure, (axis,) = style.panels(1, style.COLUMN, 3.2)
     markers = dict(zip(_named(lines, track), MARKERS, strict=False))
-    first_other = next((method for method in chosen.method if method not in markers), None)
+    others = chosen[~chosen.method.isin(markers)]
     for line in chosen.itertuples():
-        named = line.method in markers
-        look = {"color": colors[line.method] if named else "0.6", "zorder": 3 if named else 2}
-        label = line.method if named else "others" if line.method == first_other else None
-        axis.plot(line.area, line.late, markers.get(line.method, "."), markersize=5, linestyle="", label=label, **look)
+        look = {"color": colors[line.method], "zorder": 3} if line.method in markers else {"color": "0.6"}
         axis.plot([line.area] * 2, [line.low, line.high], linewidth=0.8, alpha=0.5, **look)
-    axis.legend(loc="lower right")
+        if line.method in markers:
+            axis.plot(line.area, line.late, markers[line.method], markersize=5, label=line.method, **look)
+    axis.plot(others.area, others.late, ".", markersize=5, color="0.6", label="others" if len(others) else None)
+    axis.legend(loc="best")
     axis.set(xlabel="area score, IQM (speed)", ylabel="late score, IQM, 95 %")
     axis.set_title(f"End against speed, {track} track, {suite.protocol.seeds} seeds")
     return figure

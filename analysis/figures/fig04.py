@@ -17,6 +17,8 @@ def draw(rows):
     drawn = [curves.draw_curve(left, row, "error", styles[row.label], log_y=True) for row in rows]
     left.set(title="(a) learning curves", ylabel="test error")
     bars = pd.DataFrame([line for row in rows if row.has("surplus_1") for line in _surplus(row)])
+    without = ", ".join(row.label for row in rows if not row.has("surplus_1"))
+    right.text(0.03, 0.97, f"not defined for {without}" if without else "", va="top", transform=right.transAxes)
     for i, row in enumerate(row for row in rows if row.has("surplus_1")):
         found = bars[bars.label == row.label]
         curves.draw_points(right, found.bin + 0.08 * i, found, styles[row.label])
