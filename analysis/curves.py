@@ -37,15 +37,16 @@ def curve_data(row: Row, metric: str, is_share: bool = False) -> pd.DataFrame:
 def line_styles(rows: list[Row]) -> dict[str, dict[str, Any]]:
     """{label: line style}. It is the algorithm's own; where two or three labels share it, they get other dashes.
 
-    Where more than three labels share a colour, they get shades of it.
+    Where more than three labels share a colour, they get shades of it, and dashes in turn.
     """
     found: dict[str, dict[str, Any]] = {}
     own = {row.label: row.style for row in rows}
     for name, line in own.items():
         alike = [other for other in own if own[other]["color"] == line["color"]]
         if len(alike) > 3:
-            shade = style.shade(line["color"], alike.index(name) / (len(alike) - 1))
-            found[name] = line | {"color": shade}
+            place = alike.index(name)
+            shade = style.shade(line["color"], place / (len(alike) - 1))
+            found[name] = line | {"color": shade, "linestyle": style.DASHES[place % len(style.DASHES)]}
             continue
         taken = {other["linestyle"] for other in found.values() if other["color"] == line["color"]}
         free = [dashes for dashes in (line["linestyle"], *style.DASHES) if dashes not in taken]
