@@ -12,8 +12,9 @@ class REBEL(Objective):
         loss = mean over pairs ((dl_i - dl_j) / eta - (R_i - R_j))^2 = 2/(K-1) sum_i (x_i - mean)^2,  x = dl / eta - R
 
     dl_i = sum_t log pi(y_it) - log pi_old(y_it). The minimum is pi = pi_old exp(eta R) / Z; the unknown Z of a context
-    cancels in each pair. A group of equal rewards pulls the policy back to pi_old. The paper takes one pair per prompt;
-    this loss takes all pairs. Mean over contexts. Raises ValueError for eta <= 0. https://arxiv.org/abs/2404.16767
+    cancels in each pair. A group of an image bandit joins draws for different images, whose Z differ and do not cancel.
+    A group of equal rewards pulls the policy back to pi_old. The paper takes one pair per prompt; this loss takes all
+    pairs. Mean over contexts. Raises ValueError for eta <= 0. https://arxiv.org/abs/2404.16767
     """
 
     name = "rebel"

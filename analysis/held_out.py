@@ -92,8 +92,8 @@ def _setting_text(value: object) -> str:
 def _measured(row: Row) -> dict:
     accuracy, entropy, several = (_metric(row, name) for name in ("accuracy", "entropy", "pass_at_"))
     k = max((int(name.removeprefix(several)) for name in row.metrics if name.startswith(several)), default=1)
-    seeds = row.finite(accuracy)[1].shape[-1]
-    found = {"label": row.label, "seeds": seeds, "before": row.metric(accuracy)[1][0].mean(), "k": k}
+    first = row.finite(accuracy)[1][0]
+    found = {"label": row.label, "seeds": len(first), "before": first.mean() if len(first) else np.nan, "k": k}
     for share in SHARES:
         metric = f"{several}{k}" if share == "pass_at_k" else _metric(row, share)
         is_known = row.has(metric) and metric != f"{several}1"

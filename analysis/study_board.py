@@ -110,12 +110,12 @@ def _of_task(name: str, found: dict[str, Row]) -> list[Entry]:
         Entry(
             method=method,
             task=name,
-            scores=(chance - errors) / spread,
+            scores=np.where(np.isfinite(curve).all(axis=0), (chance - errors) / spread, 0.0),
             rollouts=_rollouts(row.config),
             seconds=row.seconds_per_seed,
             look=row.style,
         )
-        for (method, row), errors in zip(rows.items(), last, strict=True)
+        for (method, row), curve, errors in zip(rows.items(), curves, last, strict=True)
     ]
 
 

@@ -225,6 +225,13 @@ def test_leaderboard_scores_chance_0_and_the_best_1(store):
     assert board.seconds["TPO"] == 6
 
 
+def test_a_seed_that_turned_non_finite_scores_as_chance_does(store):
+    rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig02", store)}
+    found = [stored(store, rows[a], v) for a, v in {"tpo": [0.1, 0.1], "pg": [0.1, np.nan]}.items()]
+    scores = {entry.method: entry.scores for entry in study_board.entries(found)}
+    assert scores["PG"].tolist() == [1.0, 0.0] and scores["TPO"].tolist() == [1.0, 1.0]
+
+
 def test_a_task_on_which_no_method_learns_has_no_scale_and_is_left_out(store, caplog):
     flat = [stored(store, row, [1.0, 1.0]) for row in sweep_rows("fig02", store)[:2]]
     rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig03", store)}

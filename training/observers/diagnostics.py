@@ -55,7 +55,10 @@ def gradient_diagnostics(rollout: Rollout, grad_norm: Tensor, grad: Tensor) -> d
 
 
 def update_diagnostics(rollout: Rollout, logp: Tensor) -> dict[str, Tensor]:
-    """{"kl": (S,)}: KL(pi_old, pi) per token after the update: mean of e^d - 1 - d with d = log pi - log pi_old."""
+    """{"kl": (S,)}: KL(pi_old, pi) per token after the update.
+
+    It is the mean of e^d - 1 - d, d = log pi - log pi_old, over the tokens of each candidate and then over candidates.
+    """
     d = logp.detach() - rollout.batch.logp_old
     return {"kl": _weighted_mean(_token_mean(d.expm1() - d, rollout.batch.mask), rollout.batch.weight)}
 
