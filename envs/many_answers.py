@@ -21,8 +21,8 @@ class ManyAnswers(SequenceEnv):
 
     So V^(H-1) of the V^H answers are right. The reward is terminal. `evaluate` adds the metrics of `diversity`, exact
     over all answers to 2 V prompts. With H = 2, random answers and a policy that knows one right answer per prompt have
-    the same `right_distance`, 1 - 1 / V. With V = 10 random answers lie at the very threshold of `coverage`, whose first
-    value then says nothing. Raises ValueError for more than MOST_ANSWERS answers or another reward.
+    the same `right_distance`, 1 - 1 / V. With V = 10 random answers lie at the very threshold of `coverage`, so its
+    first value says nothing. Raises ValueError for more than MOST_ANSWERS answers or another reward.
     """
 
     name = "many_answers"
