@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis import catalogue
-from analysis.paper import TABLES
+from analysis.paper import TABLES, counts_shorter_runs
 from conf.messages import ConfigError, unknown
 from conf.own_files import CONF
 from store.archive import Archive
@@ -46,10 +46,12 @@ def requested_rows(name: str, store: Results, scale: str) -> list:
 def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) -> list[int]:
     """Draw figures {name: rows} from what the store has; an exit code for each."""
     from analysis import style
-    from analysis.load import cache_of, drawn_rows
+    from analysis.load import cache_of, drawn_rows, shorter
     from analysis.pictures import Picture, drawn
 
     shown = {name: drawn_rows(rows, store) for name, rows in asked.items()}
+    for name in filter(counts_shorter_runs, asked):
+        shown[name] += shorter(asked[name], store)
     pictures = [Picture(name, rows) for name, rows in shown.items() if rows]
     for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
         stem = out / _stem(picture.figure, scale)
@@ -76,7 +78,7 @@ def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: st
     from analysis import compare
     from analysis.load import shorter
 
-    frame = compare.compare(name, rows, shorter(rows, store) if TABLES[name].has_steps_to else ())
+    frame = compare.compare(name, rows, shorter(rows, store) if counts_shorter_runs(TABLES[name].figure) else ())
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
     frame.to_csv(csv, index=False)
     text.write_text(compare.markdown(name, frame))

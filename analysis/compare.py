@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from rich.table import Table
 
 from analysis import paper_cells, tables
@@ -22,8 +23,8 @@ SYMBOLS = {"vocab": "V ", "horizon": "H ", "eta": "eta ", "candidates": "K ", "e
 def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataFrame:
     """One line per cell: its keys, ours with 95 % intervals and seeds, the paper's value, both as text, and a verdict.
 
-    `rows`: all that the table's sweeps ask for, run or not; ours is empty where only the paper has a cell. `shorter`:
-    runs of fewer steps, of which only the steps to a threshold count, and only where nothing else was run.
+    `rows`: all that the table's sweeps ask for, run or not. `shorter`: runs of fewer steps, of which only the steps to
+    a threshold count, and only where nothing else was run.
     """
     table, (paper, seeds, source) = TABLES[name], paper_values(name)
     filled = paper_cells.fill(table, rows, shorter, seeds)
@@ -31,7 +32,7 @@ def compare(name: str, rows: list[Row], shorter: Sequence[Row] = ()) -> pd.DataF
     numbers = {key: _number(table, key, filled.get(key), paper.get(key, np.nan)) for key in keys}
     lines = [
         dict(zip(table.keys, key, strict=True))
-        | (_ours(filled[key]) if key in filled else {"shown": "", "n": 0})
+        | _ours(filled.get(key))
         | _judged(numbers[key], [numbers[rival] for rival in _rivals(table, key, keys)], filled.get(key))
         for key in keys
     ]
@@ -48,7 +49,8 @@ def pivot(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 def grid(name: str, frame: pd.DataFrame) -> dict[str, Any]:
     """A table in the paper's form: heads, and lines of names and cells {shown, paper_shown, verdict} or None."""
     *down, across = TABLES[name].keys
-    columns = list(dict.fromkeys(_title(across, value) for value in frame[across]))
+    values = frame[across].drop_duplicates()
+    columns = [_title(across, value) for value in (values.sort_values() if is_numeric_dtype(values) else values)]
     lines: dict[tuple, dict[str, Any]] = {}
     for _, cell in frame.iterrows():
         lines.setdefault(tuple(_title(key, cell[key]) for key in down), {})[_title(across, cell[across])] = cell

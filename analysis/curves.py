@@ -13,6 +13,7 @@ from analysis.load import Row
 
 POINTS = 200  # more than a column can show
 LABEL_WIDTH = 30  # characters of a label on one line
+TITLE_WIDTH = 44  # characters of a title over one panel
 LEGEND_LINES = 8  # the most lines of a legend among the curves
 LINE_HEIGHT = 0.17  # inches of each line of a legend below the panels
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
@@ -37,12 +38,12 @@ def curve_data(row: Row, metric: str, is_share: bool = False) -> pd.DataFrame:
 def line_styles(rows: list[Row]) -> dict[str, dict[str, Any]]:
     """{label: line style}. It is the algorithm's own; where two or three labels share it, they get other dashes.
 
-    Where more than three labels share a colour, they get shades of it, and dashes in turn.
+    Where a method has more than three labels, they get shades of its colour, and dashes in turn.
     """
     found: dict[str, dict[str, Any]] = {}
-    own = {row.label: row.style for row in rows}
+    own, methods = {row.label: row.style for row in rows}, {row.label: row.config["algo"]["name"] for row in rows}
     for name, line in own.items():
-        alike = [other for other in own if own[other]["color"] == line["color"]]
+        alike = [other for other in own if methods[other] == methods[name]]
         if len(alike) > 3:
             place = alike.index(name)
             shade = style.shade(line["color"], place / (len(alike) - 1))
@@ -62,20 +63,23 @@ def draw_points(axis, x: pd.Series, data: pd.DataFrame, line_style: dict[str, An
     axis.errorbar(x[known], data["mean"][known], bars, fmt="none", capsize=2, ecolor=line_style["color"])
 
 
-def draw_curve(axis, row: Row, metric: str, line_style: dict[str, Any], log_y: bool = False) -> pd.DataFrame:
+def draw_curve(
+    axis, row: Row, metric: str, line_style: dict[str, Any], log_y: bool = False, band: bool = True
+) -> pd.DataFrame:
     """Draw the curve of one run, and return its data."""
     data = curve_data(row, metric)
-    draw_band(axis, data, line_style)
+    draw_band(axis, data, line_style, band)
     axis.set(xlabel="step", ylabel=LABELS.get(metric, metric))
     if log_y and (data["mean"] > 0).any():
         axis.set_yscale("log")
     return data
 
 
-def draw_band(axis, data: pd.DataFrame, line_style: dict[str, Any]) -> None:
+def draw_band(axis, data: pd.DataFrame, line_style: dict[str, Any], band: bool = True) -> None:
     """Draw the mean and its band."""
     axis.plot(data.step, data["mean"], **line_style)
-    axis.fill_between(data.step, data.low, data.high, color=line_style["color"], alpha=0.2, linewidth=0)
+    if band:
+        axis.fill_between(data.step, data.low, data.high, color=line_style["color"], alpha=0.2, linewidth=0)
 
 
 def draw_legend(figure: style.Figure, axis) -> None:
@@ -96,6 +100,11 @@ def legend_columns(names: list[str], figure: style.Figure) -> int:
     return max(1, min(len(names), int(figure.get_figwidth() / (0.065 * longest + 0.55))))
 
 
+def seeds_and_intervals(rows: list[Row]) -> str:
+    """The end of a title: the number of seeds, and what bands and bars are."""
+    return f"{seeds_text(rows)}, 95 % intervals"
+
+
 def seeds_text(rows: list[Row]) -> str:
     """The number of seeds of the rows, and of those that turned non-finite, as text for a title."""
     counts = sorted({row.seeds for row in rows})
@@ -107,14 +116,15 @@ def seeds_text(rows: list[Row]) -> str:
 
 
 def save_error_figure(rows: list[Row], stem: Path) -> Path:
-    """One panel of error curves, as a PNG."""
+    """One panel of error curves, as a PNG; without bands where many would cover each other."""
     texts = [textwrap.fill(row.label, LABEL_WIDTH) for row in rows]
     many = len(rows) > LEGEND_LINES
     figure, (axis,) = style.panels(1, style.COLUMN * (2 if many else 1))
     styles = line_styles(rows)
     for row, text in zip(rows, texts, strict=True):
-        draw_curve(axis, row, "error", styles[row.label] | {"label": text}, log_y=True)
-    axis.set_title(textwrap.fill(f"{rows[0].config['env']['label']}, {seeds_text(rows)}", LABEL_WIDTH))
+        draw_curve(axis, row, "error", styles[row.label] | {"label": text}, log_y=True, band=not many)
+    seeds = seeds_text(rows) if many else seeds_and_intervals(rows)
+    axis.set_title(textwrap.fill(f"{rows[0].config['env']['label']}, {seeds}", TITLE_WIDTH))
     draw_legend(figure, axis)
     return style.save(figure, stem, ("png",))[0]
 
@@ -128,5 +138,5 @@ def error_and_misalignment(rows: list[Row], title: str) -> tuple[style.Figure, p
     drawn += [draw_curve(right, row, "misalignment", styles[row.label], log_y=True) for row in rows]
     right.set_ylim(bottom=1e-6)  # below it a float32 cosine is rounding noise
     draw_legend(figure, left)
-    figure.suptitle(f"{title}, {seeds_text(rows)}", fontsize=9)
+    figure.suptitle(f"{title}, {seeds_and_intervals(rows)}", fontsize=9)
     return figure, pd.concat(drawn)

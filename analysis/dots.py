@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import style
-from analysis.curves import curve_data, seeds_text
+from analysis.curves import curve_data, seeds_and_intervals
 from analysis.labels import with_unique_labels
 from analysis.load import Row
 from analysis.rivals import epochs, learning_rate
@@ -62,7 +62,7 @@ def last_values(
         _draw(axis, panel, data[panel], places, colors)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    style.head(figure, title, f"{seeds_text(rows)}; grey: before training")
+    style.head(figure, title, f"{seeds_and_intervals(rows)}; grey: before training")
     return figure, pd.concat([data[panel].assign(panel=panel.title) for panel in panels], ignore_index=True)
 
 

@@ -99,5 +99,8 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:
-    """The matchings under which a run counts. For a method that draws groups, both are the same run."""
-    return tuple(MATCHINGS) if config["compares"] in ("group", "set") else (config["match"],)
+    """The matchings under which a run counts. For a method that draws groups, both are the same run.
+
+    What a method compares is known of runs alone. One that has not run has run under neither.
+    """
+    return tuple(MATCHINGS) if config["compares"] in ("group", "set", None) else (config["match"],)

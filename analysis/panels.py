@@ -58,9 +58,8 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
     styles, drawn = curves.line_styles(rows), []
     for axis, panel in zip(axes, panels, strict=True):
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
-        for row in rows:
-            if not panel.shows(row.config) or not row.has(panel.metric):
-                continue
+        shown = [row for row in rows if panel.shows(row.config) and row.has(panel.metric)]
+        for row in shown:
             data = curves.curve_data(row, panel.metric)
             curves.draw_band(axis, data, styles[row.label])
             drawn.append(data.assign(panel=panel.title))
@@ -68,8 +67,10 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
         if panel.bottom is not None:
             axis.set_yscale("log")
             axis.set_ylim(bottom=panel.bottom)
+        if _differ_in_seeds(rows):
+            _count_seeds(axis, shown)
     legend(figure, axes, list(styles))
-    style.head(figure, title, curves.seeds_text(rows))
+    style.head(figure, title, curves.seeds_and_intervals(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -89,7 +90,7 @@ def final_errors(
         _final_panel(axis, data, setting, styles)
         drawn.append(data.assign(panel=setting.title))
     legend(figure, axes, list(styles))
-    style.head(figure, title, curves.seeds_text(rows))
+    style.head(figure, title, curves.seeds_and_intervals(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
@@ -146,19 +147,22 @@ def error_panels(
     _style_axes(axes, across, down)
     if log_x:
         axes[0, 0].set(xscale="log", xlim=(FIRST_EPISODE, None))
-    if len({row.seeds for row in rows}) > 1:
-        _count_seeds(axes, across, down, rows, where)
+    for (line, column), axis in np.ndenumerate(axes if _differ_in_seeds(rows) else []):
+        place = (across[line], down[column])
+        _count_seeds(axis, [row for row, found in zip(rows, where, strict=True) if place in found])
     legend(figure, axes.flat, list(styles))
-    style.head(figure, title, curves.seeds_text(rows))
+    style.head(figure, title, curves.seeds_and_intervals(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
-def _count_seeds(axes, across: list[str], down: list[str], rows: list[Row], where: list[list[Place]]) -> None:
-    """Write into each panel how many seeds its curves have."""
-    for (line, column), axis in np.ndenumerate(axes):
-        shown = [row for row, found in zip(rows, where, strict=True) if (across[line], down[column]) in found]
-        if shown:
-            axis.text(0.97, 0.96, curves.seeds_text(shown), transform=axis.transAxes, ha="right", va="top", fontsize=6)
+def _differ_in_seeds(rows: list[Row]) -> bool:
+    return len({row.seeds for row in rows}) > 1
+
+
+def _count_seeds(axis, shown: list[Row]) -> None:
+    """Write into a panel how many seeds its curves have."""
+    if shown:
+        axis.text(0.97, 0.96, curves.seeds_text(shown), transform=axis.transAxes, ha="right", va="top", fontsize=6)
 
 
 def legend(figure: style.Figure, axes, order: list[str]) -> None:

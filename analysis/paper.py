@@ -96,6 +96,11 @@ TABLES = {
 }
 
 
+def counts_shorter_runs(figure: str) -> bool:
+    """Whether runs of fewer steps fill cells of the tables of a figure."""
+    return any(table.figure == figure and table.has_steps_to for table in TABLES.values())
+
+
 @cache
 def read_yaml(path: Path) -> dict[str, Any]:
     """The content of a file, which is read once."""

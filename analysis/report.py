@@ -12,7 +12,7 @@ from analysis import catalogue, cost, curves
 from analysis.claims import Claim, claims
 from analysis.compare import compare, grid
 from analysis.load import Row, Store, cache_of, shorter
-from analysis.paper import TABLES, notes
+from analysis.paper import TABLES, counts_shorter_runs, notes
 from analysis.pictures import Picture, drawn
 from analysis.verdicts import LEGEND, READING
 from conf.messages import duration
@@ -67,12 +67,16 @@ def write(store: Store, folder: Path) -> list[Path]:
 
 
 def _shown(figure: str, rows: list[Row], store: Store) -> tuple[str, list[Row]]:
-    """The scale at which a figure is shown, and its rows, given those at the paper's."""
+    """The scale at which a figure is shown, and its rows, given those at the paper's; shorter runs come last."""
     if not any(row.seeds for row in rows):
         quick = catalogue.rows(figure, store, "quick")
         if any(row.seeds for row in quick):
             return "quick", quick
-    return "paper", rows
+    return "paper", rows + _shorter(figure, rows, store)
+
+
+def _shorter(figure: str, asked: list[Row], store: Store) -> list[Row]:
+    return shorter(asked, store) if counts_shorter_runs(figure) else []
 
 
 def _images(shown: dict[str, list[Row]], store: Store) -> dict[str, str]:
@@ -88,7 +92,7 @@ def _section(
 ) -> Section:
     predicted = cost.seconds(asked, speeds)
     names = [name for name, table in TABLES.items() if table.figure == figure]
-    less = shorter(asked, store) if any(TABLES[name].has_steps_to for name in names) else []
+    less = _shorter(figure, asked, store)
     tables = {name: compare(name, asked, less) for name in names}
     run = [row for row in shown if row.seeds]
     return Section(

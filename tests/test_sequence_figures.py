@@ -8,7 +8,7 @@ import pytest
 
 from analysis import catalogue, stats, style
 from analysis.command import main
-from analysis.compare import compare, markdown
+from analysis.compare import compare, grid, markdown
 from analysis.compose import sweep_names
 from analysis.labels import label
 from analysis.load import Row, other_runs_on_their_tasks, sweep_rows
@@ -180,8 +180,22 @@ def test_table_knows_the_papers_cells(tmp_path):
     frame = compare("table3", rows).set_index(["match", "algo", "horizon"])
     assert frame.loc[("interactions", "tpo", 10)].paper == 19.0
     assert frame.loc[("prompts", "ppo", 10)].paper_shown == "-"
-    assert frame.loc[("prompts", "ppo", 10)].shown == ""  # quick scale has no such horizon
-    assert frame.loc[("prompts", "ppo", 4)].shown == "not run"
+    assert frame.loc[("prompts", "ppo", 10)].shown == frame.loc[("prompts", "ppo", 4)].shown == "not run"
+    assert grid("table3", frame.reset_index())["heads"][2:] == [f"H {h}" for h in (4, 5, 7, 8, 9, 10)]
+
+
+def test_a_group_that_has_not_run_has_run_under_neither_matching(tmp_path):
+    frame = compare("table2", rows_of("fig06", RunStore(tmp_path), "paper")).set_index("match")
+    assert len(frame.loc["interactions"]) == len(frame.loc["prompts"]) and (frame.shown == "not run").all()
+
+
+def test_a_figure_shows_the_shorter_runs_that_its_table_counts(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    store = RunStore(tmp_path / "runs")
+    row = rows_of("fig06", store, "paper")[0]
+    fill(store, [replace(row, config=row.config | {"train": row.config["train"] | {"steps": 30}})])
+    assert main(["fig06"]) == 0
+    assert pd.read_csv(tmp_path / "figures" / "fig06.csv").step.max() == 30
 
 
 def test_missing_runs_name_the_command_of_their_own_sweep(monkeypatch, tmp_path, capsys):

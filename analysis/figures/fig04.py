@@ -27,7 +27,7 @@ def draw(rows):
     right.set(title=f"(b) misclassified images, step {STEP}", xlabel="concentration of the wrong mass")
     right.set_ylabel("surplus gain in p(y)")
     curves.draw_legend(figure, left)
-    figure.suptitle(f"MNIST contextual bandit, {curves.seeds_text(rows)}", fontsize=9)
+    figure.suptitle(f"MNIST contextual bandit, {curves.seeds_and_intervals(rows)}", fontsize=9)
     return figure, pd.concat([*drawn, bars], ignore_index=True)
 
 

@@ -26,7 +26,7 @@ def draw(rows):
     for axis in axes[-1]:
         axis.set_xlabel("step")
     legend(figure, axes.flat, list(styles))
-    style.head(figure, "Reinforcement learning from verifiable rewards", curves.seeds_text(rows))
+    style.head(figure, "Reinforcement learning from verifiable rewards", curves.seeds_and_intervals(rows))
     return figure, pd.concat(drawn, ignore_index=True)
 
 
