@@ -10,10 +10,9 @@ import numpy as np
 from rich.console import Console
 
 from conf.entry import run_main
-from reference import replay_bandits, replay_losses, replay_sequences
+from reference import Check, replay_bandits, replay_losses, replay_sequences
 
 GOLDEN = Path(__file__).with_name("golden")
-Check = tuple[str, np.ndarray, np.ndarray, float]  # name, ours, theirs, absolute tolerance
 FILES: dict[str, Callable[[dict], Iterator[Check]]] = {
     "losses.npz": replay_losses.replay,
     "bandit_single_context.npz": replay_bandits.replay_single_context,

@@ -14,6 +14,7 @@ from algorithms.tpo import TPO
 from envs.bandit import ContextualBandit, SparseBandit
 from envs.base import Env
 from models.tabular import Tabular
+from reference import Check
 from training.config import TrainConfig
 from training.loop import Trainer
 from training.noise import Noise
@@ -35,7 +36,7 @@ class RecordedPolicy(Tabular):
         return next(self.draws).view(1, 1, -1)
 
 
-def replay_single_context(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+def replay_single_context(data: dict[str, np.ndarray]) -> Iterator[Check]:
     """The number of arms is read off the first error, 1 - 1/arms."""
     for name in sorted(key.removesuffix("_actions") for key in data if key.endswith("_actions")):
         actions = data[f"{name}_actions"]
@@ -44,14 +45,14 @@ def replay_single_context(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np
         yield from _curves(name, env, RecordedPolicy(torch.zeros(1, 1, arms), actions), data)
 
 
-def replay_multi_context(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+def replay_multi_context(data: dict[str, np.ndarray]) -> Iterator[Check]:
     logits = torch.as_tensor(data["initial_logits"]).unsqueeze(0)
     env = ContextualBandit(num_contexts=logits.shape[1], arms=logits.shape[2])
     for name in sorted(key.removesuffix("_error") for key in data if key.endswith("_error")):
         yield from _curves(name, env, Tabular(logits), data)
 
 
-def _curves(name: str, env: Env, policy: Tabular, data: dict[str, np.ndarray]):
+def _curves(name: str, env: Env, policy: Tabular, data: dict[str, np.ndarray]) -> Iterator[Check]:
     steps = len(data[f"{name}_error"])
     optimizer = Normalized(list(policy.parameters()), LR)
     history = Trainer(env, policy, OBJECTIVES[name], optimizer, Noise((0,)), TrainConfig(steps=steps)).run()

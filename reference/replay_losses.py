@@ -13,6 +13,7 @@ from algorithms.grpo import GRPO
 from algorithms.pg import PG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
+from reference import Check
 
 TOLERANCE = 1e-5
 GROUP = {
@@ -31,7 +32,7 @@ TOKEN = {
 BANDIT = {"pg": PG(), "dg": DG(), "tpo": TPO(), "group_pg": GroupPG(), "grpo": GRPO()}
 
 
-def replay(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+def replay(data: dict[str, np.ndarray]) -> Iterator[Check]:
     """Yield (name, ours, theirs, tolerance) for every quantity of the file."""
     tensors = {key: torch.as_tensor(value) for key, value in data.items()}
     yield from _targets(tensors, data)
@@ -48,12 +49,12 @@ def replay(data: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.nd
         yield from _compare(f"bandit_{name}", value, grad, data)
 
 
-def _compare(name: str, value: Tensor, grad: Tensor, data: dict[str, np.ndarray]):
+def _compare(name: str, value: Tensor, grad: Tensor, data: dict[str, np.ndarray]) -> Iterator[Check]:
     yield f"{name}_value", value.detach().numpy(), data[f"{name}_value"], TOLERANCE
     yield f"{name}_grad", grad.numpy(), data[f"{name}_grad"], TOLERANCE
 
 
-def _targets(t: dict[str, Tensor], data: dict[str, np.ndarray]):
+def _targets(t: dict[str, Tensor], data: dict[str, np.ndarray]) -> Iterator[Check]:
     u = standardize(t["scores"], floor=TPO().std_floor)
     yield "standardized_scores", u.numpy(), data["standardized_scores"], TOLERANCE
     group_advantages = standardize(t["scores"], eps=1e-8)

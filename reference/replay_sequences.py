@@ -17,12 +17,12 @@ from algorithms.pg import PG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
 from models.transformer import Transformer
+from reference import Check
 from reference.flax import load, tensor
 from training.muon import MuonAdamW, MuonConfig
 from training.rollout import Rollout
 from training.samplers.answers import answer_rollout, token_rollout
 
-Check = tuple[str, np.ndarray, np.ndarray, float]
 ALIVE = torch.ones(1, dtype=torch.bool)
 LOG_PROBS, PARAMETERS, OPTIMISER, AFTER = 1e-5, 2e-5, 1e-5, 1e-4
 # on the first epoch these three have one gradient, whose value kernels reach down to Adam's eps
