@@ -16,7 +16,7 @@ from conf.own_files import register
 from conf.resolve import compose_experiment, resolve
 from conf.values import parse_section
 from launch import plans
-from launch.command_line import parsed, quoted_path
+from launch.command_line import parsed
 from launch.kinds import LAUNCHES, Joblib, Serial, cores
 from store.archive import Archive
 from store.results import Results
@@ -38,6 +38,7 @@ class Request:
     entries    what to train, in order of value
     budget     seconds; infinite where none was given
     overrides  for every task
+    data       the override with the folder of the data, for the tasks that have one
     algo_path  a folder of the user's own algorithms
     suite      the suite whose table is printed at the end, and the algorithms that it is about
     """
@@ -49,7 +50,7 @@ class Request:
     nice: int
     runs_dir: Path
     overrides: tuple[str, ...]
-    data_dir: str | None
+    data: str | None
     algo_path: str | None = None
     suite: str | None = None
     algos: tuple[str, ...] = ()
@@ -71,10 +72,13 @@ def is_asked(argv: list[str]) -> bool:
 def parse(argv: list[str]) -> Request:
     """The request of a command line; raises ConfigError that names the key, the value and what is allowed."""
     kind = "suite" if any(arg.startswith("suite=") for arg in argv) else "plan"
-    given = _given(argv, kind)
+    words = _words(argv, kind)
+    given = {key: _value(word) for key, word in words.items()}
+    if kind == "suite" and not given.get("algo"):
+        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
-    register([quoted_path(f"algo_path={given['algo_path']}")] if "algo_path" in given else [])
-    cfg = composed(_overrides(given))
+    register(_chosen(words, "algo_path"))
+    cfg = composed(_composed(words))
     experiment, launch = resolve(cfg), parse_section(cfg, "launch", LAUNCHES)
     if type(launch) not in (Serial, Joblib):
         raise ConfigError(
@@ -83,67 +87,68 @@ def parse(argv: list[str]) -> Request:
     data_dir = given.get("env.data_dir")
     if data_dir is not None and not Path(data_dir).is_dir():
         raise ConfigError(f"env.data_dir={data_dir}: no such folder")
-    name, algo = given[kind], given.get("algo", "")
-    is_suite = kind == "suite"
+    name, is_suite = given[kind], kind == "suite"
     return Request(
         title=f"{kind} {name}",
-        entries=_tracks(name, algo, given.get("track")) if is_suite else tuple(plans.read(name)),
+        entries=_tracks(name, given["algo"], given.get("track")) if is_suite else tuple(plans.read(name)),
         budget=budget,
         workers=getattr(launch, "workers", 1) or (1 if experiment.device.type == "cuda" else cores()),
         nice=launch.nice,
         runs_dir=experiment.runs_dir,
-        overrides=tuple(quoted_path(f"{key}={given[key]}") for key in FOR_EACH_TASK if key in given),
-        data_dir=data_dir,
+        overrides=tuple(_chosen(words, *FOR_EACH_TASK)),
+        data=words.get("env.data_dir"),
         algo_path=given.get("algo_path"),
         suite=name if is_suite else None,
-        algos=_methods(name, algo, given.get("algo_path"), data_dir) if is_suite else (),
+        algos=_methods(given, words) if is_suite else (),
     )
 
 
-def _given(argv: list[str], kind: str) -> dict[str, str]:
-    """{key: value} of a command with plan= or suite=; raises ConfigError for a key that is missing or not allowed."""
+def _words(argv: list[str], kind: str) -> dict[str, str]:
+    """{key: its word} of a command with plan= or suite=; raises ConfigError for a key that is missing or refused."""
     if not any(arg.startswith(f"{kind}=") and arg != f"{kind}=" for arg in argv):
         typed = next((arg for arg in argv if arg.startswith("budget=")), f"{kind}=")
         raise ConfigError(f"{typed}: only a plan or a suite takes one; add plan=paper, for example")
     if kind == "suite" and any(arg.startswith("plan=") for arg in argv):
         raise ConfigError(f"{' '.join(argv)}: a plan or a suite, not both; type two commands")
-    given = {}
+    words = {}
     for arg in argv:
-        key, equals, value = arg.partition("=")
+        key, equals, _ = arg.partition("=")
         if key == "force":
             way = "delete the folders runs/TASK/METHOD of what is to be trained again"
             raise ConfigError(f"{arg}: a {kind} trains only what is missing; {way}")
         if not equals or key not in KEYS[kind]:
             reason = f"cannot be set together with {kind}=, whose file says what is trained"
             raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
-        given[key] = _unquoted(arg, value)
-    if kind == "suite" and not given.get("algo"):
-        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
-    return given
+        words[key] = arg
+    return words
 
 
-def _unquoted(arg: str, value: str) -> str:
-    """The value without the quotes that a path with brackets or an apostrophe has for Hydra."""
-    found = parsed(arg) if value.startswith(("'", '"')) else None
+def _value(word: str) -> str:
+    """The value of a word, without the quotes that a path with brackets or an apostrophe has for Hydra."""
+    value = word.partition("=")[2]
+    found = parsed(word) if value.startswith(("'", '"')) else None
     return value if found is None or found.is_sweep_override() else found.value()
 
 
-def _overrides(given: dict[str, str]) -> list[str]:
+def _chosen(words: dict[str, str], *keys: str) -> list[str]:
+    return [words[key] for key in keys if key in words]
+
+
+def _composed(words: dict[str, str]) -> list[str]:
     """The overrides of a command; without launch= they ask for several processes, which need no plug-in of Hydra."""
-    found = [quoted_path(f"{key}={given[key]}") for key in COMPOSED if key in given]
-    if "launch" in given:
+    found = _chosen(words, *COMPOSED)
+    if "launch" in words:
         return found
     forced = [f"++{word}" if word.startswith("launch.") else word for word in found]
     return ["++launch.name=joblib", "++launch.workers=null", *forced]
 
 
-def _methods(name: str, algo: str, algo_path: str | None, data_dir: str | None) -> tuple[str, ...]:
+def _methods(given: dict[str, str], words: dict[str, str]) -> tuple[str, ...]:
     """The methods that a suite is asked to train; raises ConfigError for a task or a method that is wrong by itself."""
-    suite = suites.read(name)
-    algos = tuple(suites.methods(suite, algo, algo_path))
-    own = [] if algo_path is None else [quoted_path(f"algo_path={algo_path}")]
+    suite = suites.read(given["suite"])
+    algos = tuple(suites.methods(suite, given["algo"], given.get("algo_path")))
     for task in suite.tasks:
-        _check(suite, task, algos if task == suite.tasks[0] else algos[:1], own, data_dir)
+        _check(suite, task, algos if task == suite.tasks[0] else algos[:1], words)
     return algos
 
 
@@ -155,13 +160,11 @@ def parse_budget(text: str) -> float:
     return float(match[1]) * UNITS[match[2]] if match[1] else 0.0
 
 
-def _check(
-    suite: suites.Suite, task: suites.Task, algos: tuple[str, ...], own: list[str], data_dir: str | None
-) -> None:
+def _check(suite: suites.Suite, task: suites.Task, algos: tuple[str, ...], words: dict[str, str]) -> None:
     """Raise ConfigError for a task or an algorithm that is wrong by itself; what does not fit is left out later."""
-    data = [] if data_dir is None or "env=mnist" not in task.overrides else [quoted_path(f"env.data_dir={data_dir}")]
+    folders = _chosen(words, "algo_path", *["env.data_dir"] * ("env=mnist" in task.overrides))
     for algo in algos:
-        overrides = [*task.overrides, f"algo={algo}", *own, *data]
+        overrides = [*task.overrides, f"algo={algo}", *folders]
         try:
             compose_experiment(overrides)
         except MisfitError:

@@ -22,7 +22,6 @@ from conf.fit import MisfitError
 from conf.messages import ConfigError, duration
 from conf.resolve import compose_experiment
 from launch import failures, plans
-from launch.command_line import quoted_path
 from launch.job import screen
 from launch.kinds import cores, lower_priority
 from launch.requests import Request, parse
@@ -176,8 +175,8 @@ def _take_first_free(waiting: list[plans.Task], store: Results, left_out: dict[s
 
 def _train(task: plans.Task, missing: tuple[int, ...], request: Request, console: Console, stop: Stop) -> Outcome:
     overrides = [*task.row.overrides, *request.overrides]
-    if request.data_dir is not None and "data_dir" in task.row.config["env"]:
-        overrides.append(quoted_path(f"env.data_dir={request.data_dir}"))
+    if request.data is not None and "data_dir" in task.row.config["env"]:
+        overrides.append(request.data)
     try:
         experiment = compose_experiment(overrides)
     except MisfitError as error:

@@ -229,3 +229,9 @@ def test_stop_is_due_at_its_deadline_and_when_the_parent_is_gone():
 
 def test_budgets():
     assert [requests.parse_budget(text) for text in ("2h", "90m", "600s", "0", "1.5h")] == [7200, 5400, 600, 0, 5400]
+
+
+def test_a_path_keeps_the_quotes_that_it_needs(tmp_path):
+    word = f"runs_dir='{tmp_path / 'a,b'}'"
+    request = requests.parse(["plan=paper", word])
+    assert request.runs_dir == tmp_path / "a,b" and request.overrides == (word,)
