@@ -10,13 +10,13 @@ import time
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from algorithms.ce import CE
 from algorithms.dg import DG
 from algorithms.grpo import GRPO
 from algorithms.pg import PG
 from algorithms.tpo import TPO
+from benchmarks.tables import new_table
 from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.bandit import ContextualBandit, SparseBandit
@@ -76,9 +76,8 @@ def main() -> None:
     console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; best of {repeats}")
     warm_up()
     for name, (env, init_std, log_every, steps, methods) in TASKS.items():
-        table = Table(title=name, title_justify="left")
-        for column in ("algorithm", *(f"{s} seeds, steps/s" for s in SEEDS), *(f"time {s} / 1" for s in SEEDS[1:])):
-            table.add_column(column, justify="right")
+        heads = ("algorithm", *(f"{s} seeds, steps/s" for s in SEEDS), *(f"time {s} / 1" for s in SEEDS[1:]))
+        table = new_table(heads, names=0, title=name, title_justify="left")
         for objective in methods:
             times = [best_seconds(repeats, env, init_std, log_every, objective, s, steps) for s in SEEDS]
             ratios = [f"{t / times[0]:.2f}" for t in times[1:]]

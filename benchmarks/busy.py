@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.tables import new_table
 from conf.entry import run_main
 from conf.process import SPINS
 
@@ -82,9 +82,9 @@ def main() -> None:
     if args.task:
         print(TASKS[args.task]())
         return
-    table = Table(title=f"milliseconds of a step, {CORES} cores: quiet, and with a busy process on each", box=None)
-    for column in ("threads wait", *(f"{task}, {load}" for task in TASKS for load in ("quiet", "busy"))):
-        table.add_column(column, justify="left" if column == "threads wait" else "right")
+    heads = ("threads wait", *(f"{task}, {load}" for task in TASKS for load in ("quiet", "busy")))
+    title = f"milliseconds of a step, {CORES} cores: quiet, and with a busy process on each"
+    table = new_table(heads, title=title, box=None)
     console = Console(width=160)
     for name, variables in SETTINGS.items():
         cells = []

@@ -12,9 +12,9 @@ import sys
 from dataclasses import replace
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.sequences import TERMINAL, Case, measure_workers
+from benchmarks.tables import new_table
 from conf.entry import run_main
 from models.transformer import TransformerConfig
 
@@ -46,9 +46,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.episodes < 1:
         parser.error("--episodes must be >= 1")
-    console, table = Console(width=140), Table(box=None)
-    for column in ("size", "values", "s per episode", "slope", "in theory", "MiB added", "slope", "in theory"):
-        table.add_column(column, justify="right")
+    heads = ("size", "values", "s per episode", "slope", "in theory", "MiB added", "slope", "in theory")
+    console, table = Console(width=140), new_table(heads, names=0, box=None)
     for name in [args.size] if args.size else SIZES:
         sizes, seconds, memory = list(SIZES[name]), [], []
         for size, case in SIZES[name].items():

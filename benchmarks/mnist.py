@@ -4,19 +4,20 @@ With several processes each has its share of the cores and seeds of its own, and
 """
 
 import argparse
+import statistics
 import sys
 import time
 from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.tpo import TPO
 from benchmarks.sequences import peak_memory
+from benchmarks.tables import new_table
 from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.datasets import Images
@@ -78,7 +79,7 @@ def product_seconds(trainer: Trainer, repeats: int = 50) -> float:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    return sorted(times)[repeats // 2]
+    return statistics.median(times)
 
 
 def main() -> None:
@@ -87,9 +88,8 @@ def main() -> None:
     steps = parser.parse_args().steps
     if steps < 1:
         parser.error("--steps must be >= 1")
-    table = Table(box=None, title=f"torch {torch.__version__}, {cores()} cores", title_justify="left")
-    for column in ("algorithm", "processes", "seeds of each", "ms / step of all", "products", "MiB of each"):
-        table.add_column(column, justify="left" if column == "algorithm" else "right")
+    heads = ("algorithm", "processes", "seeds of each", "ms / step of all", "products", "MiB of each")
+    table = new_table(heads, box=None, title=f"torch {torch.__version__}, {cores()} cores", title_justify="left")
     for objective in (TPO(), DG()):
         for workers, seeds in ((1, 1), (1, SEEDS), (cores(), SEEDS // cores())):
             found, _ = measure_at_once(measure, [(objective, seeds, steps)] * workers, workers, prepare=warm_up)

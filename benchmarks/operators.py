@@ -10,11 +10,11 @@ from collections import Counter
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.sequences import Case, cases_called, make_trainer
+from benchmarks.tables import new_table
 from conf.entry import run_main
 
 KINDS = {
@@ -59,9 +59,8 @@ def main() -> None:
     parser.add_argument("--case", default="", help="only the rows whose name contains this")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    table = Table(box=None, title=f"torch {torch.__version__}, one thread")
-    for column in ("case", "seeds", *KINDS, "other", "calls"):
-        table.add_column(column, justify="left" if column == "case" else "right")
+    heads = ("case", "seeds", *KINDS, "other", "calls")
+    table = new_table(heads, box=None, title=f"torch {torch.__version__}, one thread")
     for case in cases_called(args.case, parser):
         shares, calls = measure(case)
         table.add_row(case.name, f"{case.seeds_together}", *(f"{s:.0%}" for s in shares.values()), f"{calls:,}")

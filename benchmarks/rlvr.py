@@ -23,6 +23,7 @@ from rich.table import Table
 
 from algorithms.grpo import GRPO
 from benchmarks.sequences import DEVICE, Clock, peak_memory, synchronize
+from benchmarks.tables import new_table
 from conf.entry import run_main
 from conf.messages import ConfigError, explain
 from conf.resolve import compose_experiment
@@ -188,10 +189,7 @@ def main() -> None:
 def table_of(title: str, columns: tuple[str, ...]) -> Table:
     """An empty table, whose first column holds names."""
     threads = f", {torch.get_num_threads()} threads" if DEVICE.type == "cpu" else ""
-    table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}{threads}; {title}")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
-    return table
+    return new_table(columns, box=None, title=f"torch {torch.__version__}, {DEVICE}{threads}; {title}")
 
 
 def row_cells(times: dict[str, float]) -> list[str]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
+from benchmarks.tables import new_table
 from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.sequence import TokenReversal
@@ -161,16 +161,7 @@ def measure_workers(case: Case, episodes: int, workers: int) -> dict[str, float]
     return mean | times | {"peak": mean["peak"] * workers}
 
 
-COLUMNS = (
-    "case",
-    "seeds",
-    "s / seed-episode",
-    "rollout",
-    "loss",
-    "optimiser",
-    "of peak",
-    "GiB",
-)
+COLUMNS = ("case", "seeds", "s / seed-episode", "rollout", "loss", "optimiser", "of peak", "GiB")
 
 
 def main() -> None:
@@ -186,9 +177,8 @@ def main() -> None:
     cases = cases_called(args.case, parser)
     workers = args.workers or (1 if DEVICE.type == "cuda" else cores())
 
-    table = Table(box=None, title=f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "case" else "right")
+    title = f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes"
+    table = new_table(COLUMNS, box=None, title=title)
     console = Console(width=120)
     for i, case in enumerate(cases, start=1):
         console.print(f"{i}/{len(cases)}: {case.name}", highlight=False)

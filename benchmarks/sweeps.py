@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.tables import new_table
 from conf.entry import run_main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,9 +53,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.steps < 1 or args.repeats < 1:
         parser.error("--steps and --repeats must be >= 1")
-    table = Table(title=f"8 jobs of {args.steps} steps, one thread each", title_justify="left")
-    for column in ("serial, s", f"{WORKERS} workers, s", "faster", "attainable now", "load before"):
-        table.add_column(column, justify="right")
+    heads = ("serial, s", f"{WORKERS} workers, s", "faster", "attainable now", "load before")
+    title = f"8 jobs of {args.steps} steps, one thread each"
+    table = new_table(heads, names=0, title=title, title_justify="left")
     for _ in range(args.repeats):
         load, limit = os.getloadavg()[0], attainable_speedup()
         serial = sweep_seconds(args.steps)
