@@ -1,5 +1,6 @@
 """python -m benchmarks.coverage: how often the 95 % intervals of analysis/stats.py cover, on made-up seeds."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def coverage(family: Family, seeds: int, trials: int = TRIALS) -> dict[str, floa
 
 
 def main() -> None:
+    argparse.ArgumentParser("python -m benchmarks.coverage", description=__doc__).parse_args()
     lines = [
         {"family": name, "seeds": seeds, **coverage(family, seeds)}
         for name, family in (FAMILIES | RARE).items()
