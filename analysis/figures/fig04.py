@@ -37,10 +37,5 @@ def _surplus(row):
         steps, values = row.metric(f"surplus_{number}")
         at = min(np.searchsorted(steps, STEP), len(steps) - 1)
         found = values[at][np.isfinite(values[at])]
-        yield {
-            "label": row.label,
-            "metric": "surplus",
-            "step": steps[at],
-            "bin": number,
-            **stats.mean_with_interval(found),
-        }
+        place = {"label": row.label, "metric": "surplus", "step": steps[at], "bin": number}
+        yield place | stats.mean_with_interval(found)

@@ -63,18 +63,9 @@ def _cell(row, reading):
 
 
 def _legend():
-    markers = [("o", "tuned"), ("s", "tuned"), ("o", "white"), ("s", "white")]
+    looks = [("o", "black"), ("s", "black"), ("o", "white"), ("s", "white")]
     texts = ["1 epoch, best rate of 3 (95 %)", "4 epochs, best rate", "1 epoch, default rate", "4 epochs, default rate"]
     return [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=marker,
-            color="black",
-            markersize=4,
-            label=text,
-            markerfacecolor="black" if fill == "tuned" else fill,
-        )
-        for (marker, fill), text in zip(markers, texts, strict=True)
+        Line2D([], [], linestyle="", marker=marker, color="black", markersize=4, label=text, markerfacecolor=fill)
+        for (marker, fill), text in zip(looks, texts, strict=True)
     ]
