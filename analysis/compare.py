@@ -10,10 +10,10 @@ from pandas.api.types import is_numeric_dtype
 from rich.table import Table
 
 from analysis import paper_cells, tables
-from analysis.labels import ALGOS, MATCHINGS
+from analysis.labels import MATCHINGS, algo_yaml
 from analysis.load import Row
 from analysis.measured import Measured, stated_text
-from analysis.paper import TABLES, PaperTable, notes, paper_values, read_yaml
+from analysis.paper import TABLES, PaperTable, notes, paper_values
 from analysis.verdicts import NOT_RUN, TOO_WIDE, Cell, describe_verdict, seeds_needed, verdict
 
 HEADS = {"algo": "method", "match": "matched by"}
@@ -124,5 +124,5 @@ def _matching_rank(cell: tuple) -> int:
 
 def _title(key: str, value: Any) -> str:
     if key == "algo":
-        return read_yaml(ALGOS / f"{value}.yaml")["label"]
+        return algo_yaml(value)["label"]
     return SYMBOLS.get(key, "") + str(value).replace("_", " ")

@@ -13,7 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.cache import Cache
-from analysis.labels import ALGOS
+from analysis.labels import ALGOS, algo_yaml
 from conf.compose import composed
 from conf.messages import ConfigError, unknown, yaml_fault
 from conf.sweep import jobs
@@ -167,9 +167,8 @@ def _algo(job: list[str]) -> dict[str, Any]:
     return algo_file(dict(override.split("=") for override in job)["algo"]) | dict(given)
 
 
-@cache
 def algo_file(name: str) -> dict[str, Any]:
     """The settings of an algorithm of the suite; raises ConfigError for a name that is none."""
     if name not in names_in(ALGOS):
         raise ConfigError(unknown(f"algo={name}", names_in(ALGOS), "not found"))
-    return OmegaConf.to_container(OmegaConf.load(ALGOS / f"{name}.yaml"))
+    return algo_yaml(name)

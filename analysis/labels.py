@@ -16,7 +16,7 @@ MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
 def changed_settings(config: dict[str, Any]) -> dict[str, Any]:
     """{override: value} for the settings in which a run differs from its algorithm's yaml."""
     algo = config["algo"]
-    default = _file(algo["name"]) or algo
+    default = algo_yaml(algo["name"]) or algo
     found = {
         f"algo.{key}": value
         for key, value in algo.items()
@@ -29,7 +29,7 @@ def changed_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _file(algo: str) -> dict[str, Any] | None:
+def algo_yaml(algo: str) -> dict[str, Any] | None:
     """The content of an algorithm's yaml; None for an algorithm outside the suite."""
     path = ALGOS / f"{algo}.yaml"
     return OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else None
@@ -37,7 +37,7 @@ def _file(algo: str) -> dict[str, Any] | None:
 
 def is_ours(config: dict[str, Any]) -> bool:
     """Whether the algorithm is one of the suite itself."""
-    return _file(config["algo"]["name"]) is not None
+    return algo_yaml(config["algo"]["name"]) is not None
 
 
 def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, ...] = ()) -> str:
