@@ -7,15 +7,8 @@ from pathlib import Path
 from conf.entry import run_main
 from conf.scaffold import Scaffold
 
-COLORS = (
-    "#56B4E9",
-    "#EE7733",
-    "#009988",
-    "#CC3311",
-    "#EE3377",
-    "#4477AA",
-    "#AA3377",
-)  # distinguishable with colour blindness
+# distinguishable with colour blindness
+COLORS = ("#56B4E9", "#EE7733", "#009988", "#CC3311", "#EE3377", "#4477AA", "#AA3377")
 LINESTYLES = ("-", "--", ":", "-.")
 
 
