@@ -142,16 +142,12 @@ def _rollouts(config: dict[str, Any]) -> float:
     return config["train"]["steps"] * env.get("batch", 1) * (env.get("candidates", 1) if many else 1)
 
 
-def _task(config: dict[str, Any], match: str) -> dict[str, Any]:
-    """The settings that compared methods share under a matching: all but method, sampling and epochs."""
+def _key(config: dict[str, Any], match: str) -> str:
+    """The settings that compared methods share under a matching, as JSON: all but method, sampling and epochs."""
     task = {section: identity(config)[section] for section in ("env", "model", "optim")}
     train = config["train"]
     task |= {key: train.get(key, NEUTRAL["train"][key]) for key in TRAIN}
-    return task | {"steps": train["steps"], "match": match}
-
-
-def _key(config: dict[str, Any], match: str) -> str:
-    return json.dumps(_task(config, match), sort_keys=True)
+    return json.dumps(task | {"steps": train["steps"], "match": match}, sort_keys=True)
 
 
 def _names(labels: dict[str, str]) -> dict[str, str]:
