@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 import training
 from algorithms.base import Objective
 from conf.compose import composed
-from conf.discover import discover, find_classes
+from conf.discover import GROUPS, discover, find_classes
 from conf.fit import check_context_type, check_fit, check_model, check_training
 from conf.messages import FILES, ConfigError, unknown
 from conf.own_files import PATHS, register
@@ -19,11 +19,12 @@ from conf.values import APPEARANCE, boolean, build_section, choice, device_of, p
 from envs.base import Env
 from launch.kinds import LAUNCHES
 from store.failure import describe
+from store.identity import CHOICES, SECTIONS
 from store.trackers import TRACKERS
 from training.config import TrainConfig
 
-SECTIONS = ("algo", "env", "model", "optim", "train", "tracker")
-TOP_LEVEL = (*SECTIONS, "seeds", "sampler", "match", "scale", "engine", "device", "runs_dir", "force", "launch", *PATHS)
+TOP_LEVEL = (*SECTIONS, "tracker", "seeds", *CHOICES, "scale", "engine", "device", "runs_dir", "force", "launch")
+TOP_LEVEL += PATHS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def resolve(cfg: DictConfig) -> Experiment:
 
 def _resolve(cfg: DictConfig) -> Experiment:
     _check_keys(cfg)
-    classes = {group: find_classes(group, cfg.get(f"{group}_path")) for group in ("algo", "env", "model")}
+    classes = {group: find_classes(group, cfg.get(f"{group}_path")) for group in GROUPS}
     objective = parse_section(cfg, "algo", classes["algo"], "objective", hidden=tuple(APPEARANCE))
     match = choice("match", cfg.match, ("prompts", "interactions"))
     settings = _settings(cfg)
@@ -112,7 +113,7 @@ def _stored_config(experiment: Experiment, cfg: DictConfig) -> dict[str, Any]:
     """The configuration as plain data, with the facts about it that tables and figures read."""
     objective = experiment.objective
     config: dict[str, Any] = {}
-    for section in ("algo", "env", "model", "optim", "train"):
+    for section in SECTIONS:
         typed = dataclasses.asdict(getattr(experiment, "objective" if section == "algo" else section))
         config[section] = OmegaConf.to_container(cfg[section], resolve=True) | typed
     config |= {"sampler": experiment.sampler, "match": cfg.match, "compares": objective.sampler}
