@@ -60,12 +60,10 @@ class LanguagePolicy(Policy):
         owner, rows = rows[:, 0], rows[:, 1:]
         real = rows >= 0
         hidden = self._hidden(_trim(prompts), owner, _trim(rows))
-        found = token_logp(hidden[real[:, : hidden.shape[1]]], self._head(), rows[real], self.vocab)
+        head = self.causal_lm.get_output_embeddings()
+        found = token_logp(hidden[real[:, : hidden.shape[1]]], head, rows[real], self.vocab)
         logp = torch.zeros(rows.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found)
         return logp.index_select(0, inverse).view(candidates.shape)
-
-    def _head(self) -> torch.nn.Module:
-        return self.causal_lm.get_output_embeddings()
 
     def _hidden(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
         """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted.
