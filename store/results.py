@@ -13,6 +13,8 @@ from store import metrics
 from store.archive import Archive, ArchivedRun, Key
 from store.runs import Run, RunStore
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class UnitedRun(metrics.MetricsReader):
@@ -119,14 +121,13 @@ class Results:
 def unite_newest(run: Run, archived: ArchivedRun) -> UnitedRun:
     """Both, with the newer numbers of each seed; `run`'s where neither is newer."""
     mine, other = _finished(run), _finished(archived)
-    never = datetime.min.replace(tzinfo=UTC)
-    newer = {seed for seed in other if other[seed] > mine.get(seed, never)}
+    newer = {seed for seed in other if other[seed] > mine.get(seed, NEVER)}
     return UnitedRun(run, archived, frozenset(newer))
 
 
 def _when(batch: dict[str, Any]) -> datetime:
     """When a batch was finished; the oldest ones do not say it."""
-    return datetime.fromisoformat(batch["finished"]) if "finished" in batch else datetime.min.replace(tzinfo=UTC)
+    return datetime.fromisoformat(batch["finished"]) if "finished" in batch else NEVER
 
 
 def _finished(run: ReadableRun) -> dict[int, datetime]:
