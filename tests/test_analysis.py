@@ -64,9 +64,11 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
         (["fig02", "--runs-dir", "runz"], "--runs-dir runz: no such folder"),
         (["fig02", "--out", "file"], "--out file: cannot write there (File exists)"),
         (["list", "fig02"], "list fig02: list must be the only word"),
+        (["fig022"], "did you mean fig02?"),
+        (["leaderboard", "--scale", "quick"], "--scale quick: leaderboard shows every scale"),
     ],
 )
-def test_folders_and_words_are_checked_before_any_work(tmp_path, monkeypatch, capsys, args, text):
+def test_folders_words_and_options_are_checked_before_any_work(tmp_path, monkeypatch, capsys, args, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as stop:
@@ -77,20 +79,6 @@ def test_folders_and_words_are_checked_before_any_work(tmp_path, monkeypatch, ca
 def test_table_of_an_unknown_environment_names_the_known(runs, capsys):
     assert main(["table", "sparse_bandi"]) == 1
     assert "did you mean sparse_bandit?" in capsys.readouterr().out
-
-
-def test_unknown_figure_is_refused(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["fig022"])
-    assert stop.value.code == 2
-    assert "did you mean fig02?" in capsys.readouterr().err
-
-
-def test_an_option_that_would_change_nothing_is_refused(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["leaderboard", "--scale", "quick"])
-    assert stop.value.code == 2
-    assert "--scale quick: leaderboard shows every scale" in capsys.readouterr().err
 
 
 def test_interval_covers_the_mean_and_shrinks_with_seeds():
