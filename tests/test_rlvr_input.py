@@ -39,11 +39,7 @@ def test_bad_input_is_refused(cli, args):
 
 
 def test_model_ids_and_folders_are_spelled_out(tmp_path):
-    assert prepare(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == [
-        "algo=tpo",
-        "model=mlp",
-        "model=tiny_qwen3",
-    ]
+    assert prepare(["algo=tpo", "model=mlp", "model=tiny_qwen3"]) == ["algo=tpo", "model=mlp", "model=tiny_qwen3"]
     assert prepare(["model=Qwen/Qwen3-1.7B,a/b"]) == ["model=hf", "model.path='Qwen/Qwen3-1.7B','a/b'"]
     assert prepare([f"model={tmp_path}"]) == ["model=hf", f"model.path='{tmp_path}'"]
 

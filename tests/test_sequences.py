@@ -30,8 +30,7 @@ def test_targets(target):
 
 
 @pytest.mark.parametrize(
-    ("reward", "expected"),
-    [("bag_of_tokens", [1, 0, 1]), ("sequential", [1, 0, 0]), ("terminal", [0, 0, 0])],
+    ("reward", "expected"), [("bag_of_tokens", [1, 0, 1]), ("sequential", [1, 0, 0]), ("terminal", [0, 0, 0])]
 )
 def test_rewards(reward, expected):
     env = TokenReversal(target="copy", reward=reward, horizon=3, vocab=3)

@@ -69,12 +69,7 @@ ANY_BUT_THE_PROMPT = """
         return (answers != prompts.unsqueeze(2)).float()
 """
 FAULTS = [  # a template, what it says, what it says instead, and the test that finds it
-    (
-        "bandit",
-        "chance_error=1 - 1 / self.arms",
-        "chance_error=0.5",
-        "random_answers_have_the_declared_chance_error",
-    ),
+    ("bandit", "chance_error=1 - 1 / self.arms", "chance_error=0.5", "random_answers_have_the_declared_chance_error"),
     ("bandit", 'noise.uniform("context", self.batch)', "torch.rand(len(noise.seeds), self.batch)", "a_seed_meets"),
     ("bandit", "(2, candidates)", "(2, candidates).log()", "rollouts_have_the_shapes_of_the_axes_and_finite_rewards"),
     ("bandit", "(2, candidates)", "(2, candidates)[:1]", "rollouts_have_the_shapes_of_the_axes_and_finite_rewards"),
