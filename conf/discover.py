@@ -108,7 +108,8 @@ def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     try:
         module = load()
     except (Exception, SystemExit) as error:  # whatever the code of a file raises
-        import_failures[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {_first_line(error)}"
+        said = (str(error) or "no message").splitlines()[0]
+        import_failures[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {said}"
         log.warning("left out: %s", import_failures[path.stem])
         return []
     found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
@@ -144,7 +145,3 @@ def _line(path: Path, error: BaseException) -> int | str:
         return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return lines[-1] if lines else "?"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or "no message").splitlines()[0]

@@ -23,7 +23,7 @@ def describe(error: BaseException) -> str:
 
 def locate(error: BaseException) -> str | None:
     """File and line of the innermost call in code outside the suite and its packages, or else in the suite itself."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_file(frame.filename)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(("<", *INSTALLED))]
     own = [frame for frame in frames if not Path(frame.filename).is_relative_to(SUITE)]
     if not frames:
         return None
@@ -34,7 +34,3 @@ def locate(error: BaseException) -> str | None:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _is_file(name: str) -> bool:
-    return not name.startswith(("<", *INSTALLED))
