@@ -26,13 +26,13 @@ from launch.job import screen
 from launch.kinds import cores, lower_priority
 from launch.requests import Request, parse
 from launch.sweep import prepare_workers
+from launch.watch import POLL_SECONDS
 from store.results import Results
 from training.experiment import Outcome, execute
 from training.stop import Stop, Stopped
 
 PROCESSES = multiprocessing.get_context("spawn")  # a fork beside OpenMP's threads hangs
 log = logging.getLogger(__name__)
-POLL_SECONDS = 0.5
 WAIT_SECONDS = 5
 RENEW_SECONDS = 300  # after which what was trained may have decided what else is worth training
 
