@@ -74,36 +74,34 @@ def test_a_policy_without_a_gradient_is_named(tmp_path):
     assert "the log-probs of Tabular have no gradient" in message
 
 
-@pytest.mark.parametrize("worst", [-0.1, 1.1])
-def test_an_error_outside_its_range_is_named(tmp_path, worst):
-    @dataclass(frozen=True)
-    class Mine(SparseBandit):
-        def evaluate(self, policy, noise):
-            return {"error": torch.full((2,), worst)}
+def bandit_with(**methods):
+    """A bandit of a class Mine, with these methods in place of its own."""
+    return dataclass(frozen=True)(type("Mine", (SparseBandit,), methods))(arms=5)
 
-    message = outcome(tmp_path, env=Mine(arms=5)).message
-    assert f"the metric error of Mine is {worst}; must be between 0 and 1" in message
+
+BELOW, ABOVE = torch.full((2,), -0.1), torch.full((2,), 1.1)
+FAULTS = {
+    "the metric error of Mine is -0.1; must be between 0 and 1": {"evaluate": lambda *_: {"error": BELOW}},
+    "the metric error of Mine is 1.1; must be between 0 and 1": {"evaluate": lambda *_: {"error": ABOVE}},
+    "Mine.evaluate returned None": {"evaluate": lambda *_: None},
+    "Mine.evaluate: metric error is float 0.5": {"evaluate": lambda *_: {"error": 0.5}},
+    "stream of random numbers=rewards: must be one of init, context, action, reward, eval, warm": {
+        "score": lambda self, contexts, actions, noise: noise.uniform("rewards", 1)
+    },
+}
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_a_fault_of_a_task_is_named(tmp_path, said):
+    assert said in outcome(tmp_path, env=bandit_with(**FAULTS[said])).message
 
 
 def test_metrics_of_a_low_precision_are_stored(tmp_path):
-    @dataclass(frozen=True)
-    class Mine(SparseBandit):
-        def evaluate(self, policy, noise):
-            return super().evaluate(policy, noise) | {"half": torch.full((2,), 0.5, dtype=torch.bfloat16)}
+    def evaluate(self, policy, noise):
+        return SparseBandit.evaluate(self, policy, noise) | {"half": torch.full((2,), 0.5, dtype=torch.bfloat16)}
 
-    frame = outcome(tmp_path, env=Mine(arms=5)).run.frame()
+    frame = outcome(tmp_path, env=bandit_with(evaluate=evaluate)).run.frame()
     assert set(frame[frame.metric == "half"].value) == {0.5}
-
-
-@pytest.mark.parametrize(("found", "said"), [(None, "None"), ({"error": 0.5}, "metric error is float 0.5")])
-def test_an_evaluation_that_returns_something_else_is_named(tmp_path, found, said):
-    @dataclass(frozen=True)
-    class Mine(SparseBandit):
-        def evaluate(self, policy, noise):
-            return found
-
-    message = outcome(tmp_path, env=Mine(arms=5)).message
-    assert "Mine.evaluate" in message and said in message
 
 
 REWARDS = {
@@ -145,25 +143,13 @@ def test_rewards_of_answers_that_are_one_number_each_are_named(tmp_path, method,
     assert f"Mine.{method} returned a tensor (2, 4, " in message and "must be rewards, a tensor (2, 4, " in message
 
 
-def test_an_unknown_stream_of_random_numbers_is_named(tmp_path):
-    @dataclass(frozen=True)
-    class Mine(SparseBandit):
-        def score(self, contexts, candidates, noise):
-            return noise.uniform("rewards", 1).view(-1, 1, 1, 1).expand(*candidates.shape, 1)
-
-    message = outcome(tmp_path, env=Mine(arms=5)).message
-    assert "stream of random numbers=rewards: must be one of init, context, action, reward, eval, warm" in message
-
-
 def test_a_seed_whose_rewards_are_not_finite_is_frozen(tmp_path):
-    @dataclass(frozen=True)
-    class Mine(SparseBandit):
-        def score(self, contexts, candidates, noise):
-            reward = super().score(contexts, candidates, noise)
-            reward[1] = torch.nan
-            return reward
+    def score(self, contexts, candidates, noise):
+        reward = SparseBandit.score(self, contexts, candidates, noise)
+        reward[1] = torch.nan
+        return reward
 
-    found = outcome(tmp_path, env=Mine(arms=5))
+    found = outcome(tmp_path, env=bandit_with(score=score))
     assert found.run.manifest()["batches"][0]["frozen"] == {"1": 1}
 
 
