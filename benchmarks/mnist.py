@@ -91,7 +91,7 @@ def main() -> None:
     heads = ("algorithm", "processes", "seeds of each", "ms / step of all", "products", "MiB of each")
     table = new_table(heads, box=None, title=f"torch {torch.__version__}, {cores()} cores", title_justify="left")
     for objective in (TPO(), DG()):
-        for workers, seeds in ((1, 1), (1, SEEDS), (cores(), SEEDS // cores())):
+        for workers, seeds in ((1, 1), (1, SEEDS), (cores(), max(1, SEEDS // cores()))):
             found, _ = measure_at_once(measure, [(objective, seeds, steps)] * workers, workers, prepare=warm_up)
             took, products, memory = (sum(values) / workers for values in zip(*found, strict=True))
             cells = (f"{1e3 * took:.2f}", f"{products / took:.0%}", f"{memory / 2**20:.0f}")
