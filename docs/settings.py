@@ -125,8 +125,8 @@ def _value(node: ast.expr, names: dict):
 
 def _type(field: dataclasses.Field) -> str:
     kind = field.type
-    name = kind if isinstance(kind, str) else getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind)
-    return str(name or kind).replace("None", "null").replace("typing.", "")
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    return name.replace("None", "null").replace("typing.", "")
 
 
 def _default(field: dataclasses.Field) -> str:
