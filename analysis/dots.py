@@ -10,6 +10,7 @@ from analysis import style
 from analysis.curves import curve_data, seeds_and_intervals
 from analysis.labels import with_unique_labels
 from analysis.load import Row
+from analysis.panels import belongs
 from analysis.rivals import epochs, learning_rate
 
 LINE = 0.17  # inches per method
@@ -49,9 +50,9 @@ def last_values(
 
     hide  settings that the title says, so that labels leave them out (`analysis.labels.changed_settings`)
     """
-    panels = tuple(panel for panel in panels if any(_belongs(row, panel) for row in rows))
-    rows = with_unique_labels(rows, hide, [[panel.title for panel in panels if _belongs(row, panel)] for row in rows])
-    data = {panel: pd.DataFrame([_last(row, panel) for row in rows if _belongs(row, panel)]) for panel in panels}
+    panels = tuple(panel for panel in panels if any(belongs(row, panel) for row in rows))
+    rows = with_unique_labels(rows, hide, [[panel.title for panel in panels if belongs(row, panel)] for row in rows])
+    data = {panel: pd.DataFrame([_last(row, panel) for row in rows if belongs(row, panel)]) for panel in panels}
     names = [name for panel in panels for name in data[panel].sort_values("mean", ascending=False).label]
     places = {name: -place for place, name in enumerate(dict.fromkeys(names))}
     colors = {row.label: row.style["color"] for row in rows}
@@ -77,10 +78,6 @@ def _draw(axis, panel: Dots, data: pd.DataFrame, places: dict[str, int], colors:
         axis.set_xlim(-0.04 * right, 1.04 * right)
     axis.set_yticks(list(places.values()), list(places))
     axis.tick_params(axis="y", labelsize=7, length=0)
-
-
-def _belongs(row: Row, panel: Dots) -> bool:
-    return panel.shows(row.config) and row.has(panel.metric)
 
 
 def _last(row: Row, panel: Dots) -> dict[str, Any]:

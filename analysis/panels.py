@@ -48,9 +48,14 @@ class Setting:
         return config[section][key]
 
 
+def belongs(row: Row, panel: Any) -> bool:
+    """Whether a panel shows a row: it accepts the config, and its metric was recorded."""
+    return panel.shows(row.config) and row.has(panel.metric)
+
+
 def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tuple[style.Figure, pd.DataFrame]:
     """A row of panels of recorded metrics, each with its own axes. A panel without any run is left out."""
-    panels = tuple(panel for panel in panels if any(panel.shows(row.config) and row.has(panel.metric) for row in rows))
+    panels = tuple(panel for panel in panels if any(belongs(row, panel) for row in rows))
     figure, axes = style.panels(len(panels), style.COLUMN if len(panels) == 1 else style.PANEL * 1.3)
     rows = with_unique_labels(
         rows, panels=[[panel.title for panel in panels if panel.shows(row.config)] for row in rows]
@@ -58,7 +63,7 @@ def metric_panels(rows: list[Row], panels: tuple[Panel, ...], title: str) -> tup
     styles, drawn = curves.line_styles(rows), []
     for axis, panel in zip(axes, panels, strict=True):
         axis.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel)
-        shown = [row for row in rows if panel.shows(row.config) and row.has(panel.metric)]
+        shown = [row for row in rows if belongs(row, panel)]
         for row in shown:
             data = curves.curve_data(row, panel.metric)
             curves.draw_band(axis, data, styles[row.label])
