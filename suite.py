@@ -36,7 +36,7 @@ from conf.resolve import Experiment, resolve
 from conf.sweep import jobs
 from conf.values import APPEARANCE, parse_section
 from launch import requests
-from launch.command_line import parsed, prepare
+from launch.command_line import parsed, prepare, quoted
 from store.archive import Archive
 from store.results import Results
 from store.runs import Run, RunStore
@@ -125,7 +125,7 @@ def objective(name: str, algo_path: str | None = None, **settings: object) -> Ob
     loss (*L,) and metrics. ReMax needs the reward of the greedy answer as the batch's baseline, CE true rewards as its
     scores. Raises ConfigError for an unknown name or setting.
     """
-    folder = [f"algo_path={algo_path}"] if algo_path is not None else []
+    folder = [f"algo_path={quoted(str(algo_path))}"] if algo_path is not None else []
     found = _configs([f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())])
     if len(found) != 1:
         raise ConfigError(f"objective({name!r}): must be one algorithm with one value of each setting")

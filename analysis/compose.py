@@ -84,7 +84,8 @@ def read_yaml(kind: str, name: str, within: tuple[Path, ...]) -> tuple[Path, Any
         path = within[-1].parent / path
     if not path.is_file():
         known = [*names_in(folder), "a file such as mine.yaml"]
-        raise ConfigError(unknown(f"{kind}={name}", known, "not found"))
+        where = f"{within[-1]}: " if within else ""
+        raise ConfigError(where + unknown(f"{kind}={name}", known, "not found"))
     if path.resolve() in [file.resolve() for file in within]:
         raise ConfigError(f"{path}: the {kind} includes itself")
     try:

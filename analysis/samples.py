@@ -8,7 +8,7 @@ from store.runs import Run, RunStore
 
 def find_runs(name: str, store: RunStore) -> list[Run]:
     """The run that `name` says: its folder, its id, or the beginning of that."""
-    if Path(name).is_dir():
+    if Path(name, "config.yaml").is_file():
         return [Run(Path(name))]
     return [run for run in store.runs() if run.path.name.startswith(name)]
 

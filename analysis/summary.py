@@ -19,8 +19,8 @@ def conclude(outcomes: list, console: Console) -> int:
         _show([row for row in rows if row.config["env"]["name"] == env], env, console)
     stopped = [o for o in outcomes if o.status == "stopped"]
     problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed", "stopped")]
-    for outcome in problems:
-        _complain(outcome.complaint, console)
+    for complaint in _complaints(problems):
+        _complain(complaint, console)
     busy = {o.label: sorted(set(o.seeds) - set(o.run.seeds_done())) for o in outcomes if o.status == "busy"}
     unfinished = {name: left for name, left in busy.items() if left}
     for name, left in unfinished.items():
@@ -32,6 +32,17 @@ def conclude(outcomes: list, console: Console) -> int:
     if problems and len(problems) == len(outcomes) and not any(o.run for o in problems):
         return 2
     return 1 if unfinished or any(o.status in ("failed", "refused") for o in problems) else 0
+
+
+def _complaints(problems: list) -> list[str]:
+    """A line for each outcome that is no success; one line for many that were refused for the same reason."""
+    found = {}
+    for outcome in problems:
+        found.setdefault(outcome.complaint if outcome.run else (outcome.status, outcome.message), []).append(outcome)
+    return [
+        same[0].complaint if len(same) == 1 else f"{same[0].status}: {len(same)} jobs: {same[0].message}"
+        for same in found.values()
+    ]
 
 
 def _complain(text: str, console: Console) -> None:

@@ -5,12 +5,15 @@ which another machine takes over with `python -m store import --from OUT/results
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from conf.entry import run_main
+from conf.messages import ConfigError
+from launch import plans
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS, SPEED, EXPORT = 120, 120, 40  # the most seconds of each part
@@ -27,11 +30,17 @@ def run(log: Path, seconds: float, *command: str) -> int:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
+            pass
+        finally:
             process.terminate()  # a plan then keeps a checkpoint and ends its processes
             process.wait()
     print(*log.read_text(errors="replace").splitlines()[-12:], sep="\n")
     print(f"exit code {process.returncode}: {log}", flush=True)
     return process.returncode
+
+
+def left(end: float) -> float:
+    return max(0.0, end - time.monotonic())
 
 
 def main() -> int:
@@ -44,17 +53,23 @@ def main() -> int:
     args = parser.parse_args()
     if args.budget < 1:
         parser.error("--budget must be >= 1")
-    end, out = time.monotonic() + args.budget, args.out.resolve()
+    try:
+        plans.read(args.plan)
+    except ConfigError as error:
+        parser.error(str(error))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the command that runs, too
+    end, out = time.monotonic() + args.budget - EXPORT, args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     codes = []
     if args.device == "cuda":
-        codes.append(run(out / "tests.log", TESTS, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *GPU_TESTS))
-    codes.append(run(out / "speed.log", SPEED, "-m", "benchmarks.sequences", "--episodes", "3", "--case", args.case))
-    left = end - time.monotonic() - EXPORT
-    if left >= 1:
+        tests = ("-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *GPU_TESTS)
+        codes.append(run(out / "tests.log", min(TESTS, left(end)), *tests))
+    speed = ("-m", "benchmarks.sequences", "--episodes", "3", "--case", args.case)
+    codes.append(run(out / "speed.log", min(SPEED, left(end)), *speed))
+    if left(end) >= 1:
         where = (f"device={args.device}", f"launch.workers={WORKERS}", f"runs_dir={out / 'runs'}")
-        words = ("run.py", f"plan={args.plan}", f"budget={left:.0f}s", *where)
-        codes.append(run(out / "plan.log", left + EXPORT, *words))
+        words = ("run.py", f"plan={args.plan}", f"budget={left(end):.0f}s", *where)
+        codes.append(run(out / "plan.log", left(end) + EXPORT, *words))
     folders = ("--runs-dir", str(out / "runs"), "--out", str(out / "results"))
     codes.append(run(out / "export.log", EXPORT, "-m", "store", "export", *folders))
     return int(any(codes))

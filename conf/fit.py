@@ -2,6 +2,7 @@
 
 import os
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import training
@@ -48,7 +49,8 @@ def check_context_type(env: Env, cfg: DictConfig, found: dict[str, type]) -> Non
     if name in found and found[name].context_type != kind:
         fit = [f"model={other}" for other, cls in found.items() if cls.context_type == kind and other != "hf"]
         fit += ["a model id of the hub", "a folder"] * (kind == "text")
-        raise MisfitError(f"model={name}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
+        chosen = HydraConfig.get().runtime.choices.model if HydraConfig.initialized() else name
+        raise MisfitError(f"model={chosen}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
 
 
 def check_model(experiment, cfg: DictConfig) -> None:

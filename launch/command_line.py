@@ -51,10 +51,11 @@ def quoted_path(word: str) -> str:
         value = str(Path(value).expanduser())
         word = f"{key}={value}"
     is_path = "/" in value or value.startswith("~") or key.endswith(TEXTS)
-    return f"{key}={_quoted(value)}" if equals and key != "model" and is_path and parsed(word) is None else word
+    return f"{key}={quoted(value)}" if equals and key != "model" and is_path and parsed(word) is None else word
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """The text as Hydra's grammar has a string."""
     return "'" + text.replace("'", r"\'") + "'"
 
 
@@ -64,6 +65,13 @@ def parsed(word: str) -> Override | None:
         return OverridesParser.create().parse_overrides([word])[0]
     except OverrideParseException:
         return None
+
+
+def value_of(word: str) -> str:
+    """The value of a word, without the quotes that a path with brackets or an apostrophe has for Hydra."""
+    value = word.partition("=")[2]
+    found = parsed(word) if value.startswith(("'", '"')) else None
+    return value if found is None or found.is_sweep_override() else found.value()
 
 
 def _check_dashes(word: str) -> None:
@@ -142,7 +150,7 @@ def _expanded(words: list[str]) -> list[str]:
         of_hub = key == "model" and value and known != [value] and ("/" in value or Path(value).is_dir())
         if of_hub and known:
             raise ConfigError(f"{word}: a grid mixes files of conf/model with other models; type a command for each")
-        paths = ",".join(map(_quoted, values))
+        paths = ",".join(map(quoted, values))
         found += ["model=hf", f"model.path={paths}"] if of_hub else [word]
     parallel = any(word.startswith("launch.workers=") for word in found)
     chosen = any(word.startswith(("launch=", "plan=", "suite=")) for word in found)  # a plan starts its own processes

@@ -15,6 +15,7 @@ from conf.compose import composed
 from conf.discover import discover, find_classes
 from conf.messages import ConfigError, unknown
 from conf.own_files import CONF, PATHS, register
+from launch.command_line import quoted_path, value_of
 from launch.kinds import LAUNCHES
 from store.trackers import TRACKERS
 from training.config import TrainConfig
@@ -48,8 +49,9 @@ def is_asked(argv: list[str]) -> bool:
 
 def text(argv: list[str]) -> str:
     """The pages that a command line asks for, or the overview; raises ConfigError for an unknown topic."""
-    folders = [word for word in argv if word.startswith(tuple(f"{key}=" for key in PATHS))]
-    topics = [word for word in argv if word not in (*ASKS, *folders) and not word.startswith("runs_dir=")]
+    words = [quoted_path(word) for word in argv]
+    folders = [word for word in words if word.startswith(tuple(f"{key}=" for key in PATHS))]
+    topics = [word for word in words if word not in (*ASKS, *folders) and not word.startswith("runs_dir=")]
     register(folders)
     return "\n\n".join(_page(topic, folders) for topic in topics) if topics else _overview()
 
@@ -96,7 +98,7 @@ def _class_name(group: str, node) -> str | None:
 def _classes(group: str, folders: list[str]) -> dict[str, type]:
     if group in ("launch", "tracker"):
         return {"launch": LAUNCHES, "tracker": TRACKERS}[group]
-    own = dict(folder.split("=", 1) for folder in folders)
+    own = {folder.partition("=")[0]: value_of(folder) for folder in folders}
     return discover(training) if group == "optim" else find_classes(group, own.get(f"{group}_path"))
 
 

@@ -31,6 +31,7 @@ class Entry:
     scale  paper or quick
     algo   of a suite: an algorithm, several with commas between, or glob(*)
     track  of a suite: default or tuned
+    origin the file and the place in it, for messages
     """
 
     sweep: str | None = None
@@ -41,6 +42,7 @@ class Entry:
     set: str = ""
     seeds: int | None = None
     scale: str = "paper"
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ def read(name: str, within: tuple[Path, ...] = ()) -> list[Entry]:
         raise ConfigError(f"{path}: must be a list of entries such as - {{sweep: fig07, seeds: 10}}")
     found: list[Entry] = []
     for number, line in enumerate(lines, 1):
+        origin = f"{path}, entry {number}"
         try:
-            found += read(line["plan"], (*within, path)) if _is_plan(line) else [_entry(line)]
+            found += read(line["plan"], (*within, path)) if _is_plan(line) else [_entry(line, origin)]
         except ValueError as error:
-            raise ConfigError(f"{path}, entry {number}: {error}") from None
+            raise ConfigError(f"{origin}: {error}") from None
     return found
 
 
@@ -94,12 +97,10 @@ def tasks(entries: list[Entry], store: Store, algo_path: str | None = None) -> I
     algo_path  a folder of one's own algorithms, for suites
     """
     for entry in entries:
-        if entry.suite:
-            yield from _track(entry, store, algo_path)
-            continue
-        for row in _undecided(entry, store) if entry.undecided else _sweep(entry, store):
-            seeds = row.only if entry.seeds is None else tuple(range(entry.seeds))
-            yield Task(row, seeds, row.overrides[0].partition("=")[2])
+        try:
+            yield from _track(entry, store, algo_path) if entry.suite else _cells(entry, store)
+        except ConfigError as error:
+            raise ConfigError(f"{entry.origin}: {error}" if entry.origin else str(error)) from None
 
 
 def may_grow(entries: tuple[Entry, ...]) -> bool:
@@ -115,11 +116,12 @@ def _track(entry: Entry, store: Store, algo_path: str | None) -> Iterator[Task]:
             yield Task(row, row.only, f"{suite.name}, {entry.track} track")
 
 
-def _sweep(entry: Entry, store: Store) -> list[Row]:
-    try:
-        return sweep_rows(entry.sweep, store, entry.scale, overrides_of(entry.set))
-    except ConfigError as error:
-        raise ConfigError(f"entry with sweep: {entry.sweep}, set: {entry.set}: {error}") from None
+def _cells(entry: Entry, store: Store) -> Iterator[Task]:
+    """The tasks of a sweep, or of the undecided cells of a table."""
+    is_sweep, overrides = entry.undecided is None, overrides_of(entry.set)
+    for row in sweep_rows(entry.sweep, store, entry.scale, overrides) if is_sweep else _undecided(entry, store):
+        seeds = row.only if entry.seeds is None else tuple(range(entry.seeds))
+        yield Task(row, seeds, row.overrides[0].partition("=")[2])
 
 
 def _undecided(entry: Entry, store: Store) -> list[Row]:
@@ -134,15 +136,15 @@ def _is_plan(line: Any) -> bool:
     return isinstance(line, dict) and list(line) == ["plan"] and isinstance(line["plan"], str)
 
 
-def _entry(line: Any) -> Entry:
+def _entry(line: Any, origin: str) -> Entry:
     """An entry as its line gives it; raises ValueError."""
-    fields = [field.name for field in dataclasses.fields(Entry)]
+    fields = [field.name for field in dataclasses.fields(Entry) if field.name != "origin"]
     if not isinstance(line, dict) or sum(kind in line for kind in KINDS) != 1:
         raise ValueError(f"{line}: must have one of the keys {', '.join(KINDS)}")
     for key in line:
         if key not in fields:
             raise ValueError(unknown(str(key), fields))
-    entry = Entry(**line)
+    entry = Entry(**line, origin=origin)
     needless = {"suite": ("set", "seeds", "scale")}.get(next(k for k in KINDS if k in line), ("algo", "track"))
     for key in needless:
         if key in line:

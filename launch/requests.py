@@ -16,7 +16,7 @@ from conf.own_files import register
 from conf.resolve import compose_experiment, resolve
 from conf.values import parse_section
 from launch import plans
-from launch.command_line import parsed
+from launch.command_line import value_of
 from launch.kinds import LAUNCHES, Joblib, Serial, cores
 from store.archive import Archive
 from store.results import Results
@@ -73,9 +73,12 @@ def parse(argv: list[str]) -> Request:
     """The request of a command line; raises ConfigError that names the key, the value and what is allowed."""
     kind = "suite" if any(arg.startswith("suite=") for arg in argv) else "plan"
     words = _words(argv, kind)
-    given = {key: _value(word) for key, word in words.items()}
-    if kind == "suite" and not given.get("algo"):
-        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
+    given = {key: value_of(word) for key, word in words.items()}
+    if kind == "suite":
+        suites.read(given["suite"])
+        if not given.get("algo"):
+            ways = "name an algorithm, several with commas between, or algo='glob(*)' for all"
+            raise ConfigError(f"algo: missing; {ways}")
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
     register(_chosen(words, "algo_path"))
     cfg = composed(_composed(words))
@@ -119,15 +122,10 @@ def _words(argv: list[str], kind: str) -> dict[str, str]:
         if not equals or key not in KEYS[kind]:
             reason = f"cannot be set together with {kind}=, whose file says what is trained"
             raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
+        if key == kind and key in words:
+            raise ConfigError(f"{words[key]} {arg}: one {kind} at a time; type two commands")
         words[key] = arg
     return words
-
-
-def _value(word: str) -> str:
-    """The value of a word, without the quotes that a path with brackets or an apostrophe has for Hydra."""
-    value = word.partition("=")[2]
-    found = parsed(word) if value.startswith(("'", '"')) else None
-    return value if found is None or found.is_sweep_override() else found.value()
 
 
 def _chosen(words: dict[str, str], *keys: str) -> list[str]:

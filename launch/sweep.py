@@ -85,7 +85,7 @@ class Sweep:
     def _forecast(self) -> None:
         todo, forecast = [job for job in self.jobs if job.outcome is None], ""
         # a language model is slow to load, and how long its completions will be is not known
-        if not isinstance(self.launch, Slurm) and all(job.experiment.model.stacked for job in todo):
+        if todo and not isinstance(self.launch, Slurm) and all(job.experiment.model.stacked for job in todo):
             if not isinstance(self.launch, Serial):
                 torch.set_num_threads(self.launch.threads)
             for job in todo:

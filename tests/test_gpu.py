@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks import gpu
 from store.archive import Archive
 from tests.helpers import ROOT
@@ -21,6 +23,14 @@ def test_speed_and_a_plan_are_measured_and_what_is_finished_comes_back(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "of peak" in (tmp_path / "speed.log").read_text()
     assert [run.seeds_done() for run in Archive(tmp_path / "results").runs()] == [[0, 1, 2]]
+
+
+def test_a_plan_that_is_none_is_refused_before_any_work(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["gpu", "--plan", "gpi", "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as stop:
+        gpu.main()
+    assert stop.value.code == 2 and "plan=gpi: not found (did you mean gpu?)" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_test_for_a_gpu_is_in_a_file_that_is_run_there():

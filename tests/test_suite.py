@@ -165,6 +165,9 @@ def test_a_choice_and_an_optional_number_are_settings_of_a_method():
         yaml.write("kind: a\ntop: null\n")
     found = suite.objective("mine", algo_path="own", kind="b", top=10.0)
     assert (found.kind, found.top) == ("b", 10)
+    suite.Path("own").rename("a, b (c)")
+    assert suite.objective("mine", algo_path="a, b (c)").top is None
+    suite.Path("a, b (c)").rename("own")
     with pytest.raises(suite.ConfigError, match=r"algo\.kind=c: unknown choice; allowed: a, b"):
         suite.objective("mine", algo_path="own", kind="c")
     with pytest.raises(suite.ConfigError, match=r"algo\.top=x: must be a whole number or null"):

@@ -37,7 +37,7 @@ BROKEN = {
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 1, best: 0, beste: 1}": "did you mean best?",
     "include: core\nprotocol: {seeds: 101}": "protocol: tuning_seeds=[100, 101, 102]: must be none of the reported",
     "include: core\nprotocol: {seeds: 1000000000}": "seeds=1000000000: must be a number from 1 to 100000",
-    "include: cor\ntasks: []": "suite=cor: not found (did you mean core?)",
+    "include: cor\ntasks: []": "suite.yaml: suite=cor: not found (did you mean core?)",
     FILE + FILE.split("tasks:")[1].strip("\n"): "name=arms: two tasks have it",
     FILE + FILE.split("tasks:")[1].strip("\n").replace("name: arms", "name: b"): "set=env=sparse_bandit env.arms=5",
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: x, best: 0}": "task 1: chance=x: must be a number",
@@ -216,7 +216,8 @@ def test_a_broken_suite_names_what_is_wrong(tmp_path, text):
 BAD = {
     "suite=core": "algo: missing",
     "suite=core algo=ce": "algo=ce: the suite core leaves it out: it reads the right answer",
-    "suite=cor algo=tpo": "did you mean core?",
+    "suite=cor": "did you mean core?",
+    "suite=core suite=full algo=tpo": "one suite at a time",
     "suite=core algo=tpoo": "did you mean tpo?",
     "suite=core algo=tpo track=tune": "did you mean tuned?",
     "suite=core algo=tpo budget=soon": "2h, 90m or 600s",
