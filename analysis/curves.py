@@ -101,8 +101,9 @@ def legend_columns(names: list[str], figure: style.Figure) -> int:
 
 
 def seeds_and_intervals(rows: list[Row]) -> str:
-    """The end of a title: the number of seeds, and what bands and bars are."""
-    return f"{seeds_text(rows)}, 95 % intervals"
+    """The end of a title: the number of seeds, and what bands and bars are, if any row has enough seeds for them."""
+    has_intervals = any(row.seeds >= stats.FEWEST for row in rows)
+    return seeds_text(rows) + ", 95 % intervals" * has_intervals
 
 
 def seeds_text(rows: list[Row]) -> str:
