@@ -104,7 +104,7 @@ def figure(name: str, scale: str = "paper", runs_dir: str | Path = "runs", resul
         raise ConfigError(unknown(f"scale={scale}", ("paper", "quick"), "unknown choice"))
     store = _store(runs_dir, results)
     asked = catalogue.rows(name, store, scale)
-    rows = drawn_rows(asked, store)
+    rows = drawn_rows(name, asked, store)
     if not rows:
         raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.figure_command(name, scale)}")
     module = catalogue.module(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis import catalogue
-from analysis.paper import TABLES, counts_shorter_runs
+from analysis.paper import TABLES
 from conf.messages import ConfigError, unknown
 from conf.own_files import CONF
 from store.archive import Archive
@@ -46,12 +46,10 @@ def requested_rows(name: str, store: Results, scale: str) -> list:
 def make_figures(asked: dict[str, list], store: Results, out: Path, scale: str) -> list[int]:
     """Draw figures {name: rows} from what the store has; an exit code for each."""
     from analysis import style
-    from analysis.load import cache_of, drawn_rows, shorter
+    from analysis.load import cache_of, drawn_rows
     from analysis.pictures import Picture, drawn
 
-    shown = {name: drawn_rows(rows, store) for name, rows in asked.items()}
-    for name in filter(counts_shorter_runs, asked):
-        shown[name] += shorter(asked[name], store)
+    shown = {name: drawn_rows(name, rows, store) for name, rows in asked.items()}
     pictures = [Picture(name, rows) for name, rows in shown.items() if rows]
     for picture, files in zip(pictures, drawn(pictures, cache_of(store)), strict=True):
         stem = out / _stem(picture.figure, scale)
@@ -76,9 +74,9 @@ def show_held_out(title: str, rows: list, path: Path) -> None:
 def make_paper_table(name: str, rows: list, store: Results, out: Path, scale: str) -> int:
     """Print ours beside the paper's, and write the same as CSV and markdown."""
     from analysis import compare
-    from analysis.load import shorter
+    from analysis.load import shorter_rows
 
-    frame = compare.compare(name, rows, shorter(rows, store) if counts_shorter_runs(TABLES[name].figure) else ())
+    frame = compare.compare(name, rows, shorter_rows(TABLES[name].figure, rows, store))
     csv, text = (out / f"{_stem(name, scale)}.{suffix}" for suffix in ("csv", "md"))
     frame.to_csv(csv, index=False)
     text.write_text(compare.markdown(name, frame))

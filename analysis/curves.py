@@ -14,7 +14,7 @@ from analysis.load import Row
 POINTS = 200  # more than a column can show
 LABEL_WIDTH = 30  # characters of a label on one line
 TITLE_WIDTH = 44  # characters of a title over one panel
-LEGEND_LINES = 8  # the most lines of a legend among the curves
+LEGEND_LINES, LEGEND_LETTERS = 8, 16  # the most lines, and letters of a line, of a legend among the curves
 LINE_HEIGHT = 0.17  # inches of each line of a legend below the panels
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
@@ -36,7 +36,7 @@ def curve_data(row: Row, metric: str, is_share: bool = False) -> pd.DataFrame:
 
 
 def line_styles(rows: list[Row]) -> dict[str, dict[str, Any]]:
-    """{label: line style}. It is the algorithm's own; where two or three labels share it, they get other dashes.
+    """{label: line style}. It is the algorithm's own; where a few labels share it, they get other dashes.
 
     Where a method has more than three labels, they get shades of its colour, and dashes in turn.
     """
@@ -83,10 +83,10 @@ def draw_band(axis, data: pd.DataFrame, line_style: dict[str, Any], band: bool =
 
 
 def draw_legend(figure: style.Figure, axis) -> None:
-    """Name the curves of an axis: among them, or below all panels of a higher figure where they are many."""
+    """Name the curves of an axis: among them, or below all panels of a higher figure where names are many or long."""
     handles, names = axis.get_legend_handles_labels()
     lines = "\n".join(names).count("\n") + 1
-    if lines <= LEGEND_LINES:
+    if lines <= LEGEND_LINES and max(map(len, "\n".join(names).splitlines()), default=0) <= LEGEND_LETTERS:
         axis.legend()
         return
     columns = legend_columns(names, figure)

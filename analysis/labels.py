@@ -1,5 +1,6 @@
 """Labels of runs, made from their configs alone."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -53,20 +54,32 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
 
 
-def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | None = None) -> list:
+def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | None = None, mixed: bool = False) -> list:
     """The rows with unique labels: rows that share label and panel also name the settings in which they differ.
 
     panels  for each row, the panels that show it; None: one panel shows all rows
+    mixed   whether rows may be of different tasks and lengths; they then name where they differ from most of the rows
     """
     places = [{"one"} if panels is None else set(panels[i]) for i in range(len(rows))]
-    names = [label(row.config, hide) for row in rows]
+    rare = _rare_settings([row.config for row in rows]) if mixed else [()] * len(rows)
+    names = [label(row.config, hide, rare[i]) for i, row in enumerate(rows)]
 
     def rivals(i: int) -> list[dict[str, Any]]:
         return [rows[j].config for j in range(len(rows)) if names[j] == names[i] and places[i] & places[j]]
 
-    found = [label(row.config, hide, differing_settings(rivals(i))) for i, row in enumerate(rows)]
+    also = [tuple(dict.fromkeys((*rare[i], *differing_settings(rivals(i))))) for i in range(len(rows))]
+    found = [label(row.config, hide, keys) for row, keys in zip(rows, also, strict=True)]
     # a row that keeps its label keeps the metrics that it has read
     return [row if row.label == name else replace(row, label=name) for row, name in zip(rows, found, strict=True)]
+
+
+def _rare_settings(configs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """For each config, the settings of task, training and optimiser in which it is not like most of the configs."""
+    settings = [_settings(identity(config)) for config in configs]
+    keys = dict.fromkeys(key for one in settings for key in one if key.startswith(("env.", "train.", "optim.")))
+    keys.pop("train.epochs", None)  # which every label has
+    usual = {key: Counter(str(one.get(key)) for one in settings).most_common(1)[0][0] for key in keys}
+    return [tuple(key for key in usual if key in one and str(one[key]) != usual[key]) for one in settings]
 
 
 def differing_settings(configs: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -101,6 +114,6 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:
     """The matchings under which a run counts. For a method that draws groups, both are the same run.
 
-    What a method compares is known of runs alone. One that has not run has run under neither.
+    What a method compares is known of runs alone. A run that does not exist is listed under both.
     """
     return tuple(MATCHINGS) if config["compares"] in ("group", "set", None) else (config["match"],)

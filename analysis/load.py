@@ -13,6 +13,7 @@ from analysis import stats
 from analysis.cache import Cache
 from analysis.compose import SWEEPS, Job, sweep_jobs
 from analysis.labels import changed_settings, label, with_unique_labels
+from analysis.paper import counts_shorter_runs
 from analysis.series import Series
 from conf.messages import command
 from store.identity import CHOICES, identity, run_id
@@ -121,9 +122,19 @@ def cache_of(store: Store) -> Cache:
     return Cache(store.root / ".cache")
 
 
-def drawn_rows(asked: list[Row], store: Store) -> list[Row]:
-    """The rows that a figure shows: those it asks for that have a seed, and other runs on the same tasks."""
-    return [row for row in asked if row.seeds] + other_runs_on_their_tasks(asked, store)
+def drawn_rows(figure: str, asked: list[Row], store: Store) -> list[Row]:
+    """The rows that a figure shows: those it asks for that have a seed, shorter ones, and others on the same tasks."""
+    return run_rows(figure, asked, store) + other_runs_on_their_tasks(asked, store)
+
+
+def run_rows(figure: str, asked: list[Row], store: Store) -> list[Row]:
+    """The rows that a figure asks for and that have a seed, and the shorter runs that its tables count."""
+    return [row for row in asked if row.seeds] + shorter_rows(figure, asked, store)
+
+
+def shorter_rows(figure: str, asked: list[Row], store: Store) -> list[Row]:
+    """The `shorter` runs of a figure whose tables count them."""
+    return shorter(asked, store) if counts_shorter_runs(figure) else []
 
 
 def other_runs_on_their_tasks(rows: list[Row], store: Store) -> list[Row]:
@@ -148,8 +159,12 @@ def shorter(rows: list[Row], store: Store) -> list[Row]:
         return wanted is not None and config["train"]["steps"] < wanted.config["train"]["steps"]
 
     found = stored_rows(store, belongs) if lacking else []
-    found = [replace(row, only=lacking[_identity_without_steps(row.config)].only) for row in found]
-    return sorted(found, key=lambda row: -row.seeds)
+    wanted = [(row, lacking[_identity_without_steps(row.config)]) for row in found]
+    found = [
+        replace(row, only=long.only, overrides=(*long.overrides, f"train.steps={row.config['train']['steps']}"))
+        for row, long in wanted
+    ]
+    return sorted((row for row in found if row.seeds), key=lambda row: -row.seeds)
 
 
 def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda config: True) -> list[Row]:
@@ -161,7 +176,7 @@ def stored_rows(store: Store, chosen: Callable[[dict[str, Any]], bool] = lambda 
 
 def environment_rows(env: str, store: Store) -> list[Row]:
     """Every run that the store has of an environment, each with a label of its own."""
-    return with_unique_labels(stored_rows(store, lambda config: config["env"]["name"] == env))
+    return with_unique_labels(stored_rows(store, lambda config: config["env"]["name"] == env), mixed=True)
 
 
 def finished_envs(store: Store) -> list[str]:

@@ -11,8 +11,8 @@ import pandas as pd
 from analysis import catalogue, cost, curves
 from analysis.claims import Claim, claims
 from analysis.compare import compare, grid
-from analysis.load import Row, Store, cache_of, shorter
-from analysis.paper import TABLES, counts_shorter_runs, notes
+from analysis.load import Row, Store, cache_of, run_rows, shorter_rows
+from analysis.paper import TABLES, notes
 from analysis.pictures import Picture, drawn
 from analysis.verdicts import LEGEND, READING
 from conf.messages import duration
@@ -67,22 +67,15 @@ def write(store: Store, folder: Path) -> list[Path]:
 
 
 def _shown(figure: str, rows: list[Row], store: Store) -> tuple[str, list[Row]]:
-    """The scale at which a figure is shown, and its rows, given those at the paper's; shorter runs come last."""
-    if not any(row.seeds for row in rows):
-        quick = catalogue.rows(figure, store, "quick")
-        if any(row.seeds for row in quick):
-            return "quick", quick
-    return "paper", rows + _shorter(figure, rows, store)
-
-
-def _shorter(figure: str, asked: list[Row], store: Store) -> list[Row]:
-    return shorter(asked, store) if counts_shorter_runs(figure) else []
+    """The scale at which a figure is shown, and its rows with a seed, given all that it asks for at the paper's."""
+    found = run_rows(figure, rows, store)
+    quick = [] if found else [row for row in catalogue.rows(figure, store, "quick") if row.seeds]
+    return ("quick", quick) if quick else ("paper", found)
 
 
 def _images(shown: dict[str, list[Row]], store: Store) -> dict[str, str]:
     """A PNG in base64 for each figure that has runs."""
-    run = {figure: [row for row in rows if row.seeds] for figure, rows in shown.items()}
-    pictures = [Picture(figure, rows, ("png",), dpi=150) for figure, rows in run.items() if rows]
+    pictures = [Picture(figure, rows, ("png",), dpi=150) for figure, rows in shown.items() if rows]
     found = zip(pictures, drawn(pictures, cache_of(store)), strict=True)
     return {picture.figure: base64.b64encode(files["png"]).decode() for picture, files in found}
 
@@ -92,18 +85,17 @@ def _section(
 ) -> Section:
     predicted = cost.seconds(asked, speeds)
     names = [name for name, table in TABLES.items() if table.figure == figure]
-    less = _shorter(figure, asked, store)
+    less = shorter_rows(figure, asked, store)
     tables = {name: compare(name, asked, less) for name in names}
-    run = [row for row in shown if row.seeds]
     return Section(
         name=figure,
         title=catalogue.title(figure),
         scale=scale,
-        seeds=curves.seeds_text(run) if run else "",
+        seeds=curves.seeds_text(shown) if shown else "",
         image=image,
         tables=tables,
         claims=_claims(figure, tables, store),
-        sources=[_source(row) for row in run],
+        sources=[_source(row) for row in shown],
         command=catalogue.figure_command(figure, "paper"),
         missing=_missing(predicted),
     )

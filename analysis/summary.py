@@ -36,12 +36,12 @@ def conclude(outcomes: list, console: Console) -> int:
 
 def _complaints(problems: list) -> list[str]:
     """A line for each outcome that is no success; one line for many that were refused for the same reason."""
-    found = {}
+    found: dict[str, list] = {}
     for outcome in problems:
-        found.setdefault(outcome.complaint if outcome.run else (outcome.status, outcome.message), []).append(outcome)
+        found.setdefault(outcome.message if outcome.status == "refused" else outcome.complaint, []).append(outcome)
     return [
-        same[0].complaint if len(same) == 1 else f"{same[0].status}: {len(same)} jobs: {same[0].message}"
-        for same in found.values()
+        f"refused: {len(same)} jobs: {message}" if len(same) > 1 and same[0].status == "refused" else same[0].complaint
+        for message, same in found.items()
     ]
 
 

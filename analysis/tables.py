@@ -61,7 +61,7 @@ def render_seeds(frame: pd.DataFrame) -> Table:
     shown["median step"] = numbers(frame["median"].where(np.isfinite), "{:.0f}")
     shown["error beyond the best [95 %]"] = [_excess_text(row) for row in frame.itertuples()]
     return terminal(
-        "Seed by seed, late errors on the seeds that a run has in common with the best",
+        "Seed by seed, late errors on the seeds that a run has in common with the best of its task and length",
         shown.assign(common=frame.common.astype(str)),
     )
 

@@ -1,7 +1,8 @@
 """python -m benchmarks.gpu --budget 540: what a GPU says within so many seconds: tests, speed, then the plan `gpu`.
 
 Needs no network. Everything is left in the folder `--out`: the logs, and what is finished as an archive in OUT/results,
-which another machine takes over with `python -m store import --from OUT/results`. It may be stopped at any time.
+which another machine takes over with `python -m store import --from OUT/results`. What it has trained when it is
+stopped lies in OUT/runs.
 """
 
 import argparse
@@ -14,6 +15,10 @@ from pathlib import Path
 from conf.entry import run_main
 from conf.messages import ConfigError
 from launch import plans
+from launch.command_line import quoted
+from store.archive import Archive
+from store.results import Results
+from store.runs import RunStore
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS, SPEED, EXPORT = 120, 120, 40  # the most seconds of each part
@@ -26,7 +31,11 @@ def run(log: Path, seconds: float, *command: str) -> int:
     """Run `python COMMAND` from the root for at most so long, and show the last lines of what it says."""
     print("python", *command, flush=True)
     with log.open("w") as file:
-        process = subprocess.Popen([sys.executable, "-u", *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+        python = [sys.executable, "-u"]
+        # in a session of its own, Ctrl-C reaches it once, from here
+        process = subprocess.Popen(
+            [*python, *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -39,7 +48,7 @@ def run(log: Path, seconds: float, *command: str) -> int:
     return process.returncode
 
 
-def left(end: float) -> float:
+def seconds_left(end: float) -> float:
     return max(0.0, end - time.monotonic())
 
 
@@ -53,8 +62,9 @@ def main() -> int:
     args = parser.parse_args()
     if args.budget < 1:
         parser.error("--budget must be >= 1")
+    runs = args.out.resolve() / "runs"
     try:
-        plans.read(args.plan)
+        list(plans.tasks(plans.read(args.plan), Results(RunStore(runs), Archive(ROOT / "results"))))
     except ConfigError as error:
         parser.error(str(error))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the command that runs, too
@@ -63,14 +73,14 @@ def main() -> int:
     codes = []
     if args.device == "cuda":
         tests = ("-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *GPU_TESTS)
-        codes.append(run(out / "tests.log", min(TESTS, left(end)), *tests))
+        codes.append(run(out / "tests.log", min(TESTS, seconds_left(end)), *tests))
     speed = ("-m", "benchmarks.sequences", "--episodes", "3", "--case", args.case)
-    codes.append(run(out / "speed.log", min(SPEED, left(end)), *speed))
-    if left(end) >= 1:
-        where = (f"device={args.device}", f"launch.workers={WORKERS}", f"runs_dir={out / 'runs'}")
-        words = ("run.py", f"plan={args.plan}", f"budget={left(end):.0f}s", *where)
-        codes.append(run(out / "plan.log", left(end) + EXPORT, *words))
-    folders = ("--runs-dir", str(out / "runs"), "--out", str(out / "results"))
+    codes.append(run(out / "speed.log", min(SPEED, seconds_left(end)), *speed))
+    if seconds_left(end) >= 1:
+        where = (f"device={args.device}", f"launch.workers={WORKERS}", f"runs_dir={quoted(str(runs))}")
+        words = ("run.py", f"plan={args.plan}", f"budget={seconds_left(end):.0f}s", *where)
+        codes.append(run(out / "plan.log", seconds_left(end) + EXPORT, *words))
+    folders = ("--runs-dir", str(runs), "--out", str(out / "results"))
     codes.append(run(out / "export.log", EXPORT, "-m", "store", "export", *folders))
     return int(any(codes))
 

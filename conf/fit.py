@@ -49,8 +49,14 @@ def check_context_type(env: Env, cfg: DictConfig, found: dict[str, type]) -> Non
     if name in found and found[name].context_type != kind:
         fit = [f"model={other}" for other, cls in found.items() if cls.context_type == kind and other != "hf"]
         fit += ["a model id of the hub", "a folder"] * (kind == "text")
-        chosen = HydraConfig.get().runtime.choices.model if HydraConfig.initialized() else name
-        raise MisfitError(f"model={chosen}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}")
+        raise MisfitError(
+            f"model={_chosen_model(cfg)}: env={cfg.env.name} is made of {kind}; allowed: {', '.join(fit)}"
+        )
+
+
+def _chosen_model(cfg: DictConfig) -> str:
+    """The file of conf/model that was typed, where it is known, or else the name of the model's class."""
+    return HydraConfig.get().runtime.choices.model if HydraConfig.initialized() else cfg.model.name
 
 
 def check_model(experiment, cfg: DictConfig) -> None:
@@ -59,7 +65,7 @@ def check_model(experiment, cfg: DictConfig) -> None:
     is_text, accuracy = env.spec.is_text, warmstart.target_accuracy(experiment)
     if model.stacked != experiment.optim.stacked:
         fit = [name for name, cls in discover(training).items() if getattr(cls, "stacked", None) == model.stacked]
-        raise MisfitError(f"optim={cfg.optim.name}: does not fit model={cfg.model.name}; allowed: {', '.join(fit)}")
+        raise MisfitError(f"optim={cfg.optim.name}: does not fit model={_chosen_model(cfg)}; allowed: {', '.join(fit)}")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1 and not is_text:
         typed = f"{processes} processes: env={cfg.env.name} trains in one process"
@@ -77,7 +83,7 @@ def check_model(experiment, cfg: DictConfig) -> None:
         reason = f"every method draws the same number of completions on env={cfg.env.name}"
         raise MisfitError(f"match=interactions: {reason}; use match=prompts")
     if train.phase == "sft" and not accuracy:
-        raise MisfitError(f"train.phase=sft: model={cfg.model.name} has no warm start; use train.phase=rl")
+        raise MisfitError(f"train.phase=sft: model={_chosen_model(cfg)} has no warm start; use train.phase=rl")
     if is_text and accuracy and not env.has_answers:
         reason = f"env={cfg.env.name} has training rows without an answer to learn from"
         raise MisfitError(f"model.warm_accuracy={accuracy}: {reason}; use model.warm_accuracy=0")

@@ -113,18 +113,21 @@ def _folder(key: str) -> Path:
 
 
 def _about(key: str, name: str) -> str:
-    """The first sentence at the head of a file, or else of the class that it configures, or its command's remark."""
+    """The first sentence at the head of a file. Without one, that of its class, or the remark on its command."""
     path = _folder(key) / f"{name}.yaml"
     if not path.exists():
         return "your own"
-    head = [line[2:] for line in takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())]
+    head = [
+        line.removeprefix("#").strip()
+        for line in takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    ]
     head = list(takewhile(bool, (line for line in head if not line.startswith("@package"))))
     text = [line for line in head if not line.startswith("python")]
     if head and not text:
         return head[0][head[0].find("(") :]  # a command with its remark: (20 seeds x 300)
-    if not text:
-        found = _classes(key, [])[_class_name(key, OmegaConf.load(path))]
-        text = inspect.getdoc(found).partition("\n\n")[0].splitlines()
+    if not text and key in GROUPS:
+        found = _classes(key, []).get(_class_name(key, OmegaConf.load(path)))
+        text = (inspect.getdoc(found) or "").partition("\n\n")[0].splitlines() if found else []
     return re.split(r"(?<=\.) ", " ".join(text))[0]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, open_dict
 
@@ -167,6 +168,7 @@ def ctrl_c_is_kept() -> Iterator[None]:
 
 
 def _job(overrides: list[str], config: DictConfig) -> Job:
+    HydraConfig.instance().set_config(config)  # messages name the files that were typed
     with open_dict(config):
         del config["hydra"]
     planned = resolve_or_refuse(config)

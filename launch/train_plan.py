@@ -47,6 +47,9 @@ def run(argv: list[str], console: Console) -> int:
         console.print(f"{request.title}: {text}; to count it, type the command in the repository", soft_wrap=True)
     if request.budget == 0:
         _show(request, before, console)
+        if plans.may_grow(request.entries) and any(task.missing(store) for task in tasks):
+            later = "the seeds that a tuned track reports, and cells that stay undecided"
+            console.print(f"not counted is what these runs decide: {later}", soft_wrap=True)
         return 0
     left = "until all of it is done" if math.isinf(request.budget) else f"for {duration(request.budget)}"
     console.print(f"{request.title}: {request.workers} processes, {left}; {_forecast(request, before)}", soft_wrap=True)
@@ -151,7 +154,8 @@ def _train_free(
             waiting.append(task)
             continue
         trained = True
-        text = f"{request.title}: {len(waiting)} of {len(tasks)} steps left ({outcome.status}: {task.name})"
+        left = sum(bool(other.missing(store)) for other in waiting)
+        text = f"{request.title}: {left} of {len(tasks)} runs left ({outcome.status}: {task.name})"
         console.print(text, soft_wrap=True, highlight=False)
         if outcome.status == "failed":
             console.print(f"{outcome.message} (traceback: {outcome.run.traceback})", style="red", soft_wrap=True)
@@ -159,7 +163,7 @@ def _train_free(
             left_out[task.name] = outcome.status
         failures.record(outcome)
         if place := failures.common_place():
-            console.print(f"the first steps failed in the same place, {place}; mend it and type the same command")
+            console.print(f"the first runs failed in the same place, {place}; mend it and type the same command")
             raise Stopped(0)
     return trained
 

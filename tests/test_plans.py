@@ -162,7 +162,7 @@ def wait_until_free(folder) -> None:
 def test_two_calls_share_a_plan(tmp_path, plan):
     calls = [start(tmp_path / "runs", name, (plan, "launch.workers=1")) for name in ("one", "two")]
     said = [finish(*call) for call in calls]
-    trained = [re.findall(r"steps left \(done", text) for text in said]
+    trained = [re.findall(r"runs left \(done", text) for text in said]
     assert sum(map(len, trained)) == 3 and "Traceback" not in "".join(said)
     batches = [run.manifest()["batches"] for run in RunStore(tmp_path / "runs").runs()]
     assert [len(batch) for batch in batches] == [1, 1, 1]

@@ -168,7 +168,7 @@ def test_a_study_that_shares_runs_with_other_sweeps_needs_one_of_its_own(tmp_pat
 def test_runs_with_another_warm_start_are_no_part_of_a_study(tmp_path):
     store = RunStore(tmp_path)
     fill(store, sweep_rows("lm_sums", store, "quick", ("model.warm_accuracy=0.2",)))
-    assert list(store.runs()) and not drawn_rows(sweep_rows("lm_sums", store, "quick"), store)
+    assert list(store.runs()) and not drawn_rows("lm_sums", sweep_rows("lm_sums", store, "quick"), store)
 
 
 @pytest.mark.parametrize("count", [3, 40])

@@ -24,11 +24,12 @@ BAD_REWARDS = {
     "score:score": "must be a file and a function in it",
     "score.txt:score": "must be a file and a function in it",
     "absent.py:score": "no such file",
-    "score.py:absent": "score.py has no function absent; it has: score, one, strict, reads",
+    "score.py:absent": "score.py has no function absent; it has: score, one, strict, reads, percent",
     "score.py:NUMBER": "score.py has no function NUMBER",
     "score.py:one": r"score.py, line 8: one\(completion\) must take two arguments: one\(completion, row\)",
     "score.py:strict": r"score.py, line 10: strict\(completion, row, \*, strict\) must take two arguments",
     "score.py:reads": r"works only without limits \(score.py, line 13: .*open files.*env.unsafe_in_process=true",
+    "score.py:percent": r"score.py, line 15: percent returned 100, not a number in \[0, 1\]",
     "broken.py:score": "broken.py, line 2: ZeroDivisionError: division by zero",
     "unreadable.py:score": "unreadable.py, line 1: SyntaxError",
     "leaves.py:score": "its process ended .exit code 3., at importing it",
@@ -42,13 +43,16 @@ def strict(completion, row, *, strict): pass
 
 def reads(completion, row):
     return len(open(__file__).read()) > 0
+
+def percent(completion, row):
+    return 100 if completion.strip() == row["answer"] else 0
 """
 HOSTILE = """
 import os, sys, time, _socket
 
 
 def score(completion, row):
-    return eval(completion)
+    return 1.0 if completion == row["answer"] else eval(completion)
 
 
 def runs(completion, row):

@@ -22,8 +22,8 @@ class TrainConfig:
     seed_block        seeds that train together; null: for strings on a CPU about as many as fit into a
                       cache, else all
     micro_batch       prompts of each seed, or completions of a language model, that pass through the policy at once;
-                      null: the whole batch. It changes memory, and results only by rounding. Muon makes
-                      whole steps of rounding where no gradient is left (docs/paper.md)
+                      null: the whole batch. It changes memory, and results only by rounding. Where the
+                      gradient is 0, Muon scales rounding errors up to full steps (docs/paper.md)
     diagnostics       also record the metrics of `training.observers.diagnostics` and `training.observers.surplus`
     kl_beta           weight of a penalty for the distance to the first policy, added to the objective's loss
     eval_every        steps between two evaluations of a language model, each on eval_problems problems of eval_split.

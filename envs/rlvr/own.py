@@ -57,7 +57,9 @@ class OwnRule:
         return sorted({self.file, *own_modules(self.folder, self.known).values()})
 
     def objection(self, before: Grade, after: Grade, answer: str) -> str:
-        """Why the function cannot be used: its first answer was graded without limits on files, but not within them."""
+        """Why the function cannot be used: the right answer has no score, or none within the limits on files."""
+        if before.status == "invalid" and answer:
+            return before.message
         advice = "load what it needs at the top of its file, or set env.unsafe_in_process=true"
         works_only_before = before.status == "ok" and after.status != "ok"
         return f"works only without limits ({after.message}); {advice}" if works_only_before else ""
