@@ -354,7 +354,7 @@ def test_a_method_that_raises_stops_a_suite_at_its_line(cli, tmp_path):
     code, out = cli("suite=small.yaml", "algo_path=own", "launch.workers=1", "algo=raiser")
     text = "".join(out.split())
     assert code == 1 and "raiser.py,line" in text and "traceback.txt" in text
-    assert "thefirststepsfailedinthesameplace" in text and out.count("seeds to train") == 3
+    assert "thefirstrunsfailedinthesameplace" in text and out.count("seeds to train") == 3
 
 
 def test_a_task_of_ones_own_is_composed_anew_when_its_file_changes(store, tmp_path):
