@@ -49,7 +49,7 @@ def profiles(found: list[Cell], lines: pd.DataFrame, suite: Suite, track: str) -
 def speed(lines: pd.DataFrame, suite: Suite, colors: dict[str, str], track: str) -> style.Figure:
     """Late score (where it ends) against area score (how soon it gets there) of each complete method."""
     chosen = lines[(lines.track == track) & lines.complete]
-    figure, (axis,) = style.panels(1, style.COLUMN, 3.2)
+    figure, (axis,) = style.panels(1, style.COLUMN, 3.8)
     markers = dict(zip(_named(lines, track), MARKERS, strict=False))
     others = chosen[~chosen.method.isin(markers)]
     for line in chosen.itertuples():
@@ -58,7 +58,7 @@ def speed(lines: pd.DataFrame, suite: Suite, colors: dict[str, str], track: str)
         if line.method in markers:
             axis.plot(line.area, line.late, markers[line.method], markersize=5, label=line.method, **look)
     axis.plot(others.area, others.late, ".", markersize=5, color="0.6", label="others" if len(others) else None)
-    axis.legend(loc="best")
+    figure.legend(loc="outside lower center", ncols=2)
     axis.set(xlabel="area score, IQM (speed)", ylabel="late score, IQM, 95 %")
     axis.set_title(f"End against speed, {track} track, {suite.protocol.seeds} seeds")
     return figure
