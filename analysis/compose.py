@@ -170,6 +170,7 @@ def _algo(job: list[str]) -> dict[str, Any]:
 
 def algo_file(name: str) -> dict[str, Any]:
     """The settings of an algorithm of the suite; raises ConfigError for a name that is none."""
-    if name not in names_in(ALGOS):
+    found = algo_yaml(name)
+    if found is None:
         raise ConfigError(unknown(f"algo={name}", names_in(ALGOS), "not found"))
-    return algo_yaml(name)
+    return found

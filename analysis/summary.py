@@ -1,6 +1,7 @@
 """The end of a command: it prints a table, the paths of data and curves, and failures, and returns the exit code."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -36,13 +37,12 @@ def conclude(outcomes: list, console: Console) -> int:
 
 def _complaints(problems: list) -> list[str]:
     """A line for each outcome that is no success; one line for many that were refused for the same reason."""
-    found: dict[str, list] = {}
+    refused = Counter(outcome.message for outcome in problems if outcome.status == "refused")
+    found = {}
     for outcome in problems:
-        found.setdefault(outcome.message if outcome.status == "refused" else outcome.complaint, []).append(outcome)
-    return [
-        f"refused: {len(same)} jobs: {message}" if len(same) > 1 and same[0].status == "refused" else same[0].complaint
-        for message, same in found.items()
-    ]
+        jobs = refused[outcome.message] if outcome.status == "refused" else 1
+        found[f"refused: {jobs} jobs: {outcome.message}" if jobs > 1 else outcome.complaint] = None
+    return list(found)
 
 
 def _complain(text: str, console: Console) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from conf.entry import run_main
@@ -31,15 +32,16 @@ def run(log: Path, seconds: float, *command: str) -> int:
     """Run `python COMMAND` from the root for at most so long, and show the last lines of what it says."""
     print("python", *command, flush=True)
     with log.open("w") as file:
-        python = [sys.executable, "-u"]
-        # in a session of its own, Ctrl-C reaches it once, from here
         process = subprocess.Popen(
-            [*python, *command], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "-u", *command],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that Ctrl-C reaches it once, from here
         )
         try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            pass
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
         finally:
             process.terminate()  # a plan then keeps a checkpoint and ends its processes
             process.wait()
@@ -62,13 +64,14 @@ def main() -> int:
     args = parser.parse_args()
     if args.budget < 1:
         parser.error("--budget must be >= 1")
-    runs = args.out.resolve() / "runs"
+    out = args.out.resolve()
+    runs = out / "runs"
     try:
         list(plans.tasks(plans.read(args.plan), Results(RunStore(runs), Archive(ROOT / "results"))))
     except ConfigError as error:
         parser.error(str(error))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the command that runs, too
-    end, out = time.monotonic() + args.budget - EXPORT, args.out.resolve()
+    end = time.monotonic() + args.budget - EXPORT
     out.mkdir(parents=True, exist_ok=True)
     codes = []
     if args.device == "cuda":

@@ -74,11 +74,6 @@ def parse(argv: list[str]) -> Request:
     kind = "suite" if any(arg.startswith("suite=") for arg in argv) else "plan"
     words = _words(argv, kind)
     given = {key: value_of(word) for key, word in words.items()}
-    if kind == "suite":
-        suites.read(given["suite"])
-        if not given.get("algo"):
-            ways = "name an algorithm, several with commas between, or algo='glob(*)' for all"
-            raise ConfigError(f"algo: missing; {ways}")
     budget = parse_budget(given["budget"]) if "budget" in given else math.inf
     register(_chosen(words, "algo_path"))
     cfg = composed(_composed(words))
@@ -91,6 +86,7 @@ def parse(argv: list[str]) -> Request:
     if data_dir is not None and not Path(data_dir).is_dir():
         raise ConfigError(f"env.data_dir={data_dir}: no such folder")
     name, is_suite = given[kind], kind == "suite"
+    algos = _methods(given, words) if is_suite else ()
     return Request(
         title=f"{kind} {name}",
         entries=_tracks(name, given["algo"], given.get("track")) if is_suite else tuple(plans.read(name)),
@@ -102,7 +98,7 @@ def parse(argv: list[str]) -> Request:
         data=words.get("env.data_dir"),
         algo_path=given.get("algo_path"),
         suite=name if is_suite else None,
-        algos=_methods(given, words) if is_suite else (),
+        algos=algos,
     )
 
 
@@ -144,6 +140,8 @@ def _composed(words: dict[str, str]) -> list[str]:
 def _methods(given: dict[str, str], words: dict[str, str]) -> tuple[str, ...]:
     """The methods that a suite is asked to train; raises ConfigError for a task or a method that is wrong by itself."""
     suite = suites.read(given["suite"])
+    if not given.get("algo"):
+        raise ConfigError("algo: missing; name an algorithm, several with commas between, or algo='glob(*)' for all")
     algos = tuple(suites.methods(suite, given["algo"], given.get("algo_path")))
     for task in suite.tasks:
         _check(suite, task, algos if task == suite.tasks[0] else algos[:1], words)
