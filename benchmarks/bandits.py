@@ -7,10 +7,12 @@ do with launch=joblib.
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 
 import torch
 from rich.console import Console
 
+from algorithms.base import Objective
 from algorithms.ce import CE
 from algorithms.dg import DG
 from algorithms.grpo import GRPO
@@ -28,40 +30,54 @@ from training.loop import Trainer
 from training.noise import Noise
 from training.optim import Normalized
 
-# environment, std of the initial logits, recorded every, steps and methods of its figure
-TASKS = {
-    "sparse_bandit (figure 2)": (SparseBandit(), 0.0, 1, 150, (TPO(), DG(), GRPO(), PG())),
-    "contextual_bandit (figure 3)": (ContextualBandit(), 1.0, 10, 1000, (CE(), TPO(), GRPO(), DG(), PG())),
-}
 SEEDS = (1, 10, 100)
 
 
-def training_seconds(env: Env, init_std: float, log_every: int, objective, seeds: int, steps: int) -> float:
-    """Training time, without imports, store and figure."""
+@dataclass(frozen=True)
+class Figure:
+    """What trains for a figure; `init_std` is the std of the initial logits."""
+
+    env: Env
+    init_std: float
+    log_every: int
+    steps: int
+    methods: tuple[Objective, ...]
+
+
+FIGURE_2 = Figure(SparseBandit(), 0.0, 1, 150, (TPO(), DG(), GRPO(), PG()))
+FIGURE_3 = Figure(ContextualBandit(), 1.0, 10, 1000, (CE(), TPO(), GRPO(), DG(), PG()))
+
+
+def make_trainer(figure: Figure, objective: Objective, seeds: int, steps: int) -> Trainer:
     noise = Noise(tuple(range(seeds)))
-    policy = TabularConfig(init_std).build(env.spec, noise)
+    policy = TabularConfig(figure.init_std).build(figure.env.spec, noise)
     optimizer = Normalized(list(policy.parameters()), lr=0.1)
-    trainer = Trainer(env, policy, objective, optimizer, noise, TrainConfig(steps=steps, log_every=log_every))
+    cfg = TrainConfig(steps=steps, log_every=figure.log_every)
+    return Trainer(figure.env, policy, objective, optimizer, noise, cfg)
+
+
+def training_seconds(figure: Figure, objective: Objective, seeds: int) -> float:
+    """Training time, without imports, store and picture."""
+    trainer = make_trainer(figure, objective, seeds, figure.steps)
     start = time.perf_counter()
     trainer.run()
     return time.perf_counter() - start
 
 
 def warm_up() -> None:
-    for env, init_std, log_every, _, methods in TASKS.values():
-        training_seconds(env, init_std, log_every, methods[0], 1, 20)
+    for figure in (FIGURE_2, FIGURE_3):
+        make_trainer(figure, figure.methods[0], 1, 20).run()
 
 
-def figure_seconds(name: str, workers: int) -> float:
+def figure_seconds(figure: Figure, workers: int) -> float:
     """Training time of all methods of a figure, in processes that take one method after the other."""
-    env, init_std, log_every, steps, methods = TASKS[name]
-    jobs = [(env, init_std, log_every, objective, SEEDS[-1], steps) for objective in methods]
+    jobs = [(figure, objective, SEEDS[-1]) for objective in figure.methods]
     return measure_at_once(training_seconds, jobs, workers, prepare=warm_up)[1]
 
 
-def best_seconds(repeats: int, *args) -> float:
+def best_seconds(repeats: int, figure: Figure, objective: Objective, seeds: int) -> float:
     """The shortest of `repeats` timings, which other processes disturbed least."""
-    return min(training_seconds(*args) for _ in range(repeats))
+    return min(training_seconds(figure, objective, seeds) for _ in range(repeats))
 
 
 def main() -> None:
@@ -75,16 +91,16 @@ def main() -> None:
     console = Console(width=120)
     console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; best of {repeats}")
     warm_up()
-    for name, (env, init_std, log_every, steps, methods) in TASKS.items():
+    for name, figure in {"sparse_bandit (figure 2)": FIGURE_2, "contextual_bandit (figure 3)": FIGURE_3}.items():
         heads = ("algorithm", *(f"{s} seeds, steps/s" for s in SEEDS), *(f"time {s} / 1" for s in SEEDS[1:]))
         table = new_table(heads, names=0, title=name, title_justify="left")
-        for objective in methods:
-            times = [best_seconds(repeats, env, init_std, log_every, objective, s, steps) for s in SEEDS]
+        for objective in figure.methods:
+            times = [best_seconds(repeats, figure, objective, s) for s in SEEDS]
             ratios = [f"{t / times[0]:.2f}" for t in times[1:]]
-            table.add_row(objective.name, *(f"{steps / t:.0f}" for t in times), *ratios)
+            table.add_row(objective.name, *(f"{figure.steps / t:.0f}" for t in times), *ratios)
         console.print(table)
-        seconds = min(figure_seconds(name, workers) for _ in range(repeats))
-        size = f"{SEEDS[-1]} seeds x {len(methods)} algorithms x {steps} steps"
+        seconds = min(figure_seconds(figure, workers) for _ in range(repeats))
+        size = f"{SEEDS[-1]} seeds x {len(figure.methods)} algorithms x {figure.steps} steps"
         console.print(f"whole figure, {size}, {workers} processes: {seconds:.2f} s\n")
 
 

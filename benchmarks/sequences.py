@@ -18,7 +18,7 @@ from algorithms.base import Objective
 from algorithms.dg import DG
 from algorithms.ppo import PPO
 from algorithms.tpo import TPO
-from benchmarks.tables import new_table
+from benchmarks.tables import names_with, new_table
 from benchmarks.workers import measure_at_once
 from conf.entry import run_main
 from envs.sequence import TokenReversal
@@ -76,14 +76,6 @@ PAPER = (
     Case("DG, dense", DENSE, DG()),
     Case("PPO, dense", DENSE, PPO()),
 )
-
-
-def cases_called(text: str, parser: argparse.ArgumentParser) -> list[Case]:
-    """The cases whose name contains a text; ends the command if there are none."""
-    cases = [case for case in PAPER if text in case.name]
-    if not cases:
-        parser.error(f"--case {text!r} is in no name; there are: {', '.join(case.name for case in PAPER)}")
-    return cases
 
 
 def peak_flops() -> float:
@@ -174,7 +166,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.episodes < 1 or (args.workers is not None and args.workers < 1):
         parser.error("--episodes and --workers must be >= 1")
-    cases = cases_called(args.case, parser)
+    wanted = names_with(args.case, [case.name for case in PAPER], parser)
+    cases = [case for case in PAPER if case.name in wanted]
     workers = args.workers or (1 if DEVICE.type == "cuda" else cores())
 
     title = f"torch {torch.__version__}, {DEVICE}; {workers} workers; {args.episodes} episodes"

@@ -1,6 +1,7 @@
-"""Tables of measurements for the terminal."""
+"""Tables of measurements for the terminal, and the choice of their rows."""
 
-from collections.abc import Iterable
+import argparse
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from rich.table import Table
@@ -12,3 +13,11 @@ def new_table(columns: Iterable[str], names: int = 1, **style: Any) -> Table:
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i < names else "right")
     return table
+
+
+def names_with(text: str, names: Collection[str], parser: argparse.ArgumentParser) -> list[str]:
+    """The names that contain a text; ends the command if there are none."""
+    found = [name for name in names if text in name]
+    if not found:
+        parser.error(f"--case {text!r} is in no name; there are: {', '.join(names)}")
+    return found
