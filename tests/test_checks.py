@@ -1,5 +1,6 @@
 """Methods and tasks whose code returns what it must not: the message names the class and what must be returned."""
 
+import io
 from dataclasses import dataclass, replace
 
 import pytest
@@ -43,8 +44,8 @@ RETURNS = {
 }
 
 
-def outcome(tmp_path, **parts):
-    return execute(replace(experiment(tmp_path, *TINY), **parts), Console(quiet=True))
+def outcome(tmp_path, console=None, **parts):
+    return execute(replace(experiment(tmp_path, *TINY), **parts), console or Console(quiet=True))
 
 
 @pytest.mark.parametrize("said", RETURNS)
@@ -149,8 +150,10 @@ def test_a_seed_whose_rewards_are_not_finite_is_frozen(tmp_path):
         reward[1] = torch.nan
         return reward
 
-    found = outcome(tmp_path, env=bandit_with(score=score))
+    console = Console(file=io.StringIO(), width=120)
+    found = outcome(tmp_path, console, env=bandit_with(score=score))
     assert found.run.manifest()["batches"][0]["frozen"] == {"1": 1}
+    assert "seed 1 turned non-finite at step 1 (rewards) and was frozen there" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(

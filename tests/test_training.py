@@ -53,7 +53,7 @@ def test_a_non_finite_seed_is_frozen_and_recorded(tmp_path):
             before.append(t.policy.logits[1].clone())
 
     poisoned, expected = trainer.run(poison).arrays()["error"], plain.run().arrays()["error"]
-    assert trainer.frozen_seeds() == {1: 5}
+    assert trainer.frozen_seeds() == {1: 5} and trainer.cause_of_loss(1) == "loss or gradient"
     assert torch.equal(trainer.policy.logits[1], before[0])
     assert (poisoned[:, [0, 2]] == expected[:, [0, 2]]).all()
     assert torch.tensor(poisoned[:4, 1]).isfinite().all() and torch.tensor(poisoned[5:, 1]).isnan().all()

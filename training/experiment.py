@@ -283,7 +283,9 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}
     run.save(trainer.history.frame(seeds), batch)
     for seed, step in trainer.frozen_seeds().items():
-        console.print(f"{label}: seed {seed} turned non-finite at step {step} and was frozen there", soft_wrap=True)
+        cause = trainer.cause_of_loss(seed)
+        frozen = f"seed {seed} turned non-finite at step {step} ({cause}) and was frozen there"
+        console.print(f"{label}: {frozen}", soft_wrap=True)
 
 
 def device_name(device: torch.device) -> str:

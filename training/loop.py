@@ -56,6 +56,7 @@ class Trainer:
         self.observers = build_observers(env, objective, self.sampler_name, cfg)
         self.step = 0
         self.alive = torch.ones(len(noise.seeds), dtype=torch.bool, device=noise.device)
+        self.lost_to_rewards = ~self.alive
         self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
         self.history = History()
         self.evaluation_seconds: list[float] = []
@@ -85,7 +86,9 @@ class Trainer:
         self.step += 1
         rollout = self.rollout(self.noise.at_step(self.step))
         # a method cannot learn from rewards that are not finite
-        self.alive &= rollout.batch.score.sum((-1, -2)).isfinite()
+        finite = rollout.batch.score.sum((-1, -2)).isfinite()
+        self.lost_to_rewards |= self.alive & ~finite
+        self.alive &= finite
         metrics = self.observers.on_rollout(self, rollout)
         for epoch in range(self.epochs):
             on_policy = epoch == 0 and self.cfg.staleness == 0
@@ -141,6 +144,10 @@ class Trainer:
         pairs = zip(self.noise.seeds, self.alive.tolist(), self.steps_alive.tolist(), strict=True)
         return {seed: steps + 1 for seed, alive, steps in pairs if not alive}
 
+    def cause_of_loss(self, seed: int) -> str:
+        """What turned non-finite first for a frozen seed."""
+        return "rewards" if self.lost_to_rewards[self.noise.seeds.index(seed)] else "loss or gradient"
+
     def take_samples(self) -> list[dict]:
         """The completions that evaluations kept since the last call."""
         taken, self.samples = self.samples, []
@@ -151,6 +158,7 @@ class Trainer:
             "step": self.step,
             "alive": self.alive,
             "steps_alive": self.steps_alive,
+            "lost_to_rewards": self.lost_to_rewards,
             "policy": self.policy.state_dict(),
             "past": list(self.behavior.past),
             "optimizer": self.optimizer.state_dict(),
@@ -161,6 +169,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict) -> None:
         self.step, self.alive, self.steps_alive = state["step"], state["alive"], state["steps_alive"]
+        self.lost_to_rewards = state.get("lost_to_rewards", self.lost_to_rewards)
         self.policy.load_state_dict(state["policy"])
         self.behavior.past.extend(state.get("past", ()))
         self.optimizer.load_state_dict(state["optimizer"])
