@@ -24,11 +24,16 @@ def unknown(key: str, allowed: Iterable[str], what: str = "unknown key") -> str:
     """One line that names what is allowed and suggests the nearest."""
     allowed = list(allowed)
     typed = re.split(r"[.= /]", str(key))[-1]
-    lower = {name.lower(): name for name in allowed}
-    near = [lower[name] for name in difflib.get_close_matches(typed.lower(), lower, n=1)]
+    plain = {_plain(name): name for name in allowed}
+    near = [plain[name] for name in difflib.get_close_matches(_plain(typed), plain, n=1)]
     hint = f" (did you mean {near[0]}?)" if near else ""
     choices = f"allowed: {', '.join(allowed)}" if allowed else "there are none"
     return f"{key}: {what}{hint}; {choices}"
+
+
+def _plain(name: str) -> str:
+    """A name without what a reader leaves out: capitals, and zeros before a number (fig02 is fig2)."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.lower())
 
 
 def duration(seconds: float) -> str:

@@ -65,6 +65,7 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
         (["fig02", "--out", "file"], "--out file: cannot write there (File exists)"),
         (["list", "fig02"], "list fig02: list must be the only word"),
         (["fig022"], "did you mean fig02?"),
+        (["fig2"], "did you mean fig02?"),
         (["leaderboard", "--scale", "quick"], "--scale quick: leaderboard shows every scale"),
     ],
 )
