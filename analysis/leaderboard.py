@@ -34,8 +34,10 @@ def board(found: list[Cell], suite: Suite) -> pd.DataFrame:
     lines = pd.DataFrame([_line(track, method, groups, suite) for track, method in groups])
     if lines.empty:
         return lines
-    ranks = _mean_ranks(groups, lines[lines.complete])
-    lines["mean_rank"] = [ranks.get((line.track, line.method), np.nan) for line in lines.itertuples()]
+    lines["mean_rank"] = np.nan
+    for track, complete in lines[lines.complete].groupby("track"):
+        ranks = aggregate.ranks(by_task(found, track).loc[complete.method])
+        lines.loc[complete.index, "mean_rank"] = complete.method.map(ranks)
     lines = lines.sort_values(["track", "complete", "late", "tasks"], ascending=[True, False, False, False])
     lines["rank"] = lines.groupby("track").cumcount() + 1
     lines["rank"] = lines["rank"].where(lines.complete)
@@ -51,7 +53,7 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
     line |= {"late": float(aggregate.iqm(late)) if complete else np.nan, "low": low, "high": high}
     line["area"] = float(aggregate.iqm([cell.area() for cell in ours.values()])) if complete else np.nan
     for family in suite.families:
-        scores = [_of(ours, task.name) for task in suite.tasks if task.family == family]
+        scores = [scores for task, scores in zip(suite.tasks, late, strict=True) if task.family == family]
         line[f"family_{family}"] = float(np.mean([s.mean() if len(s) else np.nan for s in scores]))
     for rival in RIVALS:
         theirs = groups.get((track, rival), {})
@@ -65,21 +67,9 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
     return line | {"gradient_steps": sum(cell.gradient_steps for cell in ours.values())}
 
 
-def _of(ours: dict[str, Cell], task: str) -> np.ndarray:
-    """Late scores of a task, none where it was not run."""
-    return ours[task].late() if task in ours else np.empty(0)
-
-
 def _late(ours: dict[str, Cell], suite: Suite) -> list[np.ndarray]:
-    return [_of(ours, task.name) for task in suite.tasks]
-
-
-def _mean_ranks(groups: dict[tuple[str, str], dict[str, Cell]], complete: pd.DataFrame) -> dict[tuple[str, str], float]:
-    found = {}
-    for track, lines in complete.groupby("track"):
-        means = pd.DataFrame({m: {t: c.late().mean() for t, c in groups[track, m].items()} for m in lines.method})
-        found |= {(track, method): value for method, value in aggregate.ranks(means.T).items()}
-    return found
+    """Late scores of each task, none where it was not run."""
+    return [ours[task.name].late() if task.name in ours else np.empty(0) for task in suite.tasks]
 
 
 def by_task(found: list[Cell], track: str) -> pd.DataFrame:
