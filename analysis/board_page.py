@@ -15,7 +15,7 @@ def page(lines: pd.DataFrame, suite: Suite, images: list[str]) -> str:
     """The page of a board; `images` are files beside it."""
     tracks = []
     for track, group in lines.groupby("track"):
-        shown = texts(group.reset_index(drop=True), suite)
+        shown = texts(group, suite)
         tracks.append((track, list(shown), list(zip(shown.to_numpy(), group.complete, strict=True))))
     template = jinja2.Template(TEMPLATE.read_text(), autoescape=True, keep_trailing_newline=True)
     return template.render(suite=suite, tracks=tracks, images=images)

@@ -114,6 +114,7 @@ def records(found: list[Cell], suite: Suite) -> list[str]:
 
 def texts(lines: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     """A board as text: a column of each thing that a reader compares."""
+    lines = lines.reset_index(drop=True)
     shown = pd.DataFrame({"": tables.numbers(lines["rank"], "{:.0f}"), "method": lines.method.tolist()})
     whole = len(suite.tasks)
     shown["late IQM [95 %]"] = [_score(line, whole) for line in lines.itertuples()]
@@ -140,7 +141,7 @@ def _score(line, whole: int) -> str:
 
 def render(lines: pd.DataFrame, suite: Suite) -> list[Table]:
     """A terminal table for each track; the complete methods stand above a line."""
-    return [_table(track, group.reset_index(drop=True), suite) for track, group in lines.groupby("track")]
+    return [_table(track, group, suite) for track, group in lines.groupby("track")]
 
 
 def _table(track: str, lines: pd.DataFrame, suite: Suite) -> Table:
@@ -178,7 +179,7 @@ def markdown(lines: pd.DataFrame, suite: Suite, images: Iterable[str], command: 
     if suite.limits:
         parts += ["## What it cannot show", "\n".join(f"- {text}" for text in suite.limits)]
     for track, group in lines.groupby("track"):
-        parts += [f"## {track.capitalize()} track", tables.markdown(texts(group.reset_index(drop=True), suite))]
+        parts += [f"## {track.capitalize()} track", tables.markdown(texts(group, suite))]
         parts += [f"![{name}]({name})" for name in images if f"_{track}_" in name]
     about = [[t.name, t.family, f"`{t.set}`", t.metric, f"{t.chance:g}", f"{t.best:g}"] for t in suite.tasks]
     columns = ["task", "family", "overrides", "error", "chance", "best"]
