@@ -5,7 +5,6 @@ A method has one cell per task and track. Track "default": the task's own learni
 """
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -128,11 +127,10 @@ def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
 
 
 @cache
-def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], kept: Cache) -> dict[str, Any]:
+def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], disk_cache: Cache) -> dict[str, Any]:
     if _is_typed(overrides):
         return _resolved(overrides)
-    files = kept.get(["task", overrides, own], lambda: {"config": json.dumps(_composed(overrides)).encode()})
-    return json.loads(files["config"])
+    return disk_cache.get_json(["task", overrides, own], lambda: _composed(overrides))
 
 
 def _is_typed(overrides: tuple[str, ...]) -> bool:
