@@ -11,14 +11,11 @@ MOST_NAMED = 3  # methods that tie in a family
 
 def findings(lines: pd.DataFrame, suite: Suite) -> list[str]:
     """Sentences about a board of `leaderboard.board`; none where no method is complete."""
-    found = []
     complete = lines[lines.complete]
-    for track, group in complete.groupby("track"):
-        found.append(_leader(track, group.set_index("method")))
-    found += _against_grpo(complete)
-    for track, group in complete.groupby("track"):
-        found += _families(track, group.set_index("method"), suite)
-    return found
+    tracks = {track: group.set_index("method") for track, group in complete.groupby("track")}
+    leaders = [_leader(track, group) for track, group in tracks.items()]
+    families = [text for track, group in tracks.items() for text in _families(track, group, suite)]
+    return leaders + _against_grpo(complete) + families
 
 
 def _leader(track: str, group: pd.DataFrame) -> str:

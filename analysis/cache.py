@@ -45,6 +45,10 @@ class Cache:
             self._add(path, _packed(files))
         return files
 
+    def get_json(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The same for a result that is no files but JSON."""
+        return json.loads(self.get(key, lambda: {"json": json.dumps(make()).encode()})["json"])
+
     def has(self, key: Any) -> bool:
         """Whether there is an entry, be it damaged."""
         return self._path(key).exists()

@@ -1,7 +1,6 @@
 """The jobs of a sweep file: the config, the seeds and the command of each."""
 
 import copy
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,11 +49,11 @@ def choice(name: str, scale: str) -> list[str]:
 
 
 @cache
-def sweep_jobs(name: str, scale: str, overrides: tuple[str, ...], kept: Cache) -> list[Job]:
+def sweep_jobs(name: str, scale: str, overrides: tuple[str, ...], disk_cache: Cache) -> list[Job]:
     """The jobs of a sweep file at a scale, as `python run.py` would run them with these overrides."""
     key = ["sweep", name, scale, overrides]
-    files = kept.get(key, lambda: {"jobs": json.dumps(_jobs(name, scale, overrides)).encode()})
-    return [Job(config, tuple(seeds), tuple(asked)) for config, seeds, asked in json.loads(files["jobs"])]
+    found = disk_cache.get_json(key, lambda: _jobs(name, scale, overrides))
+    return [Job(config, tuple(seeds), tuple(asked)) for config, seeds, asked in found]
 
 
 def _jobs(name: str, scale: str, overrides: tuple[str, ...]) -> list[tuple[dict[str, Any], list[int], list[str]]]:

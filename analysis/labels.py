@@ -103,7 +103,7 @@ def differing_settings(configs: list[dict[str, Any]]) -> tuple[str, ...]:
 
 def _shown_key(key: str) -> str:
     """A setting's key in a label: "model" for model.name, and "eta" for algo.eta."""
-    return key.removesuffix(".name") if key.endswith(".name") else key.removeprefix("algo.")
+    return key.removesuffix(".name").removeprefix("algo.")
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,10 @@ def board(found: list[Cell], suite: Suite) -> pd.DataFrame:
     lines = pd.DataFrame([_line(track, method, groups, suite) for track, method in groups])
     if lines.empty:
         return lines
-    ranks = _mean_ranks(groups, lines[lines.complete])
-    lines["mean_rank"] = [ranks.get((line.track, line.method), np.nan) for line in lines.itertuples()]
+    lines["mean_rank"] = np.nan
+    for track, complete in lines[lines.complete].groupby("track"):
+        ranks = aggregate.ranks(by_task(found, track).loc[complete.method])
+        lines.loc[complete.index, "mean_rank"] = complete.method.map(ranks)
     lines = lines.sort_values(["track", "complete", "late", "tasks"], ascending=[True, False, False, False])
     lines["rank"] = lines.groupby("track").cumcount() + 1
     lines["rank"] = lines["rank"].where(lines.complete)
@@ -51,7 +53,7 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
     line |= {"late": float(aggregate.iqm(late)) if complete else np.nan, "low": low, "high": high}
     line["area"] = float(aggregate.iqm([cell.area() for cell in ours.values()])) if complete else np.nan
     for family in suite.families:
-        scores = [_of(ours, task.name) for task in suite.tasks if task.family == family]
+        scores = [scores for task, scores in zip(suite.tasks, late, strict=True) if task.family == family]
         line[f"family_{family}"] = float(np.mean([s.mean() if len(s) else np.nan for s in scores]))
     for rival in RIVALS:
         theirs = groups.get((track, rival), {})
@@ -65,21 +67,9 @@ def _line(track: str, method: str, groups: dict[tuple[str, str], dict[str, Cell]
     return line | {"gradient_steps": sum(cell.gradient_steps for cell in ours.values())}
 
 
-def _of(ours: dict[str, Cell], task: str) -> np.ndarray:
-    """Late scores of a task, none where it was not run."""
-    return ours[task].late() if task in ours else np.empty(0)
-
-
 def _late(ours: dict[str, Cell], suite: Suite) -> list[np.ndarray]:
-    return [_of(ours, task.name) for task in suite.tasks]
-
-
-def _mean_ranks(groups: dict[tuple[str, str], dict[str, Cell]], complete: pd.DataFrame) -> dict[tuple[str, str], float]:
-    found = {}
-    for track, lines in complete.groupby("track"):
-        means = pd.DataFrame({m: {t: c.late().mean() for t, c in groups[track, m].items()} for m in lines.method})
-        found |= {(track, method): value for method, value in aggregate.ranks(means.T).items()}
-    return found
+    """Late scores of each task, none where it was not run."""
+    return [ours[task.name].late() if task.name in ours else np.empty(0) for task in suite.tasks]
 
 
 def by_task(found: list[Cell], track: str) -> pd.DataFrame:
@@ -124,6 +114,7 @@ def records(found: list[Cell], suite: Suite) -> list[str]:
 
 def texts(lines: pd.DataFrame, suite: Suite) -> pd.DataFrame:
     """A board as text: a column of each thing that a reader compares."""
+    lines = lines.reset_index(drop=True)
     shown = pd.DataFrame({"": tables.numbers(lines["rank"], "{:.0f}"), "method": lines.method.tolist()})
     whole = len(suite.tasks)
     shown["late IQM [95 %]"] = [_score(line, whole) for line in lines.itertuples()]
@@ -150,7 +141,7 @@ def _score(line, whole: int) -> str:
 
 def render(lines: pd.DataFrame, suite: Suite) -> list[Table]:
     """A terminal table for each track; the complete methods stand above a line."""
-    return [_table(track, group.reset_index(drop=True), suite) for track, group in lines.groupby("track")]
+    return [_table(track, group, suite) for track, group in lines.groupby("track")]
 
 
 def _table(track: str, lines: pd.DataFrame, suite: Suite) -> Table:
@@ -188,7 +179,7 @@ def markdown(lines: pd.DataFrame, suite: Suite, images: Iterable[str], command: 
     if suite.limits:
         parts += ["## What it cannot show", "\n".join(f"- {text}" for text in suite.limits)]
     for track, group in lines.groupby("track"):
-        parts += [f"## {track.capitalize()} track", tables.markdown(texts(group.reset_index(drop=True), suite))]
+        parts += [f"## {track.capitalize()} track", tables.markdown(texts(group, suite))]
         parts += [f"![{name}]({name})" for name in images if f"_{track}_" in name]
     about = [[t.name, t.family, f"`{t.set}`", t.metric, f"{t.chance:g}", f"{t.best:g}"] for t in suite.tasks]
     columns = ["task", "family", "overrides", "error", "chance", "best"]

@@ -1,6 +1,5 @@
 """Which runs a figure shows: the rows of its sweep files, found in the store, and what else was run beside them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -16,7 +15,7 @@ from analysis.labels import changed_settings, label, with_unique_labels
 from analysis.paper import counts_shorter_runs
 from analysis.series import Series
 from conf.messages import command
-from store.identity import CHOICES, identity, run_id
+from store.identity import CHOICES, identity_without, run_id
 from store.results import ReadableRun, Results
 from store.runs import RunStore
 
@@ -139,7 +138,7 @@ def shorter_rows(figure: str, asked: list[Row], store: Store) -> list[Row]:
 
 def other_runs_on_their_tasks(rows: list[Row], store: Store) -> list[Row]:
     """Stored runs on the same tasks as `rows` that no sweep file asks for: other algorithms, other settings."""
-    known, tasks = {run_id(row.config) for row in rows}, [_task(row.config) for row in rows]
+    known, tasks = {run_id(row.config) for row in rows}, {_task(row.config) for row in rows}
     envs = {row.config["env"]["name"] for row in rows}
 
     def belongs(config: dict[str, Any]) -> bool:
@@ -151,15 +150,15 @@ def other_runs_on_their_tasks(rows: list[Row], store: Store) -> list[Row]:
 
 def shorter(rows: list[Row], store: Store) -> list[Row]:
     """Stored runs with the settings of those `rows` that have no seed, but fewer steps; the most seeds come first."""
-    lacking = {_identity_without_steps(row.config): row for row in rows if not row.seeds}
+    lacking = {identity_without(row.config, "train.steps"): row for row in rows if not row.seeds}
     envs = {row.config["env"]["name"] for row in lacking.values()}
 
     def belongs(config: dict[str, Any]) -> bool:
-        wanted = lacking.get(_identity_without_steps(config)) if config["env"]["name"] in envs else None
+        wanted = lacking.get(identity_without(config, "train.steps")) if config["env"]["name"] in envs else None
         return wanted is not None and config["train"]["steps"] < wanted.config["train"]["steps"]
 
     found = stored_rows(store, belongs) if lacking else []
-    wanted = [(row, lacking[_identity_without_steps(row.config)]) for row in found]
+    wanted = [(row, lacking[identity_without(row.config, "train.steps")]) for row in found]
     found = [
         replace(row, only=long.only, overrides=(*long.overrides, f"train.steps={row.config['train']['steps']}"))
         for row, long in wanted
@@ -212,10 +211,5 @@ def _tasks(file: dict[str, Any]) -> list[str]:
     return [env for scale in ("paper", "quick") for env in file["scales"][scale]["envs"].split(",")]
 
 
-def _identity_without_steps(config: dict[str, Any]) -> str:
-    settings = identity(config)
-    return json.dumps(settings | {"train": {**settings["train"], "steps": None}}, sort_keys=True)
-
-
-def _task(config: dict[str, Any]) -> dict[str, Any]:
-    return {section: value for section, value in identity(config).items() if section not in ("algo", *CHOICES)}
+def _task(config: dict[str, Any]) -> str:
+    return identity_without(config, "algo", *CHOICES)

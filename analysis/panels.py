@@ -137,23 +137,23 @@ def error_panels(
     """
     where = [places(row.config) for row in rows]
     rows = with_unique_labels(rows, hide, where)
-    across = list(dict.fromkeys(place[0] for found in where for place in found))
-    down = sorted({place[1] for found in where for place in found}, key=_natural)
-    figure, axes = style.small_multiples(len(across), len(down))
+    row_titles = list(dict.fromkeys(place[0] for found in where for place in found))
+    column_titles = sorted({place[1] for found in where for place in found}, key=_natural)
+    figure, axes = style.small_multiples(len(row_titles), len(column_titles))
     styles = curves.line_styles(rows)
     drawn = []
     for row, found in zip(rows, where, strict=True):
         data = curves.curve_data(row, "error")
         for line, column in found:
-            curves.draw_band(axes[across.index(line), down.index(column)], data, styles[row.label])
+            curves.draw_band(axes[row_titles.index(line), column_titles.index(column)], data, styles[row.label])
             drawn.append(data.assign(row=line, column=column))
     for axis in axes.flat:
         style.mark_if_empty(axis)
-    _style_axes(axes, across, down)
+    _style_axes(axes, row_titles, column_titles)
     if log_x:
         axes[0, 0].set(xscale="log", xlim=(FIRST_EPISODE, None))
     for (line, column), axis in np.ndenumerate(axes if _differ_in_seeds(rows) else []):
-        place = (across[line], down[column])
+        place = (row_titles[line], column_titles[column])
         _count_seeds(axis, [row for row, found in zip(rows, where, strict=True) if place in found])
     legend(figure, axes.flat, list(styles))
     style.head(figure, title, curves.seeds_and_intervals(rows))
@@ -181,13 +181,13 @@ def legend(figure: style.Figure, axes, order: list[str]) -> None:
     figure.legend([unique[n] for n in shown], shown, loc="outside lower center", ncols=columns)
 
 
-def _style_axes(axes, across: list[str], down: list[str]) -> None:
+def _style_axes(axes, row_titles: list[str], column_titles: list[str]) -> None:
     axes[0, 0].set(yscale="log", ylim=(FLOOR, 1.3))
     for axis in axes.flat:
         axis.axhline(GOAL, color="#888888", linewidth=0.7, zorder=0)
-    for axis, text in zip(axes[0], down, strict=True):
+    for axis, text in zip(axes[0], column_titles, strict=True):
         axis.set_title(text)
-    for axis, text in zip(axes[:, 0], across, strict=True):
+    for axis, text in zip(axes[:, 0], row_titles, strict=True):
         axis.set_ylabel(f"{text}\nerror" if text else "error")
     for axis in axes[-1]:
         axis.set_xlabel("episode")

@@ -27,11 +27,6 @@ class PaperTable:
     keys: tuple[str, ...]
     measures: dict[str, Measure]
 
-    @property
-    def has_steps_to(self) -> bool:
-        """Whether it has a number of steps to a threshold, which runs of fewer steps can tell as well."""
-        return any(isinstance(measure, StepsTo) for measure in self.measures.values())
-
     def measure(self, names: Mapping[str, Any]) -> Measure:
         """The measure of a cell, given its keys by name."""
         return self.measures[names["measure"]] if "measure" in self.keys else next(iter(self.measures.values()))
@@ -97,8 +92,9 @@ TABLES = {
 
 
 def counts_shorter_runs(figure: str) -> bool:
-    """Whether runs of fewer steps fill cells of the tables of a figure."""
-    return any(table.figure == figure and table.has_steps_to for table in TABLES.values())
+    """Whether a table of a figure has a number of steps to a threshold, which runs of fewer steps can tell as well."""
+    measures = [measure for table in TABLES.values() if table.figure == figure for measure in table.measures.values()]
+    return any(isinstance(measure, StepsTo) for measure in measures)
 
 
 @cache

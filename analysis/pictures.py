@@ -38,18 +38,18 @@ class Picture:
         return files | ({"csv": data.to_csv(index=False).encode()} if "csv" in self.formats else {})
 
 
-def drawn(pictures: list[Picture], kept: Cache) -> Iterator[Files]:
+def drawn(pictures: list[Picture], disk_cache: Cache) -> Iterator[Files]:
     """The files of each picture, in turn; a second process draws what is missing from the last one on."""
-    missing = [picture for picture in pictures if not kept.has(picture.key)]
-    with _second_process(missing, kept) if len(missing) > FEW and os.cpu_count() != 1 else nullcontext():
+    missing = [picture for picture in pictures if not disk_cache.has(picture.key)]
+    with _second_process(missing, disk_cache) if len(missing) > FEW and os.cpu_count() != 1 else nullcontext():
         for picture in pictures:
-            yield kept.get(picture.key, picture.draw)
+            yield disk_cache.get(picture.key, picture.draw)
 
 
 @contextmanager
-def _second_process(pictures: list[Picture], kept: Cache) -> Iterator[None]:
+def _second_process(pictures: list[Picture], disk_cache: Cache) -> Iterator[None]:
     """A process that fills the cache, which is how this one gets what it drew."""
-    process = PROCESSES.Process(target=_draw_backwards, args=(pictures, kept), daemon=True)
+    process = PROCESSES.Process(target=_draw_backwards, args=(pictures, disk_cache), daemon=True)
     with sigint_ignored():  # Ctrl-C is for this process, which then ends the other
         process.start()
     try:
@@ -59,8 +59,8 @@ def _second_process(pictures: list[Picture], kept: Cache) -> Iterator[None]:
         process.join()
 
 
-def _draw_backwards(pictures: list[Picture], kept: Cache) -> None:
+def _draw_backwards(pictures: list[Picture], disk_cache: Cache) -> None:
     for picture in reversed(pictures):
-        kept.get(picture.key, picture.draw)
-        if not kept.has(picture.key):  # the folder cannot be written, so the other process draws all
+        disk_cache.get(picture.key, picture.draw)
+        if not disk_cache.has(picture.key):  # the folder cannot be written, so the other process draws all
             return

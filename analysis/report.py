@@ -105,9 +105,9 @@ def _missing(predicted: float | None) -> str:
     """What is missing at the paper's settings, with the time that it takes."""
     if predicted == 0:
         return "nothing is missing"
-    known = predicted is not None
-    time = f"about {duration(predicted)} of one core" if known else "the time that the command says before it starts"
-    return f"what is missing takes {time}"
+    if predicted is None:
+        return "what is missing takes the time that the command says before it starts"
+    return f"what is missing takes about {duration(predicted)} of one core"
 
 
 def _claims(figure: str, tables: dict[str, pd.DataFrame], store: Store) -> list[Claim]:

@@ -1,6 +1,5 @@
 """Two readings of a grid over learning rates and epochs: the task's default rate, and the best rate of each method."""
 
-import json
 from dataclasses import replace
 from functools import cache
 
@@ -8,7 +7,7 @@ from omegaconf import OmegaConf
 
 from analysis.labels import ALGOS, label
 from analysis.load import Row
-from store.identity import identity
+from store.identity import identity_without
 
 OPTIMS = ALGOS.parent / "optim"
 
@@ -33,21 +32,18 @@ def tuned_rate_rows(rows: list[Row]) -> list[Row]:
     """
     alike: dict[str, list[Row]] = {}
     for row in rows:
-        alike.setdefault(json.dumps(identity(_any_rate(row.config)), sort_keys=True), []).append(row)
+        alike.setdefault(identity_without(row.config, "optim.lr"), []).append(row)
     return [min(found, key=lambda row: row.late_errors().mean()) for found in alike.values() if len(found) > 1]
 
 
 def leaderboard_rows(rows: list[Row], count: int) -> list[Row]:
     """The rows with `count` epochs, without learning rate and epochs in the name of task and method."""
     kept = [row for row in rows if epochs(row) == count]
-    configs = [_any_rate(row.config) | {"train": row.config["train"] | {"epochs": None}} for row in kept]
+    without = {"optim": {"lr": None}, "train": {"epochs": None}}
+    configs = [row.config | {key: row.config[key] | unset for key, unset in without.items()} for row in kept]
     return [replace(row, config=config, label=label(config)) for row, config in zip(kept, configs, strict=True)]
 
 
 @cache
 def _default_rate(optim: str) -> float:
     return OmegaConf.load(OPTIMS / f"{optim}.yaml").lr
-
-
-def _any_rate(config: dict) -> dict:
-    return config | {"optim": {key: value for key, value in config["optim"].items() if key != "lr"}}

@@ -15,14 +15,15 @@ def find_runs(name: str, store: RunStore) -> list[Run]:
 
 def sample_lines(samples: list[dict[str, Any]]) -> list[str]:
     """One block per evaluation, one line per completion; what is no plain character is escaped."""
+    evaluations: dict[tuple, list[dict[str, Any]]] = {}
+    for s in samples:
+        evaluations.setdefault((s["seed"], s["step"], s["split"], s["greedy"]), []).append(s)
     found = []
-    for key in dict.fromkeys((s["seed"], s["step"], s["split"], s["greedy"]) for s in samples):
-        seed, step, split, greedy = key
+    for (seed, step, split, greedy), kept in evaluations.items():
         found.append(f"seed {seed}, step {step}, {split}, {'likeliest tokens' if greedy else 'sampled'}:")
-        for s in samples:
-            if (s["seed"], s["step"], s["split"], s["greedy"]) == key:
-                right = f" (right: {s['answer']!r})" if s["answer"] else ""
-                found.append(f"  {verdict(s)}  {s['prompt']!r} -> {s['completion']!r}{right}")
+        for s in kept:
+            right = f" (right: {s['answer']!r})" if s["answer"] else ""
+            found.append(f"  {verdict(s)}  {s['prompt']!r} -> {s['completion']!r}{right}")
     return found
 
 

@@ -11,7 +11,7 @@ from analysis import stats, suite_rows
 from analysis.labels import differing_settings, is_ours, label
 from analysis.load import Row, Store
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
-from store.identity import SECTIONS, identity
+from store.identity import identity, identity_without
 
 HIDDEN = ("match", "train.epochs")  # the protocol and the track decide them
 
@@ -116,8 +116,4 @@ def _setting(config: dict[str, Any], base: float, protocol: Protocol) -> Setting
 
 def _task_key(config: dict[str, Any]) -> str:
     """The settings that all runs of a task share: all but the algorithm, the learning rate and the epochs."""
-    settings = identity({"algo": {}} | config)
-    chosen = {section: settings[section] for section in SECTIONS if section not in ("algo", "optim", "train")}
-    chosen["optim"] = {key: value for key, value in settings["optim"].items() if key != "lr"}
-    chosen["train"] = {key: value for key, value in settings["train"].items() if key != "epochs"}
-    return json.dumps(chosen | {key: settings[key] for key in ("sampler", "match")}, sort_keys=True)
+    return identity_without({"algo": {}} | config, "algo", "optim.lr", "train.epochs")

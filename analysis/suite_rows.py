@@ -5,7 +5,6 @@ A method has one cell per task and track. Track "default": the task's own learni
 """
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -101,20 +100,19 @@ def configured_row(
 ) -> Row:
     """The row of a task with an algorithm, whose settings are `section`, in a setting of the grid."""
     base = task_config(task.overrides, store)
-    if not isinstance(base["optim"].get("lr"), int | float):
-        raise ConfigError(f"task {task.name}: optim.lr={base['optim'].get('lr')}: must be a number")
-    overrides = [*task.overrides, f"algo={algo}", *_overrides(setting, base["optim"]["lr"])]
-    optim = base["optim"] | {"lr": learning_rate(base["optim"]["lr"], setting.factor)}
-    config = base | {"algo": section, "optim": optim}
+    own_rate = base["optim"].get("lr")
+    if not isinstance(own_rate, int | float):
+        raise ConfigError(f"task {task.name}: optim.lr={own_rate}: must be a number")
+    rate = learning_rate(own_rate, setting.factor)
+    config = base | {"algo": section, "optim": base["optim"] | {"lr": rate}}
+    overrides = [*task.overrides, f"algo={algo}"]
+    if setting.factor != 1:
+        overrides.append(f"optim.lr={rate}")
     if setting.epochs is not None:
+        overrides.append(f"train.epochs={setting.epochs}")
         config |= {"train": base["train"] | {"epochs": setting.epochs}}
     config = canonical(config)
     return Row(config, label(config), store.find(config), seeds, tuple(overrides))
-
-
-def _overrides(setting: Setting, base: float) -> list[str]:
-    found = [] if setting.factor == 1 else [f"optim.lr={learning_rate(base, setting.factor)}"]
-    return found + ([] if setting.epochs is None else [f"train.epochs={setting.epochs}"])
 
 
 def learning_rate(base: float, factor: float) -> float:
@@ -128,11 +126,10 @@ def task_config(overrides: tuple[str, ...], store: Store) -> dict[str, Any]:
 
 
 @cache
-def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], kept: Cache) -> dict[str, Any]:
+def _task_config(overrides: tuple[str, ...], own: tuple[str, ...], disk_cache: Cache) -> dict[str, Any]:
     if _is_typed(overrides):
         return _resolved(overrides)
-    files = kept.get(["task", overrides, own], lambda: {"config": json.dumps(_composed(overrides)).encode()})
-    return json.loads(files["config"])
+    return disk_cache.get_json(["task", overrides, own], lambda: _composed(overrides))
 
 
 def _is_typed(overrides: tuple[str, ...]) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from pathlib import Path
 
 from rich.console import Console
 
@@ -57,4 +56,4 @@ def _show(rows: list[Row], env: str, console: Console) -> None:
         console.print(f"{row.label}: data {row.run.path}{os.sep}, curve {curve}", soft_wrap=True, highlight=False)
     if len(rows) > 1:
         together = save_error_figure(rows, rows[0].run.path.parents[1] / "curves")
-        console.print(f"all: {Path(together)}", soft_wrap=True, highlight=False)
+        console.print(f"all: {together}", soft_wrap=True, highlight=False)

@@ -100,7 +100,7 @@ class ArchivedRun(metrics.MetricsReader):
         return self.entry["manifest"]
 
     def table(self) -> pa.Table:
-        """Metrics of the finished seeds: seed, step, metric, value. A damaged file is named, and empty."""
+        """A damaged file is named, and empty."""
         try:
             return self.read()
         except ArchiveError as error:

@@ -65,6 +65,15 @@ def presentation(config: dict[str, Any]) -> dict[tuple[str, str], Any]:
     return {(section, key): config[section].get(key) for section, keys in PRESENTATION.items() for key in keys}
 
 
+def identity_without(config: dict[str, Any], *left_out: str) -> str:
+    """The identity as JSON without some of its parts, such as "algo", and of its settings, such as "train.steps"."""
+    found = identity(config)
+    for name in left_out:
+        part, _, key = name.rpartition(".")
+        (found[part] if part else found).pop(key, None)
+    return json.dumps(found, sort_keys=True)
+
+
 def run_id(config: dict[str, Any]) -> str:
     """Twelve hex digits of the hash of a config's identity."""
     text = json.dumps(identity(config), sort_keys=True)

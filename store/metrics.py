@@ -13,9 +13,10 @@ NOTHING = pa.schema(zip(COLUMNS, (pa.int64(), pa.int32(), pa.string(), pa.float3
 
 
 class MetricsReader:
-    """A run whose `table` has the metrics of its finished seeds: seed, step, metric, value."""
+    """A run that can be read."""
 
     def table(self) -> pa.Table:
+        """Metrics of the finished seeds: seed, step, metric, value."""
         raise NotImplementedError
 
     def frame(self) -> pd.DataFrame:

@@ -40,7 +40,6 @@ class UnitedRun(metrics.MetricsReader):
         return other | mine | {"batches": batches, "seeds_done": sorted(seeds)}
 
     def table(self) -> pa.Table:
-        """Metrics of the finished seeds: seed, step, metric, value."""
         mine, other = self.first.table(), self.second.table()
         added = {*metrics.seeds(other)} - ({*metrics.seeds(mine)} - self.newer)
         return metrics.merge(mine, metrics.of_seeds(other, added)) if added else mine

@@ -103,7 +103,6 @@ class Run(metrics.MetricsReader):
         return self._read("manifest.json") or {}
 
     def table(self) -> pa.Table:
-        """Metrics of the finished seeds: seed, step, metric, value."""
         table = self._read("metrics.parquet")
         return metrics.NOTHING if table is None else table
 

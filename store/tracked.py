@@ -63,11 +63,11 @@ def scalars(history: Any, after: int) -> Iterator[tuple[int, dict[str, float]]]:
         yield step, found
 
 
-def curves(history: Any, metric: str = "error") -> tuple[list[int], list[list[float]]]:
-    """Recorded steps, and the metric of each seed at these steps, thinned to POINTS."""
-    values = history.arrays()[metric]
+def curves(history: Any) -> tuple[list[int], list[list[float]]]:
+    """Recorded steps, and the error of each seed at these steps, thinned to POINTS."""
+    values = history.arrays()["error"]
     kept = np.unique(np.linspace(0, len(values) - 1, POINTS).round().astype(int))
-    return [history.recorded_steps[metric][i] for i in kept], values[kept].T.tolist()
+    return [history.recorded_steps["error"][i] for i in kept], values[kept].T.tolist()
 
 
 def final_values(history: Any, seeds: Sequence[int]) -> tuple[list[str], list[list[float]]]:

@@ -4,7 +4,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,19 +129,10 @@ def tracking(tracker: Any, run: Tracked) -> Iterator[Logger]:
         yield log_metrics
     except BaseException as error:
         if logger is not None:
-            _attempt(tracker, functools.partial(_close_after, context, error))
+            _attempt(tracker, functools.partial(context.__exit__, type(error), error, error.__traceback__))
         raise
     if logger is not None:
         _attempt(tracker, lambda: context.__exit__(None, None, None))
-
-
-def _close_after(context: AbstractContextManager, error: BaseException) -> None:
-    """Tell a tracker that its run ended with an error, which it raises again."""
-    try:
-        context.__exit__(type(error), error, error.__traceback__)
-    except BaseException as raised:
-        if raised is not error:
-            raise
 
 
 def _attempt(tracker: Any, act: Callable[[], Any]) -> Any:

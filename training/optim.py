@@ -31,12 +31,6 @@ class Optimizer:
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         raise NotImplementedError
 
-    @torch.no_grad()
-    def descend(self, scale: Tensor) -> None:
-        """theta <- theta - scale g with scale (S,); where it is 0, elements of g that are not finite change nothing."""
-        for p in self.params:
-            p.addcmul_(p.grad.nan_to_num_(), -scale.view(-1, *[1] * (p.dim() - 1)))
-
     def state_dict(self) -> dict[str, Tensor]:
         return {}
 
@@ -56,6 +50,20 @@ class StackedConfig:
         require(self.lr > 0, "lr", self.lr, "> 0")
 
 
+class GradientDescent(Optimizer):
+    """Steps along the gradient, whose length a subclass decides."""
+
+    def __init__(self, params: list[Tensor], lr: float):
+        super().__init__(params)
+        self.lr = lr
+
+    @torch.no_grad()
+    def descend(self, scale: Tensor) -> None:
+        """theta <- theta - scale g with scale (S,); where it is 0, elements of g that are not finite change nothing."""
+        for p in self.params:
+            p.addcmul_(p.grad.nan_to_num_(), -scale.view(-1, *[1] * (p.dim() - 1)))
+
+
 @dataclass(frozen=True)
 class NormalizedConfig(StackedConfig):
     """Gradient steps of length lr, however long the gradient is. Raises ValueError for lr <= 0.
@@ -71,12 +79,8 @@ class NormalizedConfig(StackedConfig):
         return Normalized(list(policy.parameters()), self.lr)
 
 
-class Normalized(Optimizer):
+class Normalized(GradientDescent):
     """theta <- theta - lr g / |g|, where |g| is the norm over all parameters of a seed; no step where g = 0."""
-
-    def __init__(self, params: list[Tensor], lr: float):
-        super().__init__(params)
-        self.lr = lr
 
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         self.descend(torch.where(alive & (grad_norm > 0), self.lr / grad_norm, 0.0))
@@ -94,12 +98,8 @@ class SGDConfig(StackedConfig):
         return SGD(list(policy.parameters()), self.lr)
 
 
-class SGD(Optimizer):
+class SGD(GradientDescent):
     """theta <- theta - lr g."""
-
-    def __init__(self, params: list[Tensor], lr: float):
-        super().__init__(params)
-        self.lr = lr
 
     def step(self, alive: Tensor, grad_norm: Tensor) -> None:
         self.descend(self.lr * alive)

@@ -16,6 +16,14 @@ from models.base import Policy, take_rows
 from training import distributed
 from training.rollout import Rollout, equal_scores
 
+# metrics that count the completions of a status
+STATUSES = {
+    "verifier_timeouts": "timeout",
+    "verifier_crashes": "crash",
+    "verifier_invalid": "invalid",
+    "verifier_overlong": "length",
+}
+
 
 @dataclass(frozen=True)
 class Completions:
@@ -153,10 +161,6 @@ def completion_rollout(found: Completions, logp_old: Tensor, grades: list[Grade]
         rows_per_prompt=tokens.shape[2],
         token_count=int(mask.sum()),
     )
-
-
-STATUSES = {"verifier_timeouts": "timeout", "verifier_crashes": "crash"}
-STATUSES |= {"verifier_invalid": "invalid", "verifier_overlong": "length"}
 
 
 def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tensor]:
