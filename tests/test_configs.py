@@ -41,7 +41,7 @@ def test_every_algorithm_runs_where_it_fits_and_is_refused_elsewhere(tmp_path, a
             experiment_of(tmp_path, *overrides)
         return
     history = build(experiment_of(tmp_path, *overrides), (0, 1)).run()
-    assert history.steps == [1, 2]
+    assert history.recorded_steps["error"] == [1, 2]
     expected = {"error", "grad_norm", "zero_variance_share", "entropy", "kl"}
     if env in SEQUENCES:
         expected |= {"all_fail_share", "success_share", "weight_success", "weight_failure"}

@@ -101,7 +101,7 @@ def test_layouts_and_baseline(tmp_path):
 def test_learns_digits_on_every_seed(tmp_path, algo):
     exp = experiment(tmp_path, "env=digits", f"algo={algo}", "train.steps=400", "train.log_every=150", "optim.lr=3e-3")
     history = build(exp, (0, 1, 2)).run()
-    assert history.steps == [1, 150, 300, 400]  # the last step is always evaluated
+    assert history.recorded_steps["error"] == [1, 150, 300, 400]  # the last step is always evaluated
     assert (history.arrays()["error"][0] > 0.7).all() and (history.arrays()["error"][-1] < 0.15).all()
 
 

@@ -17,7 +17,7 @@ FIG3 = {"ce": (3.4e-4, 0.05), "tpo": (4.0e-4, 0.05), "grpo": (5.3e-4, 0.05), "dg
 def error(tmp_path, *overrides):
     exp = experiment(tmp_path, "seeds=100", *overrides)
     history = build(exp, exp.seeds).run()
-    return dict(zip(history.steps, history.arrays()["error"].mean(axis=1), strict=True))
+    return dict(zip(history.recorded_steps["error"], history.arrays()["error"].mean(axis=1), strict=True))
 
 
 @pytest.mark.slow

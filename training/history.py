@@ -26,11 +26,6 @@ class History:
             value = value.detach()  # numpy has no bfloat16
             self.values.setdefault(name, []).append(value.float() if value.dtype == torch.bfloat16 else value)
 
-    @property
-    def steps(self) -> list[int]:
-        """All steps at which any metric was recorded."""
-        return sorted(set().union(*self.recorded_steps.values()))
-
     def records_after(self, step: int) -> list[tuple[int, dict[str, Tensor]]]:
         """The records after a step, in order: (step, {metric: (S,)})."""
         found: dict[int, dict[str, Tensor]] = {}
