@@ -2,12 +2,11 @@
 
 import functools
 import importlib
-import importlib.util
 import logging
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,14 +19,15 @@ from algorithms.base import Objective
 from conf.messages import ConfigError
 from conf.own_files import checked_folder
 from envs.base import Env
-from envs.rlvr.own import own_modules
+from envs.rlvr.own import PACKAGE, import_file, new_package, own_modules
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-OWN = "own_"  # the beginning of what a file of the user's is called as a module
 imported_neighbours: set[str] = set()  # modules that files of the user's have imported from their folder
 appended: list[str] = []  # this folder, while it is in sys.path
+readings: dict[Path, "Reading"] = {}  # {folder of the user's: what it held when it was read last}
 import_failures: dict[str, str] = {}  # {file that cannot be imported: where and why}
+files_of_failures: set[Path] = set()  # files that such an import had reached
 
 
 class Group(NamedTuple):
@@ -35,6 +35,13 @@ class Group(NamedTuple):
 
     package: ModuleType  # where the suite's own classes are
     base: type  # what every class of the group derives from
+
+
+class Reading(NamedTuple):
+    """The named dataclasses of a folder, and the versions of its files and of what they import from folders in it."""
+
+    classes: list[type]
+    versions: dict[Path, tuple[int, int]]
 
 
 GROUPS = {"algo": Group(algorithms, Objective), "env": Group(envs, Env), "model": Group(models, ModelConfig)}
@@ -71,21 +78,30 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
 
 
 def _classes_in(folder: Path) -> list[type]:
-    """The named dataclasses of the files of a folder."""
-    paths = sorted(folder.glob("*.py"))
-    return _classes_of(str(folder), tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths))
+    """The named dataclasses of the files of a folder, read again when one changes, as while a notebook is open."""
+    paths, known = sorted(folder.glob("*.py")), readings.get(folder)
+    if known is None or known.versions != _versions({*paths, *known.versions}):
+        package = new_package(str(folder))
+        with _neighbours(str(folder)) as imported:
+            loads = {path: functools.partial(import_file, str(path), package) for path in paths}
+            found = [cls for path, load in loads.items() for cls in _named_classes(path, load)]
+        below = {path for path in (*imported, *files_of_failures) if folder in path.parent.parents}
+        packages = {path.parent for path in below}  # changes where a file is added
+        readings[folder] = Reading(found, _versions({*paths, *below, *packages}))
+    return readings[folder].classes
 
 
-@functools.lru_cache(maxsize=64)
-def _classes_of(folder: str, files: tuple[tuple[Path, int, int], ...]) -> list[type]:
-    """The named dataclasses of files, which are read again when a file changes, as while a notebook is open."""
-    with _neighbours(folder):
-        return [c for path, *_ in files for c in _named_classes(path, functools.partial(_load, path))]
+def _versions(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """{file or folder: time of its last change, and size} of those that are there."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.exists()}
 
 
 @contextmanager
-def _neighbours(folder: str) -> Iterator[None]:
-    """Let files import others of their folder, as these are now; they hide no module of another place."""
+def _neighbours(folder: str) -> Iterator[list[Path]]:
+    """Let files import others of their folder, as these are now; they hide no module of another place.
+
+    The list holds the files of these modules at the end.
+    """
     while imported_neighbours:
         sys.modules.pop(imported_neighbours.pop(), None)
     while appended:  # not from a folder that was read before
@@ -93,9 +109,15 @@ def _neighbours(folder: str) -> Iterator[None]:
     if folder not in sys.path:
         appended.append(folder)
         sys.path.append(folder)
-    known = set(sys.modules)
-    yield
-    imported_neighbours.update(name for name in own_modules(folder, known) if not name.startswith(OWN))
+    known, writes, files = set(sys.modules), sys.dont_write_bytecode, []
+    sys.dont_write_bytecode = True  # nothing is left in the user's folder, where a later edit might not be noticed
+    try:
+        yield files
+    finally:
+        sys.dont_write_bytecode = writes
+    found = own_modules(folder, known)
+    files += map(Path, found.values())
+    imported_neighbours.update(name for name in found if not name.startswith(PACKAGE))
 
 
 def _file_of(cls: type) -> Path:
@@ -110,6 +132,8 @@ def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     except (Exception, SystemExit) as error:  # whatever the code of a file raises
         said = (str(error) or "no message").splitlines()[0]
         import_failures[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {said}"
+        files_of_failures.update(Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+        files_of_failures.update([Path(error.filename)] if isinstance(error, SyntaxError) and error.filename else [])
         log.warning("left out: %s", import_failures[path.stem])
         return []
     found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
@@ -124,19 +148,6 @@ def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
 def _is_frozen(cls: type) -> bool:
     """Whether the class itself is a frozen dataclass."""
     return "__dataclass_params__" in vars(cls) and cls.__dataclass_params__.frozen
-
-
-def _load(path: Path) -> ModuleType:
-    name = f"{OWN}{abs(hash(path))}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _line(path: Path, error: BaseException) -> int | str:

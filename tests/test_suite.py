@@ -109,17 +109,27 @@ def test_jobs_that_differ_in_their_seeds_are_one_run():
     assert frame.run.nunique() == 1
 
 
-def test_a_method_that_is_edited_is_read_again():
+@pytest.mark.parametrize(
+    ("module", "path"),
+    [
+        ("helper_of_mine", "helper_of_mine.py"),
+        (".shared", "shared.py"),
+        ("parts.helper_of_mine", "parts/helper_of_mine.py"),
+    ],
+)
+def test_a_method_is_read_again_when_what_it_imports_changes(module, path):
     new.SCAFFOLD.create("mine", suite.Path("own"))
-    file = suite.Path("own/mine.py")
-    file.write_text(
-        "from helper_of_mine import SIGN\n" + file.read_text().replace("-advantage *", "SIGN * advantage *")
-    )
+    file, helper = suite.Path("own/mine.py"), suite.Path("own", path)
+    file.write_text(f"from {module} import SIGN\n" + file.read_text().replace("-advantage *", "SIGN * advantage *"))
+    helper.parent.mkdir(exist_ok=True)
     asked = ("algo=mine", "algo_path=own", *TINY, "force=true")
     errors = []
-    for sign in ("-1.0", "+1.00", "-1.0 "):
-        suite.Path("own/helper_of_mine.py").write_text(f"SIGN = {sign}\n")
+    for sign in ("-1.0", "+1.0", "-1.0"):
+        helper.write_text(f"SIGN = {sign}\n")
         errors.append(suite.train(*asked).query("metric == 'error'").value.iloc[-1])
+        helper.write_text("SIGN =\n")
+        with pytest.raises(suite.ConfigError, match=f"{file.name}, line 1: SyntaxError"):
+            suite.train(*asked)
     assert errors[0] == errors[2] < errors[1]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from envs.rlvr.grades import Grade
 
-PACKAGE = "own_reward_"  # the beginning of what the user's folder is called as a package
+PACKAGE = "own_folder_"  # the beginning of what a folder of the user's is called as a package
 LONGEST = 300  # characters of a message
 _count = itertools.count()
 
@@ -39,7 +39,7 @@ class OwnRule:
         sys.path.insert(0, self.folder)
         sys.dont_write_bytecode = True  # nothing is left in the user's folder
         try:
-            module = _imported(self.file)
+            module = import_file(self.file, new_package(self.folder))
         except (Exception, SystemExit) as error:
             raise UnusableError(explain(error, self.folder)) from None
         self.function = _function(module, self.name)
@@ -73,6 +73,29 @@ def own_modules(folder: str, known: set[str]) -> dict[str, str]:
     return {name: file for name, file in files.items() if file.startswith(inside) and not file.startswith(libraries)}
 
 
+def new_package(folder: str) -> str:
+    """The name of a new package that is a folder, so that `from .other import name` finds other.py in it."""
+    name = f"{PACKAGE}{next(_count)}"
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+    return name
+
+
+def import_file(file: str, package: str) -> types.ModuleType:
+    """The module of a file, in a package of `new_package`."""
+    name = f"{package}.{os.path.basename(file).removesuffix('.py')}"
+    if name in sys.modules:  # another file of the package has imported it
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(sys.modules[name])
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return sys.modules[name]
+
+
 def is_own(rule: str) -> bool:
     """Whether a rule is "FILE.py:NAME", and none of the suite's."""
     return ".py:" in rule
@@ -93,19 +116,6 @@ def one_line(text: str) -> str:
     """The first line of a text, cut at LONGEST characters; what is no plain character is escaped."""
     first = (text.splitlines() or [""])[0][:LONGEST]
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in first)  # codecs would have to be imported
-
-
-def _imported(file: str) -> types.ModuleType:
-    """The module of a file, in a package that is its folder, so that `from .other import name` finds other.py."""
-    package = f"{PACKAGE}{next(_count)}"
-    folder = types.ModuleType(package)
-    folder.__path__ = [os.path.dirname(file)]
-    name = f"{package}.{os.path.basename(file).removesuffix('.py')}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.update({package: folder, name: module})
-    spec.loader.exec_module(module)
-    return module
 
 
 def _function(module: types.ModuleType, name: str) -> Callable:
