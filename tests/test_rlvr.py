@@ -15,15 +15,17 @@ from filelock import FileLock
 from rich.console import Console
 
 from analysis.command import main as analysis
+from envs.rlvr import tokens
 from envs.rlvr.arithmetic import Arithmetic
 from envs.rlvr.verify import Grade
 from models.head import token_logp
 from models.language import tokens_with
 from rollouts.hf import HFEngine
+from store.failure import ContractError
 from store.runs import RunStore
 from tests import helpers
 from tests.helpers import accumulate_gradient, experiment, names
-from training import checkpoint, distributed
+from training import checkpoint, checks, distributed
 from training.clipped_adamw import AdamWClipped, AdamWClippedConfig
 from training.evaluation import held_out_problems
 from training.experiment import build, execute
@@ -325,6 +327,18 @@ def test_activations_computed_again_and_prompts_apart_change_no_gradient(made):
     policy.causal_lm.gradient_checkpointing_disable()
     torch.testing.assert_close(*found, atol=1e-5, rtol=0)
     assert not any(module.training for module in policy.model.modules())
+
+
+class WithoutEquals(Arithmetic):
+    def tokenizer(self):
+        return tokens.characters("0123456789+")
+
+
+def test_a_prompt_that_the_tokenizer_of_the_task_cannot_say_is_refused():
+    whole, short = Arithmetic(), WithoutEquals()
+    checks.check_alphabet(whole, [whole.problems("train")[0]], whole.tokenizer())
+    with pytest.raises(ContractError, match=r"WithoutEquals.tokenizer has no token for '='"):
+        checks.check_alphabet(short, [short.problems("train")[0]], short.tokenizer())
 
 
 def test_a_greedy_baseline_is_the_score_of_the_likeliest_answer(made, monkeypatch):

@@ -9,13 +9,13 @@ from rich.console import Console
 from algorithms.tpo import TPO
 from envs.bandit import SparseBandit
 from models.tabular import TabularConfig
+from store.failure import ContractError
 from tests.helpers import SMALL, experiment, has_rewards_for, is_tested_pair, names
 from training.config import TrainConfig
 from training.experiment import blocks, build, execute
 from training.loop import Trainer
 from training.noise import STREAMS, Noise
 from training.optim import Normalized
-from training.progress import progress_text
 
 
 def double(exp, seeds):
@@ -61,7 +61,7 @@ def test_a_non_finite_seed_is_frozen_and_recorded(tmp_path):
 
 def test_metrics_are_recorded_as_asked(tmp_path):
     exp = experiment(tmp_path, "train.steps=10", "train.log_every=4", "env=contextual_bandit")
-    assert build(exp, (0,)).run().steps == [1, 4, 8, 10]
+    assert build(exp, (0,)).run().recorded_steps["error"] == [1, 4, 8, 10]
 
 
 def test_seed_blocks_give_the_same_curves_and_are_saved_one_by_one(tmp_path):
@@ -143,14 +143,16 @@ class Mistaken(SparseBandit):
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        ((("error", 1),), r"metric error=\(1,\): must be \(2,\), one number for each seed"),
-        ((("regret", 2),), "env=sparse_bandit: no metric is called error; Env.evaluate must return one"),
+        (
+            (("error", 1),),
+            r"Mistaken.evaluate: metric error is a tensor \(1,\); must be a tensor \(2,\)",
+        ),
+        ((("regret", 2),), "Mistaken.evaluate returned no metric called error"),
     ],
 )
 def test_metrics_of_ones_own_task_are_checked(found, said):
     env, noise = Mistaken(found=found), Noise((0, 1))
     policy = TabularConfig().build(env.spec, noise)
     trainer = Trainer(env, policy, TPO(), Normalized(list(policy.parameters()), 0.1), noise, TrainConfig(steps=1))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ContractError, match=said):
         trainer.run()
-        progress_text(trainer)

@@ -22,7 +22,7 @@ def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str
     if not loss.requires_grad:
         must = "it must depend on logp, which must not be detached"
         raise ContractError(f"{_called(objective, 'loss')} returned a loss without a gradient; {must}")
-    return loss, check_metrics(metrics, objective, "loss")
+    return loss, check_metrics(metrics, objective, "loss", seeds)
 
 
 def check_logp(logp: Tensor, policy: Any) -> Tensor:
@@ -33,17 +33,23 @@ def check_logp(logp: Tensor, policy: Any) -> Tensor:
     return logp
 
 
-def check_metrics(metrics: Any, owner: Any, method: str) -> dict[str, Tensor]:
-    """The metrics that a method of `owner` returned; raises ContractError unless they are a dict of tensors."""
+def check_metrics(metrics: Any, owner: Any, method: str, seeds: int) -> dict[str, Tensor]:
+    """The metrics that a method of `owner` returned; raises ContractError unless they are a dict of tensors (S,)."""
     if not isinstance(metrics, dict):
         raise ContractError(f"{_called(owner, method)} returned {_described(metrics)}; must be a dict {{name: (S,)}}")
     for name, value in metrics.items():
         if not isinstance(name, str):
             raise ContractError(f"{_called(owner, method)}: metric {name!r}: its name must be text")
-        if not isinstance(value, Tensor) or value.is_complex():
-            fault = f"metric {name} is {_described(value)}; must be a tensor (S,) of real numbers"
-            raise ContractError(f"{_called(owner, method)}: {fault}")
+        if not isinstance(value, Tensor) or value.is_complex() or value.shape != (seeds,):
+            must = f"must be a tensor ({seeds},) of real numbers, one for each seed"
+            raise ContractError(f"{_called(owner, method)}: metric {name} is {_described(value)}; {must}")
     return metrics
+
+
+def check_has_error(names: set[str], env: Any) -> None:
+    """Raise ContractError unless a task has the metric error, from which curves and tables are made."""
+    if "error" not in names:
+        raise ContractError(f"{_called(env, 'evaluate')} returned no metric called error; the task must have one")
 
 
 def check_error(error: Tensor, env: Any) -> None:
@@ -72,6 +78,17 @@ def _check_rewards(found: Any, env: Any, method: str, shape: Sequence[int]) -> T
     of_type = f" of {found.dtype}" if isinstance(found, Tensor) else ""
     must = f"must be rewards, a tensor {tuple(shape)} of a floating-point type"
     raise ContractError(f"{_called(env, method)} returned {_described(found)}{of_type}; {must}")
+
+
+def check_alphabet(env: Any, problems: Sequence[Any], tokenizer: Any) -> None:
+    """Raise ContractError for a prompt or a right answer with a character that the task's own tokenizer lacks."""
+    if len(tokenizer) != len(env.tokenizer()):  # a pretrained model's
+        return
+    for text in (text for problem in problems for text in (problem.prompt, problem.answer)):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if tokenizer.unk_token_id in ids:
+            lacking = text[ids.index(tokenizer.unk_token_id)]
+            raise ContractError(f"{_called(env, 'tokenizer')} has no token for {lacking!r}, which is in {text!r:.60}")
 
 
 def check_names(of_objective: set[str], of_task: set[str], objective: Any) -> None:

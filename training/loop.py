@@ -128,14 +128,7 @@ class Trainer:
         return self.step in (1, self.cfg.steps) or self.step % self.cfg.log_every == 0
 
     def _record(self, metrics: dict[str, Tensor]) -> None:
-        """Append the metrics of the current step to the history, NaN for the seeds that turned non-finite.
-
-        Raises ValueError for a metric that has not one number for each seed.
-        """
-        for name, value in metrics.items():
-            if value.shape != self.alive.shape:
-                allowed = f"({len(self.alive)},), one number for each seed"
-                raise ValueError(f"metric {name}={tuple(value.shape)}: must be {allowed}")
+        """Append the metrics of the current step to the history, NaN for the seeds that turned non-finite."""
         values = {name: torch.where(self.alive, value, torch.nan) for name, value in metrics.items()}
         self.history.append(self.step, values)
 

@@ -29,8 +29,6 @@ def progress_text(trainer: Trainer) -> str:
     if trainer.env.spec.is_text:
         found = [text.format(values[name][-1].item()) for name, text in TEXT_METRICS.items()]
         return ", ".join([*found, *held_out(trainer), *ungraded(trainer)])
-    if "error" not in values:
-        raise ValueError(f"env={trainer.env.name}: no metric is called error; Env.evaluate must return one")
     errors = values["error"][-1]
     errors = errors[errors.isfinite()].double()
     if not len(errors):

@@ -1,6 +1,6 @@
 """The metrics that the task itself computes."""
 
-from training.checks import check_error, check_metrics, check_names
+from training.checks import check_error, check_has_error, check_metrics, check_names
 from training.observers.base import Metrics, Observer
 from training.rollout import Rollout
 
@@ -8,7 +8,7 @@ from training.rollout import Rollout
 class TaskMetrics(Observer):
     """Records the metrics of the rollout, of the environment and of the objective.
 
-    Raises ContractError for a metric of the objective that has the name of one of the task.
+    Raises ContractError for a task without error, and for a metric of the objective with the name of one of the task.
 
     eval_at  when the environment evaluates the policy: "rollout" or "update" (`envs.base.Spec`)
     """
@@ -23,7 +23,8 @@ class TaskMetrics(Observer):
         return self._of_task(found, trainer)
 
     def on_first_gradient(self, trainer, rollout, logp, grad_norm, objective_metrics) -> Metrics:
-        found = check_metrics(trainer.env.gradient_metrics(trainer.policy), trainer.env, "gradient_metrics")
+        found = trainer.env.gradient_metrics(trainer.policy)
+        check_metrics(found, trainer.env, "gradient_metrics", len(trainer.alive))
         self.of_task |= found.keys()
         self.of_objective |= objective_metrics.keys()
         check_names(self.of_objective, self.of_task, trainer.objective)
@@ -31,6 +32,7 @@ class TaskMetrics(Observer):
 
     def on_step_end(self, trainer, rollout: Rollout) -> Metrics:
         found = self._of_task(self._evaluate(trainer) if self.eval_at == "update" else {}, trainer)
+        check_has_error(self.of_task, trainer.env)
         check_names(self.of_objective, self.of_task, trainer.objective)
         return found
 
@@ -43,4 +45,4 @@ class TaskMetrics(Observer):
 
     def _evaluate(self, trainer) -> Metrics:
         found = trainer.env.evaluate(trainer.policy, trainer.noise.at_step(trainer.step))
-        return check_metrics(found, trainer.env, "evaluate")
+        return check_metrics(found, trainer.env, "evaluate", len(trainer.alive))
