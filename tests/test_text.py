@@ -23,7 +23,8 @@ from training.experiment import build, execute
 
 CLOCK = {"rollout_tokens_per_second", "update_tokens_per_second"}
 FAILS_ON_DIGITS = (
-    'def score(completion, row):\n    if row["kind"] == "digits":\n        return row["absent"]\n    return 0.5\n'
+    'def score(completion, row):\n    if row["kind"] == "digits" and completion != row["answer"]:\n'
+    '        return row["absent"]\n    return 0.5\n'
 )
 
 
@@ -86,7 +87,8 @@ def test_what_cannot_be_graded_is_counted_and_shown(cli, tmp_path):
 
 @pytest.mark.parametrize("where", ["evaluation", "training"])
 def test_a_run_in_which_nothing_can_be_graded_stops_with_the_reason(cli, tmp_path, where):
-    folder = write(tmp_path / "own", "def score(completion, row):\n    return row['absent']\n")
+    code = "def score(completion, row):\n    return 1.0 if completion == row.get('answer') else row['absent']\n"
+    folder = write(tmp_path / "own", code)
     if where == "training":  # the held-out rows have what the function needs
         rows = "".join(f'{{"prompt": "q{i}", "absent": 1}}\n' for i in range(9))
         (folder / "test.jsonl").write_text(rows)

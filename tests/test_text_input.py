@@ -24,10 +24,11 @@ BAD_REWARDS = {
     "score:score": "must be a file and a function in it",
     "score.txt:score": "must be a file and a function in it",
     "absent.py:score": "no such file",
-    "score.py:absent": "score.py has no function absent; it has: score, one, strict, reads, percent",
+    "score.py:absent": "score.py has no function absent; it has: score, one, strict, reads, percent, raises",
     "score.py:NUMBER": "score.py has no function NUMBER",
     "score.py:one": r"score.py, line 8: one\(completion\) must take two arguments: one\(completion, row\)",
     "score.py:strict": r"score.py, line 10: strict\(completion, row, \*, strict\) must take two arguments",
+    "score.py:raises": "score.py, line 19: KeyError: 'absent'",
     "score.py:reads": r"works only without limits \(score.py, line 13: .*open files.*env.unsafe_in_process=true",
     "score.py:percent": r"score.py, line 15: percent returned 100, not a number in \[0, 1\]",
     "broken.py:score": "broken.py, line 2: ZeroDivisionError: division by zero",
@@ -46,6 +47,9 @@ def reads(completion, row):
 
 def percent(completion, row):
     return 100 if completion.strip() == row["answer"] else 0
+
+def raises(completion, row):
+    return row["absent"]
 """
 HOSTILE = """
 import os, sys, time, _socket
@@ -183,12 +187,14 @@ def test_what_a_function_raises_is_told_with_file_and_line(own, in_process):
     env = text(own, unsafe_in_process=in_process)
     problem = env.problems("train")[0]
     answers = ["1", "sys.exit(2)", "row['x']", "'\\x1b[2J'.x", "f(", "x" * 100_001]
+    answers += [] if in_process else ["exit(3)"]
     grades = env.grade([problem] * len(answers), answers)
-    assert [grade.status for grade in grades] == ["ok", "crash", "crash", "crash", "crash", "length"]
+    assert [grade.status for grade in grades[:6]] == ["ok", "crash", "crash", "crash", "crash", "length"]
     assert [grade.message for grade in grades[1:3]] == [
         "score.py, line 6: SystemExit: 2",
         "score.py, line 6: KeyError: 'x'",
     ]
+    assert all(grade.message == "score.py, line 6: SystemExit: 3" for grade in grades[6:])
     assert all(grade.message.isprintable() for grade in grades)
     assert env.verifier.record.first_failure == grades[1].message
 

@@ -58,11 +58,10 @@ class OwnRule:
 
     def objection(self, before: Grade, after: Grade, answer: str) -> str:
         """Why the function cannot be used: the right answer has no score, or none within the limits on files."""
-        if before.status == "invalid" and answer:
-            return before.message
+        if before.status != "ok":
+            return before.message if answer else ""
         advice = "load what it needs at the top of its file, or set env.unsafe_in_process=true"
-        works_only_before = before.status == "ok" and after.status != "ok"
-        return f"works only without limits ({after.message}); {advice}" if works_only_before else ""
+        return "" if after.status == "ok" else f"works only without limits ({after.message}); {advice}"
 
 
 def own_modules(folder: str, known: set[str]) -> dict[str, str]:
