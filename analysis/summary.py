@@ -1,7 +1,6 @@
 """The end of a command: it prints a table, the paths of data and curves, and failures, and returns the exit code."""
 
 import os
-from collections import Counter
 
 from rich.console import Console
 
@@ -9,6 +8,8 @@ from analysis import tables
 from analysis.curves import save_error_figure
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row
+
+NAMED = 3  # jobs of a line, by their names
 
 
 def conclude(outcomes: list, console: Console) -> int:
@@ -19,7 +20,7 @@ def conclude(outcomes: list, console: Console) -> int:
         _show([row for row in rows if row.config["env"]["name"] == env], env, console)
     stopped = [o for o in outcomes if o.status == "stopped"]
     problems = [o for o in outcomes if o.status not in ("done", "skipped", "busy", "followed", "stopped")]
-    for complaint in _complaints(problems):
+    for complaint in _complaints(problems, len(outcomes)):
         _complain(complaint, console)
     busy = {o.label: sorted(set(o.seeds) - set(o.run.seeds_done())) for o in outcomes if o.status == "busy"}
     unfinished = {name: left for name, left in busy.items() if left}
@@ -34,13 +35,18 @@ def conclude(outcomes: list, console: Console) -> int:
     return 1 if unfinished or any(o.status in ("failed", "refused") for o in problems) else 0
 
 
-def _complaints(problems: list) -> list[str]:
-    """A line for each outcome that is no success; one line for many that were refused for the same reason."""
-    refused = Counter(outcome.message for outcome in problems if outcome.status == "refused")
+def _complaints(problems: list, jobs: int) -> list[str]:
+    """A line for each outcome that is no success; one line for many of all `jobs` that were refused for one reason."""
+    refused: dict[str, list[str]] = {}
+    for outcome in problems:
+        if outcome.status == "refused":
+            refused.setdefault(outcome.message, []).append(outcome.label)
     found = {}
     for outcome in problems:
-        jobs = refused[outcome.message] if outcome.status == "refused" else 1
-        found[f"refused: {jobs} jobs: {outcome.message}" if jobs > 1 else outcome.complaint] = None
+        labels = refused.get(outcome.message, []) if outcome.status == "refused" else []
+        which = f" ({', '.join(labels[:NAMED])}{', ...' if len(labels) > NAMED else ''})" if len(labels) < jobs else ""
+        many = f"refused: {len(labels)} jobs{which}: {outcome.message}"
+        found[many if len(labels) > 1 else outcome.complaint] = None
     return list(found)
 
 

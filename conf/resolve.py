@@ -45,11 +45,16 @@ class Experiment:
     force: bool
     config: dict[str, Any]
     sweep: str | None = None  # the sweep file that it belongs to
+    difference: str = ""  # the settings in which it differs from the other jobs of its grid
 
     @property
     def label(self) -> str:
-        """Method and task, as progress and tables name them."""
-        return f"{self.config['algo']['label']} on {self.config['env']['name']}"
+        """Method and task, and what tells it from the other jobs of a grid, as progress and messages name it."""
+        return job_label(self.config["algo"]["label"], self.config["env"]["name"], self.difference)
+
+
+def job_label(algo: str, env: str, difference: str) -> str:
+    return f"{algo} on {env} ({difference})" if difference else f"{algo} on {env}"
 
 
 def resolve(cfg: DictConfig) -> Experiment:

@@ -7,6 +7,13 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 from conf.messages import ConfigError
 
 
+def differences(asked: list[list[str]]) -> list[str]:
+    """For each job, the overrides that not all jobs have; method and task are left out, which every label has."""
+    common = set.intersection(*map(set, asked))
+    names = ("algo=", "env=")
+    return [", ".join(word for word in job if word not in common and not word.startswith(names)) for job in asked]
+
+
 def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) -> list[list[str]]:
     """The overrides of each job of `axes` {key: "value,value"}; an override of the same key replaces an axis.
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from conf.fit import MisfitError
 from conf.messages import ConfigError, explain
-from conf.resolve import Experiment, resolve
+from conf.resolve import Experiment, job_label, resolve
 from launch import failures
 from launch.kinds import lower_priority
 from store.failure import describe
@@ -28,12 +28,17 @@ def screen(bars: bool = True) -> Console:
 def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
     """The experiment of a config, or the outcome that refused it."""
     try:
-        return resolve(cfg)
+        return dataclasses.replace(resolve(cfg), difference=difference())
     except (ConfigError, OmegaConfBaseException) as error:
         status = "unfit" if isinstance(error, MisfitError) else "refused"
         name = OmegaConf.select(cfg, "algo.name") or "?"
         algo, env = OmegaConf.select(cfg, "algo.label") or name, OmegaConf.select(cfg, "env.name") or "?"
-        return Outcome(f"{algo} on {env}", status, message=explain(error, sys.argv[1:]))
+        return Outcome(job_label(algo, env, difference()), status, message=explain(error, sys.argv[1:]))
+
+
+def difference() -> str:
+    """The settings in which this job differs from the other jobs of its grid."""
+    return HydraConfig.get().job.name if HydraConfig.initialized() else ""
 
 
 def sweep_file() -> str | None:

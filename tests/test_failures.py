@@ -35,6 +35,7 @@ def test_a_sweep_whose_first_three_jobs_fail_in_one_place_stops(cli, tmp_path, o
     text = " ".join(out.split())
     assert code == 1 and "Traceback" not in out
     assert f"{own / 'mine.py'}, line {line_of(own)}" in text
+    assert "failed: Mine on sparse_bandit (algo.power=2): AttributeError" in text
     stopped = re.search(r"the first jobs failed in the same place, .*mine.py, line \d+: (\d+) were not started", text)
     assert stopped and int(stopped[1]) >= 2
     runs = list(RunStore(tmp_path / "runs").runs())
@@ -52,6 +53,13 @@ def test_a_sweep_keeps_going_where_it_is_told_to_and_others_go_on_by_themselves(
 def test_jobs_that_fail_beside_others_that_do_not_stop_nothing(cli, own):
     code, out = cli("-m", "algo=tpo,mine", "algo.label=A,B,C", f"algo_path={own}", *SETTINGS)
     assert code == 1 and "not started" not in out
+
+
+def test_jobs_that_are_refused_beside_others_are_named(cli, own):
+    (own / "mine.yaml").write_text((own / "mine.yaml").read_text().replace("power: 1.0", "power: 0"))
+    _, out = cli("-m", "algo=tpo,mine", "optim.lr=0.1,0.2", f"algo_path={own}", *SETTINGS)
+    jobs = "Mine on sparse_bandit (optim.lr=0.1), Mine on sparse_bandit (optim.lr=0.2)"
+    assert f"refused: 2 jobs ({jobs}): algo.power=0.0: must be > 0" in " ".join(out.split())
 
 
 def test_a_failure_is_located_in_the_code_outside_the_suite(tmp_path):
