@@ -106,7 +106,7 @@ def figure(name: str, scale: str = "paper", runs_dir: str | Path = "runs", resul
     asked = catalogue.rows(name, store, scale)
     rows = drawn_rows(name, asked, store)
     if not rows:
-        raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.figure_command(name, scale)}")
+        raise ConfigError(f"{name}: no runs in {store}; run: {catalogue.figure_command(name, scale, store.root)}")
     module = catalogue.module(name)
     from matplotlib import pyplot
 

@@ -23,7 +23,7 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     found = cells(suite, store)
     lines = leaderboard.board(found, suite)
     if lines.empty:
-        console.print(f"suite {name}: no runs in {store}; run: {command([f'suite={name}', 'algo=tpo'])}")
+        console.print(f"suite {name}: no runs in {store}; run: {command([f'suite={name}', 'algo=tpo'], store.root)}")
         return 1
     stem = "leaderboard" if name == DEFAULT else f"leaderboard_{suite.name}"
     asked = "" if name == DEFAULT else f" --suite {shlex.quote(os.path.normpath(name))}"
@@ -70,7 +70,8 @@ def _board(stem: str, rows: list[Row], store: Results, out: Path, console: Conso
     """Print and draw every method of the rows over all of its tasks, and write the same as CSV and markdown."""
     found = study_board.entries(rows)
     if not found:
-        console.print(f"{stem}: no task in {store} was run by two methods; run: python run.py paper=fig02")
+        run = command(["paper=fig02"], store.root)
+        console.print(f"{stem}: no task in {store} was run by two methods; run: {run}")
         return 1
     board, tasks = study_board.board(found), study_board.by_task(found)
     content = ["study board", [row.content for row in rows]]

@@ -2,12 +2,13 @@
 
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 import analysis.figures
 from analysis.compose import choice
 from analysis.load import Row, Store, sweep_rows
-from conf.messages import command
+from conf.messages import RUNS, command
 
 
 def figures() -> list[str]:
@@ -36,10 +37,11 @@ def rows(figure: str, store: Store, scale: str) -> list[Row]:
     return [row for sweep in sweeps(figure) for row in sweep_rows(sweep, store, scale)]
 
 
-def sweep_command(sweep: str, scale: str) -> str:
-    return command(choice(sweep, scale))
+def commands(figure: str, scale: str, runs_dir: Path = RUNS) -> dict[str, str]:
+    """{sweep of a figure: the command that runs it}."""
+    return {sweep: command(choice(sweep, scale), runs_dir) for sweep in sweeps(figure)}
 
 
-def figure_command(figure: str, scale: str) -> str:
+def figure_command(figure: str, scale: str, runs_dir: Path = RUNS) -> str:
     """The shell command that runs all sweeps of a figure."""
-    return " && ".join(sweep_command(sweep, scale) for sweep in sweeps(figure))
+    return " && ".join(commands(figure, scale, runs_dir).values())

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from analysis import catalogue
 from analysis.paper import TABLES
-from conf.messages import ConfigError, unknown
+from conf.messages import RUNS, ConfigError, command, unknown
 from conf.own_files import CONF
 from store.archive import Archive
 from store.identity import run_id
@@ -28,18 +28,19 @@ FEW = 8  # missing configurations of a sweep that are named one by one
 
 def requested_rows(name: str, store: Results, scale: str) -> list:
     """All rows of a figure's sweeps, done or not; prints what is missing and the command for it."""
-    rows = {catalogue.sweep_command(s, scale): catalogue.sweep_rows(s, store, scale) for s in catalogue.sweeps(name)}
+    rows = {c: catalogue.sweep_rows(s, store, scale) for s, c in catalogue.commands(name, scale, store.root).items()}
     found = [row for of_sweep in rows.values() for row in of_sweep]
     if not any(row.seeds for row in found):
         console.print(f"{name}: no runs in {store}; run: {' && '.join(rows)}")
         return found
-    for command, of_sweep in rows.items():
+    for of_all, of_sweep in rows.items():
         missing = [row for row in of_sweep if row.seeds < len(row.only)]
         if len(missing) > FEW:
-            console.print(f"{name}: {len(missing)} of {len(of_sweep)} configurations lack seeds; run: {command}")
+            console.print(f"{name}: {len(missing)} of {len(of_sweep)} configurations lack seeds; run: {of_all}")
             continue
         for row in missing:
-            console.print(f"{name}: {row.label} has {row.seeds} of {len(row.only)} seeds; run: {row.command}")
+            run = command(row.overrides, store.root)
+            console.print(f"{name}: {row.label} has {row.seeds} of {len(row.only)} seeds; run: {run}")
     return found
 
 
@@ -95,7 +96,8 @@ def make(name: str, store: Results, out: Path, scale: str) -> int:
 def make_all(store: Results, out: Path, scale: str) -> int:
     """Every figure and table that has runs, and every study that has runs of its own; commands for the others."""
     if next(store.runs(), None) is None:
-        console.print(f"no runs in {store}; run: python run.py paper=fig02 (python -m analysis list names the others)")
+        run = command(["paper=fig02"], store.root)
+        console.print(f"no runs in {store}; run: {run} (python -m analysis list names the others)")
         return 1
     asked = {name: requested_rows(name, store, scale) for name in catalogue.figures()}
     drawn = [name for name in asked if has_runs(name, asked)]
@@ -135,7 +137,7 @@ def make_table(env: str, store: Results, out: Path) -> int:
     if not rows:
         fault = unknown(f"table {env}", finished_envs(store), f"no finished seeds in {store}")
         there = (CONF / "env" / f"{env}.yaml").exists()
-        console.print(f"{fault}; run: python run.py env={env}" if there else fault)
+        console.print(f"{fault}; run: {command([f'env={env}'], store.root)}" if there else fault)
         return 1
     frame = tables.summary(rows).sort_values("error")
     seeds = tables.seed_by_seed([rows[i] for i in frame.index])
@@ -192,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     _check(args, parser)
-    runs_dir = args.runs_dir or Path("runs")
+    runs_dir = args.runs_dir or RUNS
     store = Results(RunStore(runs_dir), Archive(args.results or Path("results")))
     what, *names = args.what
     if what == "list":

@@ -4,6 +4,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -11,6 +12,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from conf.compose import composed
 
+RUNS = Path("runs")  # where runs go unless runs_dir says otherwise
 GRID = ("-m", "--multirun")
 FILES = ("debug", "paper", "studies")  # groups whose file changes the other sections, and is none itself
 PLUGINS = {"joblib": "joblib", "submitit_slurm": "slurm", "submitit_local": "slurm_local"}  # launcher: launch=
@@ -43,9 +45,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def command(overrides: Iterable[str]) -> str:
-    """The command that takes these overrides, as a shell reads it."""
-    return shlex.join(["python", "run.py", *overrides])
+def command(overrides: Iterable[str], runs_dir: Path = RUNS) -> str:
+    """The command that takes these overrides and trains into a folder, as a shell reads it."""
+    return shlex.join(["python", "run.py", *overrides, *([] if runs_dir == RUNS else [f"runs_dir={runs_dir}"])])
 
 
 def yaml_fault(error: Exception) -> str:

@@ -13,7 +13,7 @@ from conf.compose import composed
 from conf.fit import MisfitError
 from conf.messages import ConfigError, explain, unknown
 from conf.own_files import register
-from conf.resolve import compose_experiment, resolve
+from conf.resolve import TOP_LEVEL, compose_experiment, resolve
 from conf.values import parse_section
 from launch import plans
 from launch.command_line import value_of
@@ -117,6 +117,8 @@ def _words(argv: list[str], kind: str) -> dict[str, str]:
             raise ConfigError(f"{arg}: a {kind} trains only what is missing; {way}")
         if not equals or key not in KEYS[kind]:
             reason = f"cannot be set together with {kind}=, whose file says what is trained"
+            if key in TOP_LEVEL:  # no misspelling of another key
+                raise ConfigError(f"{key}: {reason}; allowed: {', '.join(KEYS[kind])}")
             raise ConfigError(unknown(arg if not equals else key, KEYS[kind], reason))
         if key == kind and key in words:
             raise ConfigError(f"{words[key]} {arg}: one {kind} at a time; type two commands")

@@ -1,6 +1,7 @@
 """Archives: lossless there and back, united with what is there, and never the worse for a failure."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -322,7 +323,14 @@ def test_figures_from_the_archive_equal_those_from_the_runs(folder, monkeypatch,
 def test_all_of_nothing_is_one_line(capsys):
     assert analysis(["all"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert "no runs in runs or results" in line and "python run.py paper=fig02" in line
+    assert "no runs in runs or results" in line and "python run.py paper=fig02 (" in line
+
+
+@pytest.mark.parametrize("what", ["fig02", "all", "table digits", "leaderboard", "leaderboard --of runs"])
+def test_a_command_for_missing_runs_trains_into_the_folder_that_was_named(folder, capsys, what):
+    (folder / "others").mkdir()
+    assert analysis([*what.split(), "--runs-dir", "others"]) == 1
+    assert re.search(r"; run: python run.py \S+ .*runs_dir=others", capsys.readouterr().out)
 
 
 def test_runs_come_first_and_the_archive_adds_what_they_lack(folder):

@@ -31,7 +31,7 @@ BAD = {
     "plan=paper budget=2x": "2h, 90m or 600s",
     "plan=paper budget=soon": "2h, 90m or 600s",
     "plan=papr budget=1h": "did you mean paper?",
-    "plan=paper algo=tpo": "algo: cannot be set together with plan=",
+    "plan=paper algo=tpo": "algo: cannot be set together with plan=, whose file says what is trained; allowed: plan",
     "plan=paper -m": "-m: cannot be set together with plan=",
     "plan=paper launch.nice=20": "launch.nice=20: must be from 0",
     "plan=paper launch.workers=0": "launch.workers=0",
