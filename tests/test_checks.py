@@ -97,6 +97,40 @@ def test_a_fault_of_a_task_is_named(tmp_path, said):
     assert said in outcome(tmp_path, env=bandit_with(**FAULTS[said])).message
 
 
+CONTEXTS = {
+    "Mine.contexts returned a tensor (2, 9) of torch.float32; must be a tensor (2,C) of int64, from 0 to 1436": (
+        "digits",
+        {"contexts": lambda self, noise: noise.uniform("context", 9)},
+    ),
+    "Mine.contexts returned a tensor (2, 1) of torch.int64; must be a tensor (2,C)": (
+        "digits",
+        {"contexts": lambda self, noise: torch.full((2, 1), 1437)},
+    ),
+    "Mine.contexts returned a tensor (2, 5) of torch.int64; must be a tensor (2,B,H) of int64, from 0 to 1": (
+        "dense_reversal",
+        {"contexts": lambda self, noise: torch.zeros(2, 5, dtype=torch.long)},
+    ),
+    "Mine.answer returned None; must be a right answer to each prompt, a tensor (2, 4, 3)": (
+        "dense_reversal",
+        {"answer": lambda self, prompts: None},
+    ),
+    "Mine.answer returned a tensor (2, 4, 2); must be a right answer to each prompt, a tensor (2, 4, 3)": (
+        "dense_reversal",
+        {"answer": lambda self, prompts: prompts[..., 1:]},
+    ),
+}
+
+
+@pytest.mark.parametrize("said", CONTEXTS)
+@pytest.mark.parametrize("objective", ["tpo", "grpo", "remax"])
+def test_contexts_and_answers_of_ones_own_task_are_checked(tmp_path, said, objective):
+    name, methods = CONTEXTS[said]
+    sizes = ("env.horizon=3", "env.batch=4") if name == "dense_reversal" else ("env.batch=9",)
+    planned = experiment(tmp_path, f"env={name}", *sizes, f"algo={objective}", "seeds=2", "train.steps=2")
+    env = dataclass(frozen=True)(type("Mine", (type(planned.env),), methods))(**vars(planned.env))
+    assert said in execute(replace(planned, env=env), Console(quiet=True)).message
+
+
 def test_metrics_of_a_low_precision_are_stored(tmp_path):
     def evaluate(self, policy, noise):
         return SparseBandit.evaluate(self, policy, noise) | {"half": torch.full((2,), 0.5, dtype=torch.bfloat16)}

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from store.failure import ContractError
@@ -59,6 +60,28 @@ def check_error(error: Tensor, env: Any) -> None:
         file = inspect.getsourcefile(type(env))
         fault = f"the metric error of {type(env).__name__} is {outside[0].item():.4g}; must be between 0 and 1"
         raise ContractError(f"{file}: {fault}")
+
+
+def checked_contexts(env: Any, noise: Any) -> Tensor | None:
+    """`env.contexts`; at the first step raises ContractError unless they are what they must be, and `env.answer` too.
+
+    Contexts are None, or whole numbers (S,C) below `spec.contexts`; prompts are tokens (S,B,H) below `spec.actions`.
+    """
+    found = env.contexts(noise)
+    if noise.step != 1 or found is None:
+        return found
+    of_tokens, s = env.spec.context_type == "tokens", len(noise.seeds)
+    dims, below = (3, env.spec.actions) if of_tokens else (2, env.spec.contexts)
+    is_right = isinstance(found, Tensor) and found.dtype == torch.int64 and found.dim() == dims and len(found) == s
+    if not (is_right and found.min() >= 0 and found.max() < below):
+        of_type = f" of {found.dtype}" if isinstance(found, Tensor) else ""
+        must = f"must be a tensor {f'({s},B,H)' if of_tokens else f'({s},C)'} of int64, from 0 to {below - 1}"
+        raise ContractError(f"{_called(env, 'contexts')} returned {_described(found)}{of_type}; {must}")
+    answer = env.answer(found) if hasattr(env, "answer") else found
+    if not (isinstance(answer, Tensor) and answer.shape == found.shape):
+        must = f"must be a right answer to each prompt, a tensor {tuple(found.shape)}"
+        raise ContractError(f"{_called(env, 'answer')} returned {_described(answer)}; {must}")
+    return found
 
 
 def checked_score(env: Any, contexts: Tensor | None, candidates: Tensor, noise: Any) -> Tensor:

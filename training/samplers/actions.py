@@ -58,7 +58,7 @@ def enumerated_batch(logp: Tensor, actions: Tensor, reward: Tensor, baseline: Te
 
 def exact_expectation(env: Env, policy: Policy, noise) -> Rollout:
     """All actions with their true rewards, weighted by the probabilities of the rollout policy; no action is drawn."""
-    contexts = env.contexts(noise)
+    contexts = checks.checked_contexts(env, noise)
     logp = policy.logp(contexts, None).detach()
     reward, one = env.true_reward(contexts, logp.device), torch.ones((), device=logp.device)
     baseline = _baseline(env, policy, contexts).unsqueeze(-1)
@@ -92,7 +92,7 @@ def action_groups(env: Env, policy: Policy, noise) -> Rollout:
 
 
 def _action_groups(env: Env, policy: Policy, noise, k: int) -> Rollout:
-    contexts = env.contexts(noise)
+    contexts = checks.checked_contexts(env, noise)
     uniforms = noise.uniform("action", contexts.shape[1] * k).view(-1, contexts.shape[1], k)
     actions = policy.sample(contexts, uniforms)
     reward, one = checks.checked_score(env, contexts, actions, noise), torch.ones((), device=actions.device)
@@ -107,7 +107,7 @@ def _sample(env: Env, policy: Policy, noise, also_greedy: bool = False) -> tuple
     A task that draws its contexts gets one action in each; a task that lists them gets `env.batch` actions in each.
     `also_greedy`: the rewards (S,C,n+1,1) end with that of the likeliest action.
     """
-    contexts = env.contexts(noise)
+    contexts = checks.checked_contexts(env, noise)
     count, n = (env.spec.contexts, env.batch) if contexts is None else (contexts.shape[1], 1)
     uniforms = noise.uniform("action", count * n).view(-1, count, n)
     actions = policy.sample(contexts, uniforms)

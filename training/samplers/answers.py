@@ -20,7 +20,7 @@ def single_rollout(env: Env, policy: Policy, noise) -> Rollout:
 def single_rollout_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """One answer per prompt; the baseline of each token is the reward of the same token of the greedy answer."""
     rollout = _sample_answers(env, policy, noise, 1)
-    prompts = env.contexts(noise)
+    prompts = checks.checked_contexts(env, noise)
     baseline = checks.checked_score(env, prompts, policy.greedy(prompts, env.horizon), noise)
     return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
@@ -31,7 +31,7 @@ def group_rollouts(env: Env, policy: Policy, noise) -> Rollout:
 
 
 def _sample_answers(env: Env, policy: Policy, noise, k: int) -> Rollout:
-    prompts = env.contexts(noise)
+    prompts = checks.checked_contexts(env, noise)
     uniforms = noise.uniform("action", env.batch * k * env.horizon).view(-1, env.batch, k, env.horizon)
     answers, table = policy.generate(prompts, uniforms)
     logp_old = table.gather(-1, answers.unsqueeze(-1)).squeeze(-1)
@@ -52,7 +52,7 @@ def answer_rollout(prompts: Tensor, answers: Tensor, logp_old: Tensor, reward: T
 
 def token_group(env: Env, policy: Policy, noise) -> Rollout:
     """A group of K next tokens at each state of one answer, which consists of the first token of each group."""
-    prompts, k = env.contexts(noise), env.candidates
+    prompts, k = checks.checked_contexts(env, noise), env.candidates
     uniforms = noise.uniform("action", env.batch * env.horizon * k).view(-1, env.batch, env.horizon, k)
     _, table = policy.generate(prompts, uniforms[..., 0].unsqueeze(2))
     table = table.squeeze(2)
