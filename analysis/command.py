@@ -124,6 +124,7 @@ def make_table(env: str, store: Results, out: Path) -> int:
     import pandas as pd
 
     from analysis import tables
+    from analysis.labels import usual_settings
     from analysis.load import environment_rows, finished_envs
     from analysis.suite_rows import without_tuning_seeds
 
@@ -143,7 +144,9 @@ def make_table(env: str, store: Results, out: Path) -> int:
     seeds = tables.seed_by_seed([rows[i] for i in frame.index])
     both = [frame.reset_index(drop=True), seeds.drop(columns=["label", "seeds"])]
     pd.concat(both, axis=1).to_csv(out / f"table_{env}.csv", index=False)
-    console.print(tables.render(frame, env))
+    common = usual_settings([row.config for row in everything])
+    usual = ", ".join(f"{key}={value}" for key, value in common.items() if value != "None")  # None: not for all tasks
+    console.print(tables.render(frame, f"{env}; unless a row says otherwise: {usual}" if usual else env))
     console.print(tables.render_seeds(seeds))
     console.print(f"{out / f'table_{env}.csv'}")
     show_held_out(env, rows, out / f"table_{env}")

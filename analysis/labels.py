@@ -73,12 +73,18 @@ def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | No
     return [row if row.label == name else replace(row, label=name) for row, name in zip(rows, found, strict=True)]
 
 
-def _rare_settings(configs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """For each config, the settings of task, training and optimiser in which it is not like most of the configs."""
+def usual_settings(configs: list[dict[str, Any]]) -> dict[str, str]:
+    """{key: the most frequent value} for the settings of task, training and optimiser in which configs differ."""
     settings = [_settings(identity(config)) for config in configs]
     keys = dict.fromkeys(key for one in settings for key in one if key.startswith(("env.", "train.", "optim.")))
     keys.pop("train.epochs", None)  # which every label has
-    usual = {key: Counter(str(one.get(key)) for one in settings).most_common(1)[0][0] for key in keys}
+    counts = {key: Counter(str(one.get(key)) for one in settings) for key in keys}
+    return {key: count.most_common(1)[0][0] for key, count in counts.items() if len(count) > 1}
+
+
+def _rare_settings(configs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """For each config, the settings of task, training and optimiser in which it is not like most of the configs."""
+    settings, usual = [_settings(identity(config)) for config in configs], usual_settings(configs)
     return [tuple(key for key in usual if key in one and str(one[key]) != usual[key]) for one in settings]
 
 

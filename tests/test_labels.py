@@ -4,6 +4,7 @@ import warnings
 
 from matplotlib import pyplot as plt
 
+from analysis.command import main as analysis
 from analysis.curves import save_error_figure
 from analysis.labels import label, with_unique_labels
 from analysis.load import Row, environment_rows
@@ -25,11 +26,14 @@ def test_runs_of_one_label_also_name_the_settings_that_differ(tmp_path):
     assert labels == {"TPO", "TPO (optim.lr=0.2)", "TPO (eta=2, optim.lr=0.2)", "DG", "Mine"}
 
 
-def test_a_run_of_another_task_or_length_than_most_names_it(tmp_path):
+def test_a_run_of_another_task_or_length_than_most_names_it(tmp_path, capsys):
     for overrides in ([], ["algo=dg"], ["algo=pg", "env.arms=7"], ["algo=grpo", "train.steps=9", "train.epochs=2"]):
         saved(tmp_path, metrics(0, 1), *overrides)
     labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}
     assert labels == {"TPO", "DG", "PG (env.arms=7)", "GRPO (2 epochs, train.steps=9)"}
+    folders = ("--runs-dir", tmp_path / "runs", "--results", tmp_path, "--out", tmp_path / "out")
+    assert analysis(["table", "sparse_bandit", *map(str, folders)]) == 0
+    assert "sparse_bandit; unless a row says otherwise: env.arms=100, train.steps=150" in capsys.readouterr().out
 
 
 def test_optimisers_have_labels_with_their_name_and_with_settings_that_differ(tmp_path):
