@@ -3,11 +3,11 @@
 import functools
 import importlib
 import logging
+import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -23,11 +23,7 @@ from envs.rlvr.own import PACKAGE, import_file, new_package, own_modules
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
-imported_neighbours: set[str] = set()  # modules that files of the user's have imported from their folder
-appended: list[str] = []  # this folder, while it is in sys.path
-readings: dict[Path, "Reading"] = {}  # {folder of the user's: what it held when it was read last}
-import_failures: dict[str, str] = {}  # {file that cannot be imported: where and why}
-files_of_failures: set[Path] = set()  # files that such an import had reached
+import_failures: dict[Path, str] = {}  # {file that cannot be imported: where and why}
 
 
 class Group(NamedTuple):
@@ -38,14 +34,35 @@ class Group(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The named dataclasses of a folder, and the versions of its files and of what they import from folders in it."""
+    """What a folder of the user's own held when it was read last.
+
+    imported   files of the folder that its files import
+    is_broken  whether a file could not be imported
+    versions   {file: time of its last change, and size} of all files that a change of the classes could come from
+    """
 
     classes: list[type]
+    imported: frozenset[Path]
+    is_broken: bool
     versions: dict[Path, tuple[int, int]]
+
+
+class Neighbours(NamedTuple):
+    """A folder whose files may import each other by name.
+
+    known     modules that were there before it
+    is_added  whether it was added to sys.path
+    """
+
+    folder: str
+    known: frozenset[str]
+    is_added: bool
 
 
 GROUPS = {"algo": Group(algorithms, Objective), "env": Group(envs, Env), "model": Group(models, ModelConfig)}
 BASES = tuple(group.base for group in GROUPS.values())
+readings: dict[Path, Reading] = {}
+neighbours: list[Neighbours] = []  # those of the folder that was asked for last
 
 
 @functools.cache
@@ -77,47 +94,63 @@ def find_classes(group: str, folder: str | None = None) -> dict[str, type]:
     return found
 
 
+def why_left_out(name: str) -> str:
+    """Why files of a name could not be imported, or else why others could not; empty if all could."""
+    return "; ".join([why for path, why in import_failures.items() if path.stem == name] or import_failures.values())
+
+
 def _classes_in(folder: Path) -> list[type]:
     """The named dataclasses of the files of a folder, read again when one changes, as while a notebook is open."""
-    paths, known = sorted(folder.glob("*.py")), readings.get(folder)
-    if known is None or known.versions != _versions({*paths, *known.versions}):
-        package = new_package(str(folder))
-        with _neighbours(str(folder)) as imported:
-            loads = {path: functools.partial(import_file, str(path), package) for path in paths}
-            found = [cls for path, load in loads.items() for cls in _named_classes(path, load)]
-        below = {path for path in (*imported, *files_of_failures) if folder in path.parent.parents}
-        packages = {path.parent for path in below}  # changes where a file is added
-        readings[folder] = Reading(found, _versions({*paths, *below, *packages}))
+    known = readings.get(folder)
+    is_current = known is not None and known.versions == _versions(folder, known.imported, known.is_broken)
+    if not is_current or neighbours[-1].folder != str(folder):
+        _let_import_each_other(str(folder))
+    if not is_current:
+        readings[folder] = _read(folder)
     return readings[folder].classes
 
 
-def _versions(paths: Iterable[Path]) -> dict[Path, tuple[int, int]]:
-    """{file or folder: time of its last change, and size} of those that are there."""
-    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in paths if path.exists()}
-
-
-@contextmanager
-def _neighbours(folder: str) -> Iterator[list[Path]]:
-    """Let files import others of their folder, as these are now; they hide no module of another place.
-
-    The list holds the files of these modules at the end.
-    """
-    while imported_neighbours:
-        sys.modules.pop(imported_neighbours.pop(), None)
-    while appended:  # not from a folder that was read before
-        sys.path.remove(appended.pop())
-    if folder not in sys.path:
-        appended.append(folder)
-        sys.path.append(folder)
-    known, writes, files = set(sys.modules), sys.dont_write_bytecode, []
+def _read(folder: Path) -> Reading:
+    package, writes, paths = new_package(str(folder)), sys.dont_write_bytecode, sorted(folder.glob("*.py"))
+    for path in [path for path in import_failures if path.parent == folder]:
+        del import_failures[path]
+    importlib.invalidate_caches()
     sys.dont_write_bytecode = True  # nothing is left in the user's folder, where a later edit might not be noticed
     try:
-        yield files
+        loads = {path: functools.partial(import_file, str(path), package) for path in paths}
+        classes = [cls for path, load in loads.items() for cls in _named_classes(path, load)]
     finally:
         sys.dont_write_bytecode = writes
-    found = own_modules(folder, known)
-    files += map(Path, found.values())
-    imported_neighbours.update(name for name in found if not name.startswith(PACKAGE))
+    imported = frozenset(map(Path, own_modules(str(folder), neighbours[-1].known).values()))
+    is_broken = not import_failures.keys().isdisjoint(paths)
+    return Reading(classes, imported, is_broken, _versions(folder, imported, is_broken))
+
+
+def _versions(folder: Path, imported: frozenset[Path], is_broken: bool) -> dict[Path, tuple[int, int]]:
+    """The versions of a `Reading`. What a broken file lacks may appear anywhere below the folder."""
+    files = {*folder.glob("*.py"), *imported, *(_files_below(folder) if is_broken else ())}
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.exists()}
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """The Python files of a folder and of folders in it, without hidden ones and environments."""
+    for inside, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".") and not Path(inside, f, "pyvenv.cfg").exists()]
+        yield from (Path(inside, file) for file in files if file.endswith(".py"))
+
+
+def _let_import_each_other(folder: str) -> None:
+    """Let the files of a folder import each other by name, as they are now; they hide no module of another place."""
+    while neighbours:  # the files of the folder that was asked for before may do so no longer
+        before = neighbours.pop()
+        for name in own_modules(before.folder, before.known):
+            if not name.startswith(PACKAGE):
+                del sys.modules[name]
+        if before.is_added:
+            sys.path.remove(before.folder)
+    neighbours.append(Neighbours(folder, frozenset(sys.modules), folder not in sys.path))
+    if neighbours[-1].is_added:
+        sys.path.append(folder)
 
 
 def _file_of(cls: type) -> Path:
@@ -126,22 +159,19 @@ def _file_of(cls: type) -> Path:
 
 def _named_classes(path: Path, load: Callable[[], ModuleType]) -> list[type]:
     """The named dataclasses of a file; none, and a warning, if it cannot be imported."""
-    import_failures.pop(path.stem, None)
     try:
         module = load()
     except (Exception, SystemExit) as error:  # whatever the code of a file raises
         said = (str(error) or "no message").splitlines()[0]
-        import_failures[path.stem] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {said}"
-        files_of_failures.update(Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
-        files_of_failures.update([Path(error.filename)] if isinstance(error, SyntaxError) and error.filename else [])
-        log.warning("left out: %s", import_failures[path.stem])
+        import_failures[path] = f"{path}, line {_line(path, error)}: {type(error).__name__}: {said}"
+        log.warning("left out: %s", import_failures[path])
         return []
     found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
     found = [c for c in found if isinstance(getattr(c, "name", None), str)]
     for cls in found:
         if issubclass(cls, BASES) and not _is_frozen(cls):
-            import_failures[path.stem] = f"{path}: class {cls.__name__} must have @dataclass(frozen=True) above it"
-            log.warning("left out: %s", import_failures[path.stem])
+            import_failures[path] = f"{path}: class {cls.__name__} must have @dataclass(frozen=True) above it"
+            log.warning("left out: %s", import_failures[path])
     return [c for c in found if _is_frozen(c)]
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from algorithms.base import as_typed
-from conf.discover import import_failures
+from conf.discover import why_left_out
 from conf.messages import ConfigError, unknown
 from store.identity import MOST_SEEDS
 from store.runs import require_writable
@@ -37,7 +37,7 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
         if key not in node:
             raise ConfigError(f"{section}.{key}: missing; the yaml file must have it, as those of conf/{section} do")
     if node[kind] not in classes:
-        why, own = import_failures.get(node[kind]) or "; ".join(import_failures.values()), cfg.get(f"{section}_path")
+        own, why = cfg.get(f"{section}_path"), why_left_out(node[kind])
         what = f"no class of the suite or in {own} has this name" if own else "not found"
         raise ConfigError(unknown(f"{section}.{kind}={node[kind]}", classes, f"{what}{why and f', left out: {why}'}"))
     for key, (pattern, allowed) in APPEARANCE.items():

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from algorithms.base import Batch, Objective
-from conf.discover import find_classes, import_failures
+from conf.discover import find_classes, why_left_out
 from conf.own_files import PATHS, own_files, register
 from conf.resolve import Experiment, resolve
 from envs.rlvr.base import TextEnv
@@ -57,7 +57,7 @@ def class_of(group: str, name: str) -> type:
     node = node_of(group, name)
     called = node.env.task if group == "env" else node.get("objective", node.name)
     found = find_classes(group, own and str(own))
-    assert called in found, import_failures.get(called, f"{name}.yaml: no file has a class called {called}")
+    assert called in found, f"{name}.yaml: no file has a class called {called}; left out: {why_left_out(called)}"
     return found[called]
 
 

@@ -133,13 +133,28 @@ def test_a_method_is_read_again_when_what_it_imports_changes(module, path):
     assert errors[0] == errors[2] < errors[1]
 
 
-def test_each_folder_has_helpers_of_its_own():
+def test_what_a_method_lacks_may_appear_in_a_subfolder():
+    new.SCAFFOLD.create("mine", suite.Path("own"))
+    file, asked = suite.Path("own/mine.py"), ("algo=mine", "algo_path=own", *TINY)
+    file.write_text(f"from parts.scale import SCALE\n{file.read_text()}")
+    for folder in ("own/parts", "own/parts/more"):  # the second one changes nothing
+        with pytest.raises(suite.ConfigError, match=f"{file.name}, line 1: ModuleNotFoundError"):
+            suite.train(*asked)
+        suite.Path(folder).mkdir()
+    suite.Path("own/parts/scale.py").write_text("SCALE = 1\n")
+    assert len(suite.train(*asked))
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["at the top", "while it trains"])
+def test_each_folder_has_helpers_of_its_own(inside):
     errors = {}
     for folder, sign in {"a": "-1.0", "b": "1.0", "c": "-1.0"}.items():
         new.SCAFFOLD.create("mine", suite.Path(folder))
         file = suite.Path(folder, "mine.py")
         text = file.read_text().replace("-advantage *", "SIGN * advantage *")
-        file.write_text(f"from helper_of_mine import SIGN\n{text}")
+        if inside:
+            text = text.replace("        u = ", "        from helper_of_mine import SIGN\n\n        u = ")
+        file.write_text(text if inside else f"from helper_of_mine import SIGN\n{text}")
         suite.Path(folder, "helper_of_mine.py").write_text(f"SIGN = {sign}\n")
         frame = suite.train("algo=mine", f"algo_path={folder}", *TINY, "force=true")
         errors[folder] = frame.query("metric == 'error'").value.iloc[-1]

@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from envs.rlvr.grades import Grade
 
@@ -64,7 +64,7 @@ class OwnRule:
         return "" if after.status == "ok" else f"works only without limits ({after.message}); {advice}"
 
 
-def own_modules(folder: str, known: set[str]) -> dict[str, str]:
+def own_modules(folder: str, known: Set[str]) -> dict[str, str]:
     """{name: file} of the modules from a folder that were imported after the `known` ones, libraries in it left out."""
     files = {name: getattr(sys.modules[name], "__file__", None) or "" for name in sys.modules.keys() - known}
     libraries = (sys.prefix + os.sep, sys.base_prefix + os.sep)
