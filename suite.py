@@ -32,8 +32,8 @@ from analysis.load import Row, drawn_rows, finished_envs, stored_rows
 from conf.discover import find_classes
 from conf.messages import GRID, ConfigError, command, explain, unknown
 from conf.process import tune_process
-from conf.resolve import Experiment, resolve
-from conf.sweep import jobs
+from conf.resolve import Experiment, resolve, settings_of
+from conf.sweep import differing_keys, jobs
 from conf.values import APPEARANCE, parse_section
 from launch import requests
 from launch.command_line import parsed, prepare, quoted
@@ -168,13 +168,14 @@ def batch(
 def _experiments(overrides: list[str]) -> list[Experiment]:
     """The validated jobs of a command line; raises ConfigError."""
     try:
-        return [resolve(cfg) for cfg in _configs(overrides)]
+        configs, keys = _configs(overrides)
+        return [replace(resolve(cfg), difference=settings_of(cfg, keys)) for cfg in configs]
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error, overrides)) from None
 
 
-def _configs(overrides: list[str]) -> list[DictConfig]:
-    """One config for each job of a command line; raises ConfigError."""
+def _configs(overrides: list[str]) -> tuple[list[DictConfig], list[str]]:
+    """One config for each job of a command line, and the keys in which jobs differ; raises ConfigError."""
     logging.getLogger("hydra").setLevel(logging.ERROR)
     try:
         overrides = prepare(overrides)
@@ -182,7 +183,8 @@ def _configs(overrides: list[str]) -> list[DictConfig]:
             loader = GlobalHydra.instance().config_loader()
             single = [override for override in overrides if not _is_axis(override)]
             params = compose("config", single, return_hydra_config=True).hydra.sweeper.params or {}
-            return [compose("config", job) for job in jobs(params, tuple(overrides), loader)]
+            asked = jobs(params, tuple(overrides), loader)
+            return [compose("config", job) for job in asked], differing_keys(asked)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(explain(error, overrides)) from None
 

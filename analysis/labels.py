@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from store.identity import CHOICES, PRESENTATION, SECTIONS, identity
+from store.identity import CHOICES, NEUTRAL, PRESENTATION, SECTIONS, identity
 
 ALGOS = Path(__file__).resolve().parent.parent / "conf" / "algo"
 MATCHINGS = {"prompts": "prompt-matched", "interactions": "interaction-matched"}
@@ -75,7 +75,7 @@ def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | No
 
 def usual_settings(configs: list[dict[str, Any]]) -> dict[str, str]:
     """{key: the most frequent value} for the settings of task, training and optimiser in which configs differ."""
-    settings = [_settings(identity(config)) for config in configs]
+    settings = [_with_neutral(config) for config in configs]
     keys = dict.fromkeys(key for one in settings for key in one if key.startswith(("env.", "train.", "optim.")))
     keys.pop("train.epochs", None)  # which every label has
     counts = {key: Counter(str(one.get(key)) for one in settings) for key in keys}
@@ -84,7 +84,7 @@ def usual_settings(configs: list[dict[str, Any]]) -> dict[str, str]:
 
 def _rare_settings(configs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """For each config, the settings of task, training and optimiser in which it is not like most of the configs."""
-    settings, usual = [_settings(identity(config)) for config in configs], usual_settings(configs)
+    settings, usual = [_with_neutral(config) for config in configs], usual_settings(configs)
     return [tuple(key for key in usual if key in one and str(one[key]) != usual[key]) for one in settings]
 
 
@@ -115,6 +115,13 @@ def _shown_key(key: str) -> str:
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
     found = {f"{section}.{key}": value for section in SECTIONS for key, value in config[section].items()}
     return found | {choice: config[choice] for choice in CHOICES}
+
+
+def _with_neutral(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings that count, with those of training and of the task that the run id leaves out."""
+    neutral = {f"{part}.{key}": NEUTRAL[part][key] for part in ("env", "train") for key in NEUTRAL[part]}
+    stored = _settings(config)
+    return _settings(identity(config)) | {key: stored[key] for key in neutral if key in stored}
 
 
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:

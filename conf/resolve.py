@@ -1,6 +1,7 @@
 """From a composed config to validated frozen dataclasses; conf/values.py and conf/fit.py have the single checks."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import training
-from algorithms.base import Objective
+from algorithms.base import Objective, as_typed
 from conf.compose import composed
 from conf.discover import GROUPS, discover, find_classes
 from conf.fit import check_context_type, check_fit, check_model, check_training
@@ -23,6 +24,7 @@ from store.identity import CHOICES, SECTIONS
 from store.trackers import TRACKERS
 from training.config import TrainConfig
 
+LONGEST = 80  # characters of the settings in a label
 TOP_LEVEL = (*SECTIONS, "tracker", "seeds", *CHOICES, "scale", "engine", "device", "runs_dir", "force", "launch")
 TOP_LEVEL += PATHS
 
@@ -55,6 +57,14 @@ class Experiment:
 
 def job_label(algo: str, env: str, difference: str) -> str:
     return f"{algo} on {env} ({difference})" if difference else f"{algo} on {env}"
+
+
+def settings_of(cfg: DictConfig, keys: Iterable[str]) -> str:
+    """The values that some keys have in a job, as text for its label; long ones are cut."""
+    found = {key: OmegaConf.select(cfg, key, default=None) for key in keys}
+    values = {key: value.get("name") if isinstance(value, DictConfig) else value for key, value in found.items()}
+    text = ", ".join(f"{key}={as_typed(value)}" for key, value in values.items())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def resolve(cfg: DictConfig) -> Experiment:

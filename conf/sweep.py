@@ -7,11 +7,11 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
 from conf.messages import ConfigError
 
 
-def differences(asked: list[list[str]]) -> list[str]:
-    """For each job, the overrides that not all jobs have; method and task are left out, which every label has."""
+def differing_keys(asked: list[list[str]]) -> list[str]:
+    """The keys in which jobs differ, without method and task, which every label has."""
     common = set.intersection(*map(set, asked))
-    names = ("algo=", "env=")
-    return [", ".join(word for word in job if word not in common and not word.startswith(names)) for job in asked]
+    keys = dict.fromkeys(word.lstrip("+").partition("=")[0] for job in asked for word in job if word not in common)
+    return [key for key in keys if key not in ("algo", "env")]
 
 
 def jobs(axes: dict[str, object], overrides: tuple[str, ...] = (), loader=None) -> list[list[str]]:

@@ -47,7 +47,16 @@ class SequenceEnv(Env):
 
     def correct(self, prompts: Tensor, answers: Tensor) -> Tensor:
         """1 for each token of answers (S,B,K,H) to prompts (S,B,H) that is right after those before it, else 0."""
-        return (answers == self.answer(prompts).unsqueeze(2)).float()
+        return (answers == self._checked_answer(prompts).unsqueeze(2)).float()
+
+    def _checked_answer(self, prompts: Tensor) -> Tensor:
+        """`answer`; raises ValueError unless it has a token for each token of the prompts."""
+        right = self.answer(prompts)
+        if not (isinstance(right, Tensor) and right.shape == prompts.shape):
+            found = f"a tensor {tuple(right.shape)}" if isinstance(right, Tensor) else type(right).__name__
+            must = f"must be a right answer to each prompt, a tensor {tuple(prompts.shape)}"
+            raise ValueError(f"{type(self).__name__}.answer returned {found}; {must}")
+        return right
 
     @property
     def chance_error(self) -> float:
@@ -97,7 +106,7 @@ class SequenceEnv(Env):
 
     def score_tokens(self, prompts: Tensor, tokens: Tensor) -> Tensor:
         """Rewards (S,B,H,K) of next tokens (S,B,H,K), K after each prefix of an answer, which is tokens[..., 0]."""
-        correct = (tokens == self.answer(prompts).unsqueeze(-1)).float()
+        correct = (tokens == self._checked_answer(prompts).unsqueeze(-1)).float()
         if self.reward == "bag_of_tokens":
             return correct
         so_far = correct[..., 0].cumprod(-1).roll(1, -1)

@@ -13,13 +13,12 @@ class Rounds(BasicSweeper):
         super().setup(config=config, **context)
 
     def sweep(self, arguments: list[str]) -> None:
-        from conf.sweep import differences, jobs
-        from launch.command_line import quoted
+        from conf.sweep import jobs
+        from launch.job import grid_of
         from launch.sweep import Sweep
 
         loader = self.hydra_context.config_loader
         asked = jobs(self.params, tuple(arguments), loader)
-        named = zip(asked, differences(asked), strict=True)
-        asked = [[*job, f"hydra.job.name={quoted(name)}"] for job, name in named]
         configs = [loader.load_sweep_config(self.config, job) for job in asked]
-        Sweep(asked, configs, self.launcher, self.max_batch_size or len(asked)).run()
+        with grid_of(asked):
+            Sweep(asked, configs, self.launcher, self.max_batch_size or len(asked)).run()

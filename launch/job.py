@@ -1,7 +1,10 @@
 """One job, in whichever process it runs: from a composed config to its outcome."""
 
 import dataclasses
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -10,12 +13,14 @@ from rich.console import Console
 
 from conf.fit import MisfitError
 from conf.messages import ConfigError, explain
-from conf.resolve import Experiment, job_label, resolve
+from conf.resolve import Experiment, job_label, resolve, settings_of
+from conf.sweep import differing_keys
 from launch import failures
 from launch.kinds import lower_priority
 from store.failure import describe
 from training.experiment import Outcome, execute
 
+GRID_KEYS = "TPO_SUITE_GRID_KEYS"  # the environment variable in which workers find the keys of their grid
 outcomes: list[Outcome] = []  # of the command that this process runs
 
 
@@ -28,17 +33,27 @@ def screen(bars: bool = True) -> Console:
 def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
     """The experiment of a config, or the outcome that refused it."""
     try:
-        return dataclasses.replace(resolve(cfg), difference=difference())
+        return dataclasses.replace(resolve(cfg), difference=difference(cfg))
     except (ConfigError, OmegaConfBaseException) as error:
         status = "unfit" if isinstance(error, MisfitError) else "refused"
         name = OmegaConf.select(cfg, "algo.name") or "?"
         algo, env = OmegaConf.select(cfg, "algo.label") or name, OmegaConf.select(cfg, "env.name") or "?"
-        return Outcome(job_label(algo, env, difference()), status, message=explain(error, sys.argv[1:]))
+        return Outcome(job_label(algo, env, difference(cfg)), status, message=explain(error, sys.argv[1:]))
 
 
-def difference() -> str:
-    """The settings in which this job differs from the other jobs of its grid."""
-    return HydraConfig.get().job.name if HydraConfig.initialized() else ""
+@contextmanager
+def grid_of(asked: list[list[str]]) -> Iterator[None]:
+    """Let this process, and workers that are started in it, know by which keys jobs are told apart."""
+    os.environ[GRID_KEYS] = ",".join(differing_keys(asked))
+    try:
+        yield
+    finally:
+        del os.environ[GRID_KEYS]
+
+
+def difference(cfg: DictConfig) -> str:
+    """The settings in which a job differs from the other jobs of its grid."""
+    return settings_of(cfg, filter(None, os.environ.get(GRID_KEYS, "").split(",")))
 
 
 def sweep_file() -> str | None:

@@ -98,11 +98,11 @@ def test_a_fault_of_a_task_is_named(tmp_path, said):
 
 
 CONTEXTS = {
-    "Mine.contexts returned a tensor (2, 9) of torch.float32; must be a tensor (2,C) of int64, from 0 to 1436": (
+    "Mine.contexts returned a tensor (2, 9) of torch.float32; must be a tensor (2,B) of int64, from 0 to 1436": (
         "digits",
         {"contexts": lambda self, noise: noise.uniform("context", 9)},
     ),
-    "Mine.contexts returned a tensor (2, 1) of torch.int64; must be a tensor (2,C)": (
+    "Mine.contexts returned a tensor (2, 1) of torch.int64; must be a tensor (2,B)": (
         "digits",
         {"contexts": lambda self, noise: torch.full((2, 1), 1437)},
     ),
@@ -110,7 +110,7 @@ CONTEXTS = {
         "dense_reversal",
         {"contexts": lambda self, noise: torch.zeros(2, 5, dtype=torch.long)},
     ),
-    "Mine.answer returned None; must be a right answer to each prompt, a tensor (2, 4, 3)": (
+    "Mine.answer returned NoneType; must be a right answer to each prompt, a tensor (2, 4, 3)": (
         "dense_reversal",
         {"answer": lambda self, prompts: None},
     ),

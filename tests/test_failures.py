@@ -5,6 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
+import suite
 from algorithms import new
 from store.failure import describe, locate
 from store.runs import RunStore
@@ -35,7 +36,7 @@ def test_a_sweep_whose_first_three_jobs_fail_in_one_place_stops(cli, tmp_path, o
     text = " ".join(out.split())
     assert code == 1 and "Traceback" not in out
     assert f"{own / 'mine.py'}, line {line_of(own)}" in text
-    assert "failed: Mine on sparse_bandit (algo.power=2): AttributeError" in text
+    assert re.search(r"failed: Mine on sparse_bandit \(algo.power=[1-6]\): AttributeError", text)
     stopped = re.search(r"the first jobs failed in the same place, .*mine.py, line \d+: (\d+) were not started", text)
     assert stopped and int(stopped[1]) >= 2
     runs = list(RunStore(tmp_path / "runs").runs())
@@ -60,6 +61,22 @@ def test_jobs_that_are_refused_beside_others_are_named(cli, own):
     _, out = cli("-m", "algo=tpo,mine", "optim.lr=0.1,0.2", f"algo_path={own}", *SETTINGS)
     jobs = "Mine on sparse_bandit (optim.lr=0.1), Mine on sparse_bandit (optim.lr=0.2)"
     assert f"refused: 2 jobs ({jobs}): algo.power=0.0: must be > 0" in " ".join(out.split())
+
+
+def test_values_that_are_quoted_name_jobs_as_they_are(cli):
+    words = (
+        "algo.label='it\\'s $1, a','b [c]'",
+        "train.log_every=${train.steps},1",
+        f"seeds=[0],[{','.join('1' * 1)}]",
+    )
+    _, out = cli("-m", *words, "env.arms=5", "train.steps=2", "algo.eta=-1")
+    assert "'s $1, a on sparse_bandit (algo.label=it's $1, a, train.log_every=2, seeds=[0])" in out
+    assert len(out.splitlines()) < 20
+
+
+def test_jobs_from_python_are_named_too(own):
+    with pytest.raises(suite.TrainingError, match=r"Mine on sparse_bandit \(algo.power=2\): AttributeError"):
+        suite.train("-m", "algo=mine", "algo.power=2,3", f"algo_path={own}", *SETTINGS)
 
 
 def test_a_failure_is_located_in_the_code_outside_the_suite(tmp_path):

@@ -36,6 +36,13 @@ def test_a_run_of_another_task_or_length_than_most_names_it(tmp_path, capsys):
     assert "sparse_bandit; unless a row says otherwise: env.arms=100, train.steps=150" in capsys.readouterr().out
 
 
+def test_a_run_with_the_default_beside_others_without_it_names_it(tmp_path):
+    for overrides in (["train.staleness=4"], ["algo=dg", "train.staleness=4"], ["algo=pg"]):
+        saved(tmp_path, metrics(0, 1), *overrides)
+    labels = {row.label for row in environment_rows("sparse_bandit", RunStore(tmp_path / "runs"))}
+    assert labels == {"TPO", "DG", "PG (train.staleness=0)"}
+
+
 def test_optimisers_have_labels_with_their_name_and_with_settings_that_differ(tmp_path):
     for overrides in (["optim=sgd"], [], ["optim.lr=0.2"]):
         saved(tmp_path, metrics(0, 1), *overrides)

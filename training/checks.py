@@ -1,15 +1,18 @@
 """Checks of the values that the classes of a method and of a task return while they train."""
 
 import inspect
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from envs.rlvr.base import SPLITS, TextEnv
 from store.failure import ContractError
 
 ROUNDING = 1e-4
+FEW = 64
 
 
 def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -63,9 +66,9 @@ def check_error(error: Tensor, env: Any) -> None:
 
 
 def checked_contexts(env: Any, noise: Any) -> Tensor | None:
-    """`env.contexts`; at the first step raises ContractError unless they are what they must be, and `env.answer` too.
+    """`env.contexts`; raises ContractError unless those of the first step are what they must be.
 
-    Contexts are None, or whole numbers (S,C) below `spec.contexts`; prompts are tokens (S,B,H) below `spec.actions`.
+    That is None, whole numbers (S,B) below `spec.contexts`, or tokens (S,B,H) below `spec.actions`.
     """
     found = env.contexts(noise)
     if noise.step != 1 or found is None:
@@ -75,12 +78,8 @@ def checked_contexts(env: Any, noise: Any) -> Tensor | None:
     is_right = isinstance(found, Tensor) and found.dtype == torch.int64 and found.dim() == dims and len(found) == s
     if not (is_right and found.min() >= 0 and found.max() < below):
         of_type = f" of {found.dtype}" if isinstance(found, Tensor) else ""
-        must = f"must be a tensor {f'({s},B,H)' if of_tokens else f'({s},C)'} of int64, from 0 to {below - 1}"
+        must = f"must be a tensor {f'({s},B,H)' if of_tokens else f'({s},B)'} of int64, from 0 to {below - 1}"
         raise ContractError(f"{_called(env, 'contexts')} returned {_described(found)}{of_type}; {must}")
-    answer = env.answer(found) if hasattr(env, "answer") else found
-    if not (isinstance(answer, Tensor) and answer.shape == found.shape):
-        must = f"must be a right answer to each prompt, a tensor {tuple(found.shape)}"
-        raise ContractError(f"{_called(env, 'answer')} returned {_described(answer)}; {must}")
     return found
 
 
@@ -103,15 +102,22 @@ def _check_rewards(found: Any, env: Any, method: str, shape: Sequence[int]) -> T
     raise ContractError(f"{_called(env, method)} returned {_described(found)}{of_type}; {must}")
 
 
-def check_alphabet(env: Any, problems: Sequence[Any], tokenizer: Any) -> None:
-    """Raise ContractError for a prompt or a right answer with a character that the task's own tokenizer lacks."""
+def check_alphabet(env: TextEnv, tokenizer: Any) -> None:
+    """Raise ContractError for a prompt or a right answer with a character that the task's own tokenizer lacks.
+
+    The first FEW problems of each split are read.
+    """
     if len(tokenizer) != len(env.tokenizer()):  # a pretrained model's
         return
-    for text in (text for problem in problems for text in (problem.prompt, problem.answer)):
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if tokenizer.unk_token_id in ids:
-            lacking = text[ids.index(tokenizer.unk_token_id)]
-            raise ContractError(f"{_called(env, 'tokenizer')} has no token for {lacking!r}, which is in {text!r:.60}")
+
+    def is_unknown(text: str) -> bool:
+        return tokenizer.unk_token_id in tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    problems = (problem for split in SPLITS for problem in itertools.islice(env.problems(split), FEW))
+    texts = (text for problem in problems for text in (problem.prompt, problem.answer))
+    for text in filter(is_unknown, texts):
+        lacking = next(filter(is_unknown, text), text)
+        raise ContractError(f"{_called(env, 'tokenizer')} has no token for {lacking!r}, which is in {text!r:.60}")
 
 
 def check_names(of_objective: set[str], of_task: set[str], objective: Any) -> None:

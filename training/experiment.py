@@ -14,7 +14,7 @@ from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
 from store.tracked import Tracked
 from store.trackers import tracking
-from training import checkpoint, distributed, warmstart
+from training import checkpoint, checks, distributed, warmstart
 from training.advice import advise_on_changed_model, advise_on_rollout_dtype, advise_on_threads
 from training.loop import Trainer
 from training.memory import TooLittleMemoryError, require_memory
@@ -194,11 +194,13 @@ def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
 
 
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
-    """A trainer for `seeds` before its first step."""
+    """A trainer for `seeds` before its first step; raises what `checks.check_alphabet` raises."""
     noise = Noise(seeds, experiment.device)
     # TRL trains weights in float32, and computes in the precision that model.dtype says
     model = experiment.model if experiment.engine == "suite" else replace(experiment.model, dtype="float32")
     policy = model.build(experiment.env.spec, noise).to(experiment.device)
+    if experiment.env.spec.is_text:
+        checks.check_alphabet(experiment.env, policy.tokenizer)
     optimizer, train = experiment.optim.build(policy), experiment.train
     parts = experiment.env, policy, experiment.objective, optimizer, noise, train, experiment.sampler
     if experiment.engine == "suite":

@@ -13,7 +13,7 @@ from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
 from envs.rlvr.verify import Grade, Pending, require_verdicts
 from models.base import Policy, take_rows
-from training import checks, distributed
+from training import distributed
 from training.rollout import Rollout, equal_scores
 
 # metrics that count the completions of a status
@@ -55,10 +55,9 @@ def complete(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unif
     """Draw `k` completions of each problem and start to grade them.
 
     uniforms (len(problems) * k, max_new_tokens) decide what is drawn; None takes the likeliest token each time. Raises
-    ValueError for a prompt that leaves no room for its completion, and what `checks.check_alphabet` raises.
+    ValueError for a prompt that leaves no room for its completion.
     """
     start = time.monotonic()
-    checks.check_alphabet(env, problems, policy.tokenizer)
     prompts = [env.encode(problem, policy.tokenizer) for problem in problems]
     longest = max(map(len, prompts))
     if policy.window is not None and longest + env.max_new_tokens > policy.window:
