@@ -39,8 +39,8 @@ def tuned_rate_rows(rows: list[Row]) -> list[Row]:
 def leaderboard_rows(rows: list[Row], count: int) -> list[Row]:
     """The rows with `count` epochs, without learning rate and epochs in the name of task and method."""
     kept = [row for row in rows if epochs(row) == count]
-    without = {"optim": {"lr": None}, "train": {"epochs": None}}
-    configs = [row.config | {key: row.config[key] | unset for key, unset in without.items()} for row in kept]
+    configs = [row.config | {"train": row.config["train"] | {"epochs": None}} for row in kept]
+    configs = [config | {"optim": config["optim"] | {"lr": None}} for config in configs]
     return [replace(row, config=config, label=label(config)) for row, config in zip(kept, configs, strict=True)]
 
 

@@ -37,17 +37,17 @@ def conclude(outcomes: list, console: Console) -> int:
 
 def _complaints(problems: list, jobs: int) -> list[str]:
     """A line for each outcome that is no success; one line for many of all `jobs` that were refused for one reason."""
-    refused: dict[str, list[str]] = {}
+    alike: dict[str, list] = {}
     for outcome in problems:
-        if outcome.status == "refused":
-            refused.setdefault(outcome.message, []).append(outcome.label)
-    found = {}
-    for outcome in problems:
-        labels = refused.get(outcome.message, []) if outcome.status == "refused" else []
-        which = f" ({', '.join(labels[:NAMED])}{', ...' if len(labels) > NAMED else ''})" if len(labels) < jobs else ""
-        many = f"refused: {len(labels)} jobs{which}: {outcome.message}"
-        found[many if len(labels) > 1 else outcome.complaint] = None
-    return list(found)
+        alike.setdefault(outcome.message if outcome.status == "refused" else outcome.complaint, []).append(outcome)
+    return [_complaint(found, jobs) for found in alike.values()]
+
+
+def _complaint(outcomes: list, jobs: int) -> str:
+    if len(outcomes) == 1 or outcomes[0].status != "refused":
+        return outcomes[0].complaint
+    names = ", ".join([outcome.label for outcome in outcomes[:NAMED]] + ["..."] * (len(outcomes) > NAMED))
+    return f"refused: {len(outcomes)} jobs{f' ({names})' if len(outcomes) < jobs else ''}: {outcomes[0].message}"
 
 
 def _complain(text: str, console: Console) -> None:

@@ -143,6 +143,9 @@ def test_a_function_that_cannot_be_used_is_refused_in_one_line(own, reward, monk
     with pytest.raises(ValueError, match=BAD_REWARDS[reward]) as error:
         text(own, reward=f"{own / reward}")
     assert str(error.value).startswith(f"reward={own / reward}: ") and "\n" not in str(error.value)
+    if reward in ("score.py:raises", "score.py:percent"):
+        with pytest.raises(ValueError, match=BAD_REWARDS[reward]):
+            text(own, reward=f"{own / reward}", unsafe_in_process=True)
 
 
 def test_a_mistake_on_the_command_line_ends_with_code_2(cli, own):

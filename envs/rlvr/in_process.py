@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.rlvr.grades import Case, Grade, overlong
-from envs.rlvr.own import PACKAGE, OwnRule, own_modules
+from envs.rlvr.own import PACKAGE, OwnRule, UnusableError, own_modules
 from envs.rlvr.verify import Record
 from envs.rlvr.worker import grade
 
@@ -15,14 +15,17 @@ from envs.rlvr.worker import grade
 class InProcess:
     """Grades in this process, as Pool does in others, without any limit but that on a completion's length."""
 
-    def __init__(self, rule: str):
-        self.record = Record()
+    def __init__(self, rule: str, sample: Case):
+        self.record, self.sample = Record(), sample
         with _imports_restored(str(Path(rule).parent)):
             self.rule = OwnRule(rule)
             self.files = self.rule.files()
 
     def start(self) -> list[str]:
-        """The user's files that the rule consists of."""
+        """The user's files that the rule consists of; raises UnusableError unless it grades the answer of `sample`."""
+        first = grade(self.rule, self.sample.facts, self.sample.answer)
+        if objection := self.rule.objection(first, first, self.sample.answer):
+            raise UnusableError(objection)
         return self.files
 
     def submit(self, cases: Sequence[Case]) -> "DeferredGrades":

@@ -40,7 +40,8 @@ def open_sources(files: dict[str, str], reward: str | None, in_process: bool) ->
         return known
     row = rows["train"][0]
     try:
-        grader = InProcess(rule) if in_process else new_pool(rule, Case(row, answer_of(row), ""))
+        sample = Case(row, answer_of(row), "")
+        grader = InProcess(rule, sample) if in_process else new_pool(rule, sample)
         _files[rule] = grader.start()
     except (UnusableError, NotStartedError) as error:
         raise ValueError(f"reward={reward}: {getattr(error, 'reason', error)}") from None
