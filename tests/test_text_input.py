@@ -255,7 +255,7 @@ def test_in_this_process_a_function_may_do_all_and_sees_its_neighbours_as_they_a
     env = text(own, unsafe_in_process=True)
     problem = next(p for p in env.problems("train") if p.facts["kind"] == "digits")
     assert [grade.score for grade in env.grade([problem] * 2, ["12", "1x"])] == [1, 0.5]
-    assert (tmp_path / "written").read_text() == "xx"
+    assert (tmp_path / "written").read_text() == "xxx"  # one of them for the right answer of the first row
     (own / "shares.py").write_text("def share(text, kind):\n    return 0.125\n")
     assert text(own, unsafe_in_process=True).grade([problem], ["12"])[0].score == 0.125
     assert not (own / "__pycache__").exists()
