@@ -126,7 +126,9 @@ def objective(name: str, algo_path: str | None = None, **settings: object) -> Ob
     scores. Raises ConfigError for an unknown name or setting.
     """
     folder = [f"algo_path={quoted(str(algo_path))}"] if algo_path is not None else []
-    found = _configs([f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())])
+    found, _ = _configs(
+        [f"algo={name}", *folder, *(f"algo.{key}={as_typed(value)}" for key, value in settings.items())]
+    )
     if len(found) != 1:
         raise ConfigError(f"objective({name!r}): must be one algorithm with one value of each setting")
     (cfg,) = found

@@ -106,7 +106,7 @@ class Here:
     """Noise that leads to these contexts (S,1)."""
 
     def __init__(self, contexts):
-        self.contexts = contexts
+        self.contexts, self.seeds, self.step = contexts, range(len(contexts)), 1
 
     def uniform(self, stream, n):
         count = len(ImageBandit(dataset="digits").images.train)
