@@ -118,9 +118,8 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_neutral(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings that count, with those of training and of the task that the run id leaves out."""
-    neutral = {f"{part}.{key}": NEUTRAL[part][key] for part in ("env", "train") for key in NEUTRAL[part]}
-    stored = _settings(config)
+    """The settings that count, also where they have the value with which the run id leaves them out."""
+    neutral, stored = (f"{part}.{key}" for part in NEUTRAL for key in NEUTRAL[part]), _settings(config)
     return _settings(identity(config)) | {key: stored[key] for key in neutral if key in stored}
 
 

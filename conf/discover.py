@@ -7,7 +7,7 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -36,14 +36,10 @@ class Group(NamedTuple):
 class Reading(NamedTuple):
     """What a folder of the user's own held when it was read last.
 
-    imported   files of the folder that its files import
-    is_broken  whether a file could not be imported
-    versions   {file: time of its last change, and size} of all files that a change of the classes could come from
+    versions  {file: time of its last change, and size} of all files that a change of the classes could come from
     """
 
     classes: list[type]
-    imported: frozenset[Path]
-    is_broken: bool
     versions: dict[Path, tuple[int, int]]
 
 
@@ -102,7 +98,7 @@ def why_left_out(name: str) -> str:
 def _classes_in(folder: Path) -> list[type]:
     """The named dataclasses of the files of a folder, read again when one changes, as while a notebook is open."""
     known = readings.get(folder)
-    is_current = known is not None and known.versions == _versions(folder, known.imported, known.is_broken)
+    is_current = known is not None and known.versions == _versions(folder, known.versions)
     if not is_current or neighbours[-1].folder != str(folder):
         _let_import_each_other(str(folder))
     if not is_current:
@@ -121,14 +117,14 @@ def _read(folder: Path) -> Reading:
         classes = [cls for path, load in loads.items() for cls in _named_classes(path, load)]
     finally:
         sys.dont_write_bytecode = writes
-    imported = frozenset(map(Path, own_modules(str(folder), neighbours[-1].known).values()))
-    is_broken = not import_failures.keys().isdisjoint(paths)
-    return Reading(classes, imported, is_broken, _versions(folder, imported, is_broken))
+    imported = map(Path, own_modules(str(folder), neighbours[-1].known).values())
+    return Reading(classes, _versions(folder, imported))
 
 
-def _versions(folder: Path, imported: frozenset[Path], is_broken: bool) -> dict[Path, tuple[int, int]]:
-    """The versions of a `Reading`. What a broken file lacks may appear anywhere below the folder."""
-    files = {*folder.glob("*.py"), *imported, *(_files_below(folder) if is_broken else ())}
+def _versions(folder: Path, others: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """The versions of the files of a folder and of others. What a broken file lacks may appear anywhere below it."""
+    is_broken = any(path.parent == folder for path in import_failures)
+    files = {*folder.glob("*.py"), *others, *(_files_below(folder) if is_broken else ())}
     return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files if path.exists()}
 
 

@@ -12,7 +12,7 @@ from envs.rlvr.base import SPLITS, TextEnv
 from store.failure import ContractError
 
 ROUNDING = 1e-4
-FEW = 64
+FEW = 64  # problems of a split whose text is checked
 
 
 def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:

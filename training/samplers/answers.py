@@ -20,7 +20,7 @@ def single_rollout(env: Env, policy: Policy, noise) -> Rollout:
 def single_rollout_with_greedy_baseline(env: Env, policy: Policy, noise) -> Rollout:
     """One answer per prompt; the baseline of each token is the reward of the same token of the greedy answer."""
     rollout = _sample_answers(env, policy, noise, 1)
-    prompts = checks.checked_contexts(env, noise)
+    prompts = env.contexts(noise)
     baseline = checks.checked_score(env, prompts, policy.greedy(prompts, env.horizon), noise)
     return replace(rollout, batch=replace(rollout.batch, baseline=baseline))
 
