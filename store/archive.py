@@ -4,9 +4,9 @@ import json
 import logging
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ ENCODING = {
     "compression_level": 19,
     "use_dictionary": ["run", "metric"],
     "column_encoding": {"seed": "DELTA_BINARY_PACKED", "step": "DELTA_BINARY_PACKED", "value": "PLAIN"},
-    "write_statistics": ["run"],  # by which a reader finds a run's row group
+    "write_statistics": ["run"],  # by which other readers of parquet skip row groups
     "write_page_checksum": True,
 }
+# of a row group, which holds whole runs: they repeat each other, and each group has a description of its own
+GROUP_ROWS = 20_000
 
 
 class ArchiveError(Exception):
@@ -44,7 +46,7 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """A parquet file, opened once; each run is read from the row groups that may hold it."""
+    """A parquet file, opened once, which keeps the row group that it read last."""
 
     path: Path
 
@@ -61,16 +63,12 @@ class File:
         return self._opened.metadata.metadata or {}
 
     @cached_property
-    def _bounds(self) -> list[tuple[str, str]]:
-        """The first and the last run id of each row group."""
-        about = self._opened.metadata
-        found = [about.row_group(i).column(0).statistics for i in range(about.num_row_groups)]
-        return [(one.min, one.max) for one in found]
+    def row_group(self) -> Callable[[int], pa.Table]:
+        return lru_cache(maxsize=1)(lambda i: self._opened.read_row_group(i).replace_schema_metadata())
 
-    def table(self, run: str) -> pa.Table:
-        groups = [i for i, (first, last) in enumerate(self._bounds) if first <= run <= last]
-        table = self._opened.read_row_groups(groups, columns=["run", *metrics.COLUMNS])
-        return table.filter(pc.equal(table["run"], run)).drop_columns("run").replace_schema_metadata()
+    def table(self, run: str, group: int) -> pa.Table:
+        table = self.row_group(group)
+        return table.filter(pc.equal(table["run"], run)).drop_columns("run")
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class ArchivedRun(metrics.MetricsReader):
     def read(self) -> pa.Table:
         """`table`, in the types in which the run was stored; raises ArchiveError if the file is damaged."""
         try:
-            table = self.file.table(self.entry["run"])
+            table = self.file.table(self.entry["run"], self.entry["group"])
         except (OSError, ValueError, pa.ArrowException) as error:
             raise ArchiveError(f"damaged file {self.file.path} ({first_line(error)})") from None
         types = self.entry["dtypes"]
@@ -169,7 +167,9 @@ def contents(path: Path) -> list[ArchivedRun]:
         about = json.loads(metadata[ABOUT])
         if about["version"] != VERSION:
             raise ArchiveError(f"{path}: its archive version is {about['version']}, this code reads {VERSION}")
-        return [_described(ArchivedRun(file, entry)) for entry in unpacked(about["runs"])]
+        # a run whose entry names no row group has one of its own
+        entries = [{"group": i} | entry for i, entry in enumerate(unpacked(about["runs"]))]
+        return [_described(ArchivedRun(file, entry)) for entry in entries]
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise ArchiveError(f"damaged file {path} ({first_line(error)})") from None
 
@@ -183,15 +183,30 @@ def verified(file: Path) -> list[ArchivedRun]:
 
 
 def write(path: Path, runs: Iterable[tuple[Key, Any]]) -> None:
-    """Write (key, run) pairs as one file, a row group for each run, in the order given."""
-    entries = []
+    """Write (key, run) pairs as one file, in the order given."""
+    entries: list[dict[str, Any]] = []
     with pq.ParquetWriter(path, SCHEMA, **ENCODING) as writer:
-        for key, run in runs:
-            table = run.table()
-            named = table.append_column("run", pa.array([key[-1]] * len(table), pa.string()))
-            writer.write_table(named.select(SCHEMA.names).cast(SCHEMA), row_group_size=len(table))
-            entries.append(_entry(key, run, table))
+        for number, group in enumerate(_row_groups(runs)):
+            tables = []
+            for key, run, table in group:
+                named = table.append_column("run", pa.array([key[-1]] * len(table), pa.string()))
+                tables.append(named.select(SCHEMA.names).cast(SCHEMA))
+                entries.append(_entry(key, run, table) | {"group": number})
+            rows = pa.concat_tables(tables)
+            writer.write_table(rows, row_group_size=len(rows))
         writer.add_key_value_metadata({ABOUT: json.dumps({"version": VERSION, "runs": packed(entries)})})
+
+
+def _row_groups(runs: Iterable[tuple[Key, Any]]) -> Iterator[list[tuple[Key, Any, pa.Table]]]:
+    """The runs of each row group, each with its table: as many as have GROUP_ROWS rows together."""
+    group: list[tuple[Key, Any, pa.Table]] = []
+    for key, run in runs:
+        group.append((key, run, run.table()))
+        if sum(len(table) for *_, table in group) >= GROUP_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def packed(entries: list[dict[str, Any]]) -> str:

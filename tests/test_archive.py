@@ -13,6 +13,7 @@ import yaml
 from analysis import catalogue
 from analysis.command import main as analysis
 from analysis.load import sweep_rows
+from store import archive
 from store.archive import ABOUT, VERSION, Archive, packed, unpacked
 from store.command import main as store_command
 from store.identity import run_id
@@ -92,6 +93,28 @@ def test_an_archive_is_compact_and_the_same_each_time(folder):
     first = file.read_bytes()
     assert len(first) < 2.5 * steps * seeds  # bytes: seed, step and metric cost next to nothing
     assert export() == 0 and file.read_bytes() == first
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(1, 5), (7, 3), (10**6, 1)])
+def test_each_run_is_found_among_others_of_its_row_group(folder, monkeypatch, rows, groups):
+    monkeypatch.setattr(archive, "GROUP_ROWS", rows)
+    for value in range(5):
+        saved(folder, metrics(0, 1, value=value), f"train.steps={10 + value}")
+    assert export() == 0
+    assert pq.read_metadata(folder / "results" / "sparse_bandit.parquet").num_row_groups == groups
+    runs = [run for run in archived(folder).values() for _ in range(2)]
+    assert [set(run.frame().value) for run in runs] == [{run.config()["train"]["steps"] - 10.0} for run in runs]
+
+
+def test_a_run_that_names_no_row_group_has_one_of_its_own(folder):
+    saved(folder, metrics(0, value=0.25), "algo=tpo")
+    saved(folder, metrics(0, value=0.75), "algo=pg")
+    assert export() == 0
+    file = folder / "results" / "sparse_bandit.parquet"
+    kept = [{name: value for name, value in entry.items() if name != "group"} for entry in entries(file)]
+    changed = json.dumps(about(file) | {"runs": packed(kept)})
+    pq.write_table(pq.read_table(file).replace_schema_metadata({ABOUT: changed}), file, row_group_size=2)
+    assert {key[1]: set(run.frame().value) for key, run in archived(folder).items()} == {"pg": {0.75}, "tpo": {0.25}}
 
 
 def test_no_path_of_this_machine_is_exported(folder):
