@@ -1,6 +1,7 @@
 """Models of the Hugging Face hub or of a local folder, and low-rank adapters."""
 
 import contextlib
+import hashlib
 import io
 import math
 from pathlib import Path
@@ -17,6 +18,18 @@ MADE_BY = {"pretrained/smollm2": "make smollm2"}  # folders of the repository, a
 def folder(path: str) -> str:
     """Where to find the model that `path` names: the suite's own folders lie in the repository."""
     return str(ROOT / path) if path in MADE_BY else str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def digest(path: str | None) -> str | None:
+    """SHA-256 of the files in a model's local folder, as 12 hexadecimal digits; None where there is no such folder."""
+    there = Path(folder(path)) if path else None
+    if there is None or not there.is_dir():
+        return None
+    known = hashlib.sha256()
+    for file in sorted(one for one in there.iterdir() if one.is_file()):
+        with file.open("rb") as opened:
+            known.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
+    return known.hexdigest()[:12]
 
 
 def parameter_count(path: str) -> int | None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from models import pretrained
 from tests.helpers import experiment
 from tests.test_rlvr import TINY
 from training import advice
@@ -79,3 +80,12 @@ def test_a_model_folder_that_changed_since_is_named(tmp_path):
     again = [*seeds, {"seeds": [0], "finished": "2999-01-01T00:00:00+0000"}]
     assert advice.advise_on_changed_model(model, again) == advice.advise_on_changed_model(model, []) == ""
     assert advice.advise_on_changed_model(SimpleNamespace(path="Qwen/Qwen3-1.7B"), seeds) == ""
+
+
+def test_a_model_folder_that_was_made_again_with_the_same_files_has_not_changed(tmp_path):
+    weights, seeds = tmp_path / "model.safetensors", [{"seeds": [0], "finished": "2020-01-01T00:00:00+0000"}]
+    weights.write_text("weights")
+    model, seeds[0]["model"] = SimpleNamespace(path=str(tmp_path)), pretrained.digest(str(tmp_path))
+    assert advice.advise_on_changed_model(model, seeds) == ""
+    weights.write_text("others")
+    assert "has changed since" in advice.advise_on_changed_model(model, seeds)

@@ -38,6 +38,7 @@ MAY_IMPORT = {
         "envs.base",
         *TEXT,
         "models.base",
+        "models.pretrained",
         "store",
         "training",
     },

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from models import pretrained
+
 PROCESSOR_TIMES = Path("/proc/stat")
 IDLE = (3, 4)  # columns of the first line: idle, and waiting for a disk
 SAMPLE_SECONDS = 0.5
@@ -27,15 +29,19 @@ def computes_in_bfloat16() -> bool:
 
 
 def advise_on_changed_model(model, batches: list[dict[str, Any]]) -> str:
-    """A line where the folder of a model has a file that is newer than a seed which was trained from it; else empty.
+    """A line where the folder of a model may have changed after a seed was trained from it; else empty.
 
-    batches  of the run's manifest, each with the time when its seeds were finished
+    It has if a file is newer than the seed, unless the folder's digest says that the files are the same.
+
+    batches  of the run's manifest, each with the time when its seeds were finished, and the digest of its model
     """
-    folder = Path(str(getattr(model, "path", None))).expanduser()
+    folder = Path(pretrained.folder(str(getattr(model, "path", None))))
     last = {seed: batch["finished"] for batch in batches if "finished" in batch for seed in batch["seeds"]}
     ended = [datetime.fromisoformat(finished).timestamp() for finished in last.values()]
     files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     if not ended or not files or max(path.stat().st_mtime for path in files) <= min(ended):
+        return ""
+    if {batch.get("model") for batch in batches} == {pretrained.digest(model.path)}:
         return ""
     return f"model.path={model.path}: has changed since seeds were trained from it; force=true trains them again"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from rich.console import Console
 
+from models import pretrained
 from store.failure import describe, locate
 from store.provenance import provenance
 from store.runs import Run, RunBusy, RunStore
@@ -244,7 +245,7 @@ def _named(seeds: tuple[int, ...]) -> str:
 def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop: Stop) -> None:
     label = experiment.label
     run.update(status="running", error=None)
-    made_by, trainer = provenance(run), build(experiment, seeds)
+    made_by, trainer = provenance(run) | _weights_trained(experiment), build(experiment, seeds)
     if experiment.force:
         run.drop_checkpoints()
     start = time.monotonic() - checkpoint.restore(run, trainer)
@@ -288,6 +289,12 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
         cause = trainer.cause_of_loss(seed)
         frozen = f"seed {seed} turned non-finite at step {step} ({cause}) and was frozen there"
         console.print(f"{label}: {frozen}", soft_wrap=True)
+
+
+def _weights_trained(experiment) -> dict[str, str]:
+    """The digest of the folder that the model was read from, where it has one."""
+    digest = pretrained.digest(experiment.config["model"].get("path"))
+    return {"model": digest} if digest else {}
 
 
 def device_name(device: torch.device) -> str:
