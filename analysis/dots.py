@@ -1,4 +1,4 @@
-"""Where each method ends: one line per method, a dot with its 95 % interval in each panel."""
+"""Where each method ends: one line per method, in each panel its seeds, their mean, and a 95 % interval."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def default_values(
 def last_values(
     rows: list[Row], panels: tuple[Dots, ...], title: str, hide: tuple[str, ...] = ()
 ) -> tuple[style.Figure, pd.DataFrame]:
-    """Means over seeds with 95 % intervals after training; a grey line is the mean before it.
+    """Seeds after training, small, and their mean with its 95 % interval; a grey line is the mean before training.
 
     Methods are sorted by the first panel that has them. A panel without any run is left out.
 
@@ -60,10 +60,14 @@ def last_values(
     down = -(-len(panels) // columns)
     figure, axes = style.small_multiples(down, columns, 0.5 + LINE * len(places), sharex="none")
     for axis, panel in zip(axes.flat, panels, strict=False):
+        for row in rows:
+            if belongs(row, panel):
+                ends = _unit(panel) * row.finite(panel.metric)[1][-1]
+                axis.plot(ends, [places[row.label]] * len(ends), ".", color=colors[row.label], alpha=0.35, markersize=4)
         _draw(axis, panel, data[panel], places, colors)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    style.head(figure, title, f"{seeds_and_intervals(rows)}; grey: before training")
+    style.head(figure, title, f"{seeds_and_intervals(rows)}; small: each seed; grey: before training")
     return figure, pd.concat([data[panel].assign(panel=panel.title) for panel in panels], ignore_index=True)
 
 
@@ -82,5 +86,9 @@ def _draw(axis, panel: Dots, data: pd.DataFrame, places: dict[str, int], colors:
 
 def _last(row: Row, panel: Dots) -> dict[str, Any]:
     data = curve_data(row, panel.metric, is_share=panel.percent)
-    data[["mean", "low", "high"]] *= 100 if panel.percent else 1
+    data[["mean", "low", "high"]] *= _unit(panel)
     return data.iloc[-1].to_dict() | {"before": data["mean"].iloc[0]}
+
+
+def _unit(panel: Dots) -> int:
+    return 100 if panel.percent else 1

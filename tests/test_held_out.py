@@ -80,3 +80,5 @@ def test_dots_are_last_values_from_the_best_method_down(rows):
     assert labels[0] == "GRPO" and labels[-1] == "TPO" and axis.get_xlim()[0] < 0
     assert data.set_index("label")["mean"].to_dict() == pytest.approx({"GRPO": 32.5, "TPO": 22.5})
     assert data.before.tolist() == pytest.approx([7, 7]) and (data.n == SEEDS).all() and set(data.panel) == {"right"}
+    ends = [x for line in axis.lines if len(line.get_xdata()) == SEEDS for x in line.get_xdata()]
+    assert len(ends) == 2 * SEEDS and axis.get_xlim()[0] < min(ends) <= max(ends) < axis.get_xlim()[1]
