@@ -1,6 +1,7 @@
 """Reads the words of `python run.py plan=NAME` and `python run.py suite=NAME`."""
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ def parse(argv: list[str]) -> Request:
         raise ConfigError(
             f"launch={launch.name}: a {kind} trains on this machine; start its command in each of your jobs"
         )
-    data_dir = given.get("env.data_dir")
-    if data_dir is not None and not Path(data_dir).is_dir():
+    data_dir = given.get("env.data_dir", "null")
+    if data_dir != "null" and not Path(os.path.expanduser(data_dir)).is_dir():
         raise ConfigError(f"env.data_dir={data_dir}: no such folder")
     name, is_suite = given[kind], kind == "suite"
     algos = _methods(given, words) if is_suite else ()
@@ -160,10 +161,12 @@ def parse_budget(text: str) -> float:
 
 def _check(suite: suites.Suite, task: suites.Task, algos: tuple[str, ...], words: dict[str, str]) -> None:
     """Raise ConfigError for a task or an algorithm that is wrong by itself; what does not fit is left out later."""
-    folders = _chosen(words, "algo_path", *["env.data_dir"] * ("env=mnist" in task.overrides))
     for algo in algos:
-        overrides = [*task.overrides, f"algo={algo}", *folders]
+        overrides = [*task.overrides, f"algo={algo}", *_chosen(words, "algo_path")]
         try:
+            register(overrides)
+            if "env.data_dir" in words and "data_dir" in composed(overrides).env:
+                overrides.append(words["env.data_dir"])
             compose_experiment(overrides)
         except MisfitError:
             continue

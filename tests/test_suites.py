@@ -14,6 +14,7 @@ from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
 from conf.messages import ConfigError
 from conf.resolve import resolve
 from store.runs import RunStore
+from tests.test_rlvr_tasks import write_gsm8k
 
 ARMS = Task("arms", "bandits", "env=sparse_bandit env.arms=5 train.steps=20", chance=0.8, best=0.0)
 MORE = Task("more arms", "bandits", "env=sparse_bandit env.arms=9 train.steps=20", chance=0.8, best=0.3)
@@ -292,6 +293,19 @@ def test_a_task_that_is_wrong_is_refused_before_any_work(cli, tmp_path, capsys, 
         analysis(["leaderboard", "--suite", "small.yaml"])
         raise SystemExit(2)  # a value that only training refuses
     assert stop.value.code == 2
+
+
+def test_the_folder_of_the_data_reaches_every_task_that_reads_one(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    write_gsm8k(tmp_path / "data")
+    words = "set: env=gsm8k model=tiny_qwen3 optim=adamw"
+    (tmp_path / "small.yaml").write_text(FILE.replace("set: env=sparse_bandit env.arms=5", words))
+    code, out = cli("suite=small.yaml", "algo=tpo", "track=default", "budget=0", "env.data_dir=~/data")
+    assert code == 0 and "0 of 1" in out
+    (tmp_path / "small.yaml").write_text(FILE.replace("env=sparse_bandit env.arms=5", "env=digits"))
+    code, out = cli("suite=small.yaml", "algo=tpo", "track=default", "budget=0", "env.data_dir=null")
+    assert code == 0 and "0 of 1" in out
 
 
 def test_a_file_beside_the_suite_is_included_with_its_protocol(tmp_path):
