@@ -1,6 +1,7 @@
 """The yaml files of a folder of the user's own, as Hydra finds them."""
 
 import logging
+import os
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -70,7 +71,7 @@ def _read(path: Path) -> DictConfig | None:
 
 
 def checked_folder(group: str, folder: object) -> Path:
-    path = Path(str(folder)).expanduser()
+    path = Path(os.path.expanduser(str(folder)))
     if not path.is_dir() or not str(folder):
         raise ConfigError(f"{group}_path={folder}: no such folder; name one that holds NAME.py and NAME.yaml")
     return path.resolve()

@@ -3,6 +3,7 @@
 import functools
 import gzip
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def load(dataset: str, data_dir: str | None) -> Images:
     """The images of "mnist" or "digits". Raises ValueError that says what was found and what was expected."""
     if dataset == "digits":
         return _digits()
-    return _idx(Path(data_dir).expanduser()) if data_dir else _hub()
+    return _idx(Path(os.path.expanduser(data_dir))) if data_dir else _hub()
 
 
 def _digits() -> Images:

@@ -1,5 +1,6 @@
 """From the words of a command line to the overrides that Hydra takes; words that Hydra would misread are refused."""
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -48,7 +49,9 @@ def quoted_path(word: str) -> str:
     """
     key, equals, value = word.partition("=")
     if key == "runs_dir" and value.startswith("~"):
-        value = str(Path(value).expanduser())
+        value = os.path.expanduser(value)
+        if value.startswith("~"):
+            raise ConfigError(f"{word}: there is no such user; name a folder")
         word = f"{key}={value}"
     is_path = "/" in value or value.startswith("~") or key.endswith(TEXTS)
     return f"{key}={quoted(value)}" if equals and key != "model" and is_path and parsed(word) is None else word

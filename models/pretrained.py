@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ MADE_BY = {"pretrained/smollm2": "make smollm2"}  # folders of the repository, a
 
 def folder(path: str) -> str:
     """Where to find the model that `path` names: the suite's own folders lie in the repository."""
-    return str(ROOT / path) if path in MADE_BY else str(Path(path).expanduser()) if path.startswith("~") else path
+    return str(ROOT / path) if path in MADE_BY else os.path.expanduser(path)
 
 
 def digest(path: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def _said(grader: str, marker: str, gold: str) -> str:
 def load(data_dir: str | None, revision: str) -> dict[str, list[tuple[str, str]]]:
     """Questions and solutions of "train" and "test"; raises ValueError naming what was found and what was expected."""
     if data_dir:
-        folder = Path(data_dir).expanduser()
+        folder = Path(os.path.expanduser(data_dir))
         return {split: _rows(_file(folder, f"{split}.jsonl"), data_dir) for split in ("train", "test")}
     ways = (
         "set env.data_dir to a folder with train.jsonl and test.jsonl, or use env=arithmetic, which needs no download"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def answer_of(row: Row) -> str:
 
 
 def _read(key: str, path: str) -> bytes:
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if not file.exists():
         raise ValueError(f"{key}={path}: no such file; name one that has a row such as {EXAMPLE} on each line")
     try:

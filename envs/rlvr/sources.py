@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def _rule(reward: str | None) -> tuple[str, str]:
     file, _, name = (reward or "").rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
         raise ValueError(f"reward={as_typed(reward)}: must be {ALLOWED}")
-    path = Path(file).expanduser().resolve()
+    path = Path(os.path.expanduser(file)).resolve()
     if not path.is_file():
         raise ValueError(f"reward={reward}: no such file; it must be {ALLOWED}")
     return f"{path}:{name}", name
