@@ -145,8 +145,7 @@ def _entry(line: Any, origin: str) -> Entry:
         if key not in fields:
             raise ValueError(unknown(str(key), fields))
     entry = Entry(**line, origin=origin)
-    needless = {"suite": ("set", "seeds", "scale")}.get(next(k for k in KINDS if k in line), ("algo", "track"))
-    for key in needless:
+    for key in ("set", "seeds", "scale") if "suite" in line else ("algo", "track"):
         if key in line:
             raise ValueError(f"{key}={line[key]}: {line} does not use this key; remove it")
     choices = {"sweep": sweep_names(), "suite": suites.names(), "undecided": list(TABLES)}
