@@ -22,7 +22,7 @@ SECTIONS = ("algo", "env", "model", "optim", "train", "tracker", "launch", "debu
 GROUPS = {group: CONF / group for group in SECTIONS} | {group: SWEEPS / group for group in GRIDS}
 SETTINGS = {*GROUPS, *OmegaConf.load(CONF / "config.yaml"), "plan", "suite", "budget"}  # what a command line sets
 TEXTS = ("path", "_dir", "data", "reward", "label", "suite", "plan")  # keys of paths and of free text end so
-OPEN = ("env.options",)  # settings whose keys another library knows
+OPEN = re.compile(r"\+*env\.options[.=]")  # its keys another library knows, so that Hydra takes them only after ++
 
 
 def prepare(argv: list[str]) -> list[str]:
@@ -45,7 +45,8 @@ def prepare(argv: list[str]) -> list[str]:
 def quoted_path(word: str) -> str:
     """The same word, in which a path that Hydra's grammar cannot read, such as one with an apostrophe, is quoted.
 
-    The ~ of runs_dir, in which Hydra makes folders of its own, is the user's home.
+    The ~ of runs_dir, in which Hydra makes folders of its own, is the user's home. Raises ConfigError where there is no
+    such user.
     """
     key, equals, value = word.partition("=")
     if key == "runs_dir" and value.startswith("~"):
@@ -93,15 +94,10 @@ def _check(word: str, before: str) -> None:
         example = f"{before} {word}" if "=" in before else "runs_dir=/my runs"
         raise ConfigError(f"{word}: must be key=value, in quotes if it has a space: {shlex.quote(example)}")
     override = parsed(word)
-    if override is None or override.is_delete():
+    if override is None or override.is_delete() or override.key_or_group not in GROUPS:
         return
-    if override.key_or_group in GROUPS:
-        _check_file_names(override.key_or_group, word, _values(override))
-
-
-def _check_file_names(group: str, word: str, values: list[Any]) -> None:
-    """Raise ConfigError unless each value of a group is a name."""
-    if not all(isinstance(value, str) for value in values):
+    group = override.key_or_group
+    if not all(isinstance(value, str) for value in _values(override)):
         reason = f"{group} takes the name of a file, and one of its settings is written {group}.KEY=VALUE"
         raise ConfigError(unknown(word, names_in(GROUPS[group]), reason))
 
@@ -157,7 +153,5 @@ def _expanded(words: list[str]) -> list[str]:
         found += ["model=hf", f"model.path={paths}"] if of_hub else [word]
     parallel = any(word.startswith("launch.workers=") for word in found)
     chosen = any(word.startswith(("launch=", "plan=", "suite=")) for word in found)  # a plan starts its own processes
-    # Hydra adds a key only after ++
-    is_open = re.compile(rf"\+*({'|'.join(map(re.escape, OPEN))})[.=]")
-    found = [f"++{word.lstrip('+')}" if is_open.match(word) else word for word in found]
+    found = [f"++{word.lstrip('+')}" if OPEN.match(word) else word for word in found]
     return [*found, "launch=joblib"] if parallel and not chosen else found
