@@ -77,6 +77,17 @@ def _initial(name: str, shape: tuple[int, ...], uniform: Tensor) -> Tensor:
     return (torch.special.ndtri(uniform.double().clamp(1e-9, 1 - 1e-9)) * std).float().view(full)
 
 
+def _matrix(name: str, value: Tensor) -> Tensor:
+    """A kernel as the matrix (S, in, out) that multiplies, a bias as a row (S, 1, out)."""
+    if name.endswith("out.kernel"):
+        return value.flatten(1, 2).contiguous()
+    if name.endswith("kernel"):
+        return value.flatten(2).contiguous()
+    if name in ("embed", "position"):
+        return value.contiguous()
+    return value.flatten(1).unsqueeze(1).contiguous()
+
+
 class Transformer(AutoregressivePolicy):
     """Log-probs of answers (S,B,K,H) to prompts (S,B,H); the K answers share the keys and values of their prompt."""
 
@@ -84,19 +95,9 @@ class Transformer(AutoregressivePolicy):
         super().__init__()
         self.cfg = cfg
         self.flax_shapes = {name: tuple(value.shape[1:]) for name, value in params.items()}
-        matrices = {name: self._matrix(name, value) for name, value in params.items()}
+        matrices = {name: _matrix(name, value) for name, value in params.items()}
         self.params = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(v) for name, v in matrices.items()})
         self._read = ForwardCache()
-
-    def _matrix(self, name: str, value: Tensor) -> Tensor:
-        """A kernel as the matrix (S, in, out) that multiplies, a bias as a row (S, 1, out)."""
-        if name.endswith("out.kernel"):
-            return value.flatten(1, 2).contiguous()
-        if name.endswith("kernel"):
-            return value.flatten(2).contiguous()
-        if name in ("embed", "position"):
-            return value.contiguous()
-        return value.flatten(1).unsqueeze(1).contiguous()
 
     def optimizer_shapes(self, split: str) -> dict[str, tuple[int, ...]]:
         shapes = self.flax_shapes
@@ -133,7 +134,7 @@ class Transformer(AutoregressivePolicy):
     def forward(self, tokens: Tensor) -> Tensor:
         """Log-probs (S,N,T,V) of the next token after each prefix of tokens (S,N,T)."""
         weights, nodes = self._weights(), build_trie(tokens.unsqueeze(2))
-        return self._table(weights, nodes, self._blocks(weights, nodes, 0, None)[0]).squeeze(2)
+        return self._table(weights, nodes, self._blocks(weights, nodes)[0]).squeeze(2)
 
     def _read_prompts(self, prompts: Tensor) -> tuple[Weights, Tensor, Cache]:
         """Weights, log-probs (S,P,V) of the first token after prompts (S,P,H), and keys and values of each layer.
@@ -144,12 +145,12 @@ class Transformer(AutoregressivePolicy):
 
     def _pass_prompts(self, prompts: Tensor) -> tuple[Weights, Tensor, Cache]:
         weights, nodes = self._weights(), build_prompt_trie(prompts, self.p("embed").shape[1])
-        hidden, cache = self._blocks(weights, nodes, 0, None, only=nodes.places[..., 0, -1])
+        hidden, cache = self._blocks(weights, nodes, only=nodes.places[..., 0, -1])
         return weights, self._head(hidden, weights), cache
 
     def _complete(self, weights: Weights, nodes: Trie, cache: Cache) -> tuple[Tensor, Cache]:
         """Log-probs (S,P,K,T,V) after each prefix that the nodes stand for, and the keys and values grown by them."""
-        hidden, cache = self._blocks(weights, nodes, self.flax_shapes["position"][0] // 2, cache)
+        hidden, cache = self._blocks(weights, nodes, cache)
         return self._table(weights, nodes, hidden), cache
 
     def _table(self, weights: Weights, nodes: Trie, hidden: Tensor) -> Tensor:
@@ -178,13 +179,15 @@ class Transformer(AutoregressivePolicy):
                 found[f"{i}.{part}"] = self.p(f"{i}.{part}.kernel"), self.p(f"{i}.{part}.bias")
         return found
 
-    def _blocks(self, weights: Weights, nodes: Trie, start: int, cache: Cache | None, only: Tensor | None = None):
-        """Hidden states (S,U,d) of nodes whose depth counts from position `start`, and the grown keys and values.
+    def _blocks(self, weights: Weights, nodes: Trie, cache: Cache | None = None, only: Tensor | None = None):
+        """Hidden states (S,U,d) of nodes, and the grown keys and values.
 
-        Each node attends to all that is in the cache before the trie began, and to what it sees of the trie. With
-        `only` (S,N), hidden states (S,N,d) of these rows.
+        The nodes are of answers, after the prompts in the cache, or without a cache of whole strings. Each node attends
+        to all that is in the cache before the trie began, and to what it sees of the trie. With `only` (S,N), hidden
+        states (S,N,d) of these rows.
         """
         positions = self.p("position").shape[1]
+        start = 0 if cache is None else positions // 2  # a prompt and its answer have as many tokens
         table = (self.p("embed").unsqueeze(2) + self.p("position").unsqueeze(1)).flatten(1, 2)
         rows = nodes.tokens * positions + start + nodes.depths
         offsets = torch.arange(len(rows), device=rows.device).view(-1, 1) * table.shape[1]
@@ -218,8 +221,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
     Plain products: for strings this short they beat the fused kernel.
     """
-    flat = (x.flatten(0, -3) for x in (q, k, v))
-    q, k, v, shape = *flat, q.shape
+    shape = q.shape
+    q, k, v = (x.flatten(0, -3) for x in (q, k, v))
     scores = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=shape[-1] ** -0.5)
     # torch takes rows that are shorter than a vector of the processor number by number
     weights = softmax(scores) if scores.shape[-1] < VECTOR else scores.softmax(-1)
