@@ -19,7 +19,7 @@ from algorithms.base import Objective
 from conf.messages import ConfigError
 from conf.own_files import checked_folder
 from envs.base import Env
-from envs.rlvr.own import PACKAGE, import_file, new_package, own_modules
+from envs.rlvr.own import forget_modules, import_file, new_package, own_modules
 from models.base import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -139,9 +139,7 @@ def _let_import_each_other(folder: str) -> None:
     """Let the files of a folder import each other by name, as they are now; they hide no module of another place."""
     while neighbours:  # the files of the folder that was asked for before may do so no longer
         before = neighbours.pop()
-        for name in own_modules(before.folder, before.known):
-            if not name.startswith(PACKAGE):
-                del sys.modules[name]
+        forget_modules(before.folder, before.known)
         if before.is_added:
             sys.path.remove(before.folder)
     neighbours.append(Neighbours(folder, frozenset(sys.modules), folder not in sys.path))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envs.rlvr.grades import Case, Grade, overlong
-from envs.rlvr.own import PACKAGE, OwnRule, UnusableError, own_modules
+from envs.rlvr.own import OwnRule, UnusableError, forget_modules
 from envs.rlvr.verify import Record
 from envs.rlvr.worker import grade
 
@@ -55,6 +55,4 @@ def _imports_restored(folder: str) -> Iterator[None]:
         yield
     finally:
         sys.path[:], sys.dont_write_bytecode = path, writes
-        for name in own_modules(folder, known):
-            if not name.startswith(PACKAGE):
-                del sys.modules[name]
+        forget_modules(folder, known)

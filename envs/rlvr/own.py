@@ -72,6 +72,13 @@ def own_modules(folder: str, known: Set[str]) -> dict[str, str]:
     return {name: file for name, file in files.items() if file.startswith(inside) and not file.startswith(libraries)}
 
 
+def forget_modules(folder: str, known: Set[str]) -> None:
+    """Let the `own_modules` of a folder be imported anew by name; those in a package of `new_package` stay."""
+    for name in own_modules(folder, known):
+        if not name.startswith(PACKAGE):
+            del sys.modules[name]
+
+
 def new_package(folder: str) -> str:
     """The name of a new package that is a folder, so that `from .other import name` finds other.py in it."""
     name = f"{PACKAGE}{next(_count)}"
