@@ -104,9 +104,10 @@ class VLLMEngine(Engine):
                     **memory,
                 )
             except (RuntimeError, ValueError) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
                 raise RuntimeError(
                     f"model.engine=vllm: does not start with vllm_memory={self.memory}, vllm_window={self.window} "
-                    f"({str(error).strip().splitlines()[-1]}); a shorter window needs less memory"
+                    f"({reason}); a shorter window needs less memory"
                 ) from error
 
     def _settings(self, n: int, uniforms: Tensor | None, length: int) -> list[Any]:

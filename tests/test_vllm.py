@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -199,3 +200,13 @@ def test_missing_vllm_names_both_of_its_builds(monkeypatch, cli):
     code, out = cli("env=arithmetic", "model.engine=vllm")
     assert code == 2
     assert all(text in out for text in ("model.engine=vllm", ".[vllm]", "make .venv-vllm/installed", "model.engine=hf"))
+
+
+@pytest.mark.parametrize(("said", "reason"), [("", "RuntimeError"), ("Traceback\nno memory\n", "no memory")])
+def test_an_engine_that_does_not_start_says_why(monkeypatch, said, reason):
+    def start(**settings):
+        raise RuntimeError(said)
+
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=start))
+    with pytest.raises(RuntimeError, match=rf"does not start with vllm_memory=0.3, vllm_window=None \({reason}\)"):
+        new_engine().push(qwen3(tied=True))
