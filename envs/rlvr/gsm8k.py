@@ -54,20 +54,19 @@ class GSM8K(TextEnv):
         return f"envs.rlvr.graders:{self.grader}"
 
     def problems(self, split: str) -> Sequence[Problem]:
-        return _problems(self.data_dir, self.revision, self.template, self.marker, self.grader)[split]
+        return _problems(self)[split]
 
 
 @functools.cache
-def _problems(data_dir: str | None, revision: str, template: str, marker: str, grader: str) -> dict[str, list[Problem]]:
+def _problems(env: GSM8K) -> dict[str, list[Problem]]:
     problems = {"train": [], "validation": [], "test": []}
-    for file, rows in load(data_dir, revision).items():
+    for file, rows in load(env.data_dir, env.revision).items():
         for question, solution in rows:
             split = "validation" if file == "train" and fraction(question) < HELD_OUT else file
-            prompt = template.replace("{marker}", marker).replace("{question}", question)
+            prompt = env.template.replace("{marker}", env.marker).replace("{question}", question)
             reasoning, _, gold = solution.rpartition(GOLD)
-            answer = canonical(gold)
-            said = _said(grader, marker, gold)
-            problems[split].append(Problem(prompt, reasoning + said, {"answer": answer, "marker": marker}))
+            said, facts = _said(env.grader, env.marker, gold), {"answer": canonical(gold), "marker": env.marker}
+            problems[split].append(Problem(prompt, reasoning + said, facts))
     return problems
 
 
