@@ -46,20 +46,20 @@ class Arithmetic(TextEnv):
     def problems(self, split: str) -> Sequence[Problem]:
         return _problems(self, split)
 
+    def problem(self, number: int) -> tuple[str, Problem]:
+        """A key that does not depend on the order of the terms, and the sum with this number."""
+        size = self.digits // 2 + 8  # bytes: so many more than needed that all values are equally likely
+        noise = hashlib.shake_128(f"{self.terms},{self.digits},{number}".encode()).digest(self.terms * size)
+        values = [int.from_bytes(noise[i : i + size]) % 10**self.digits for i in range(0, len(noise), size)]
+        totals = [str(total) for total in itertools.accumulate(values)][1:]
+        answer = "=".join(totals) if self.working else totals[-1]
+        facts = {"answer": totals[-1], "working": self.working}
+        return ",".join(map(str, sorted(values))), Problem("+".join(map(str, values)) + "=", answer, facts)
+
     def tokenizer(self) -> Any:
         return tokens.characters("0123456789+=")
 
 
 @functools.cache
 def _problems(env: Arithmetic, split: str) -> Generated:
-    return Generated(split, functools.partial(problem, env.terms, env.digits, env.working))
-
-
-def problem(terms: int, digits: int, working: bool, number: int) -> tuple[str, Problem]:
-    """The sum with this number, and a key that does not depend on the order of its terms."""
-    size = digits // 2 + 8  # bytes: so many more than needed that all values are equally likely
-    noise = hashlib.shake_128(f"{terms},{digits},{number}".encode()).digest(terms * size)
-    values = [int.from_bytes(noise[i : i + size]) % 10**digits for i in range(0, len(noise), size)]
-    totals = [str(total) for total in itertools.accumulate(values)][1:]
-    prompt, facts = "+".join(map(str, values)) + "=", {"answer": totals[-1], "working": working}
-    return ",".join(map(str, sorted(values))), Problem(prompt, "=".join(totals) if working else totals[-1], facts)
+    return Generated(split, env.problem)
