@@ -21,9 +21,9 @@ class Scaffold:
     """Writes new files of a config group.
 
     package   the folder of the suite with the classes of the group, and with their templates in `templates`
-    kinds     {template, a .py and a .yaml: what the command that trains it needs beside its name}; the first is the
-              default
-    extra     given all yaml files of the group, further words of the template and what stands for them
+    kinds     {template: what the command that trains it needs beside its name}; each template is a .py and a .yaml
+              file, and the first is the default
+    extra     a function of all yaml files of the group: {further word of a template: what stands for it}
     """
 
     group: str

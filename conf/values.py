@@ -62,7 +62,7 @@ def build_section(cls: type, node: DictConfig, section: str, hidden: Iterable[st
 
 
 def _typed(key: str, value: Any, kind: Any) -> Any:
-    """`value` as OmegaConf converts it to a field of type `kind`, and 1e4 where it must be whole as 10000."""
+    """`value` as OmegaConf converts it to a field of type `kind`. A whole number may be written as 1e4."""
     if get_origin(kind) is Literal:
         return choice(key, value, get_args(kind))
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

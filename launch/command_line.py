@@ -124,7 +124,7 @@ def _check_sweeps(words: list[str]) -> None:
 
 
 def _explain_missing_sweep(group: str, name: str, others: list[str]) -> None:
-    """Raise ConfigError if a name is a figure or a table that the runs of other sweep files draw, or of another group.
+    """Raise ConfigError, with what to type, for a file of another group, and for what is drawn from other sweep files.
 
     others  the other words of the command line
     """
@@ -139,7 +139,10 @@ def _explain_missing_sweep(group: str, name: str, others: list[str]) -> None:
 
 
 def _expanded(words: list[str]) -> list[str]:
-    """-m in front, model=Qwen/Qwen3-1.7B or model=FOLDER as model.path, and several processes for launch.workers=N."""
+    """The words as Hydra takes them.
+
+    -m comes first. model=Qwen/Qwen3-1.7B and model=FOLDER become model.path. launch.workers=N asks for launch=joblib.
+    """
     own = ConfigStore.instance().repo.get("model", {})  # files of the user's, from model_path
     found = [word for word in words if word in GRID]  # elsewhere, what follows it would be the only override
     for word in (word for word in words if word not in GRID):

@@ -14,7 +14,7 @@ MIN_SHARED_TOKENS = 16  # tokens: a shorter prefix costs more as a pass of its o
 
 
 def shared_prefix(prompts: Prompts) -> int:
-    """The number of tokens with which all prompts start, 0 if there are few; each has at least one more."""
+    """The number of tokens with which all prompts start, or 0 if there are few. Each prompt has at least one more."""
     if len(prompts) < 2:
         return 0
     columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)

@@ -99,7 +99,7 @@ def _problems(env: ReasoningGym, split: str) -> Generated:
 
 @functools.cache
 def examples(env: ReasoningGym) -> dict[str, Problem]:
-    """The puzzles that are shown solved, by what they ask: the first that would have been for training."""
+    """{question: puzzle} of those that are shown solved: the first that would have been for training."""
     found: dict[str, Problem] = {}
     for number in range(ATTEMPTS):
         if len(found) == env.shots:

@@ -45,7 +45,7 @@ def allow_cpu(seconds: int = CPU_SECONDS) -> None:
 
 
 def _limit(what: int, most: int, for_good: bool = False) -> None:
-    """Set a limit of this process, at most its hard limit, which only root may raise and `for_good` lowers."""
+    """Set a limit of this process, at most the hard limit. Only root may raise that one; `for_good` lowers it too."""
     hard = resource.getrlimit(what)[1]
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(what, (most, most if for_good else hard))

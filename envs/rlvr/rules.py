@@ -38,9 +38,10 @@ def _no_more_words(answer: str, entry: dict) -> bool:
 
 
 def _finite_error(answer: str, entry: dict) -> bool:
-    """The library scores a number by e^(-5 error / right one): above 1 where the right one is -1, else it may overflow.
+    """The library scores a number by e^(-5 error / right one).
 
-    Its other answers are short words.
+    That is above 1 where the right one is -1, and overflows for a number with many digits. The answers to its other
+    questions are short words.
     """
     return len(answer) <= CALENDAR_CHARACTERS and (entry["answer"] != "-1" or answer.strip() == "-1")
 
