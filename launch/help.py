@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 import training
 from analysis.compose import SWEEPS, names_in
@@ -86,13 +86,16 @@ def _sweep(group: str, name: str) -> str:
 def _settings(group: str, name: str, folders: list[str]) -> str:
     """Settings of a file of a group, and what its class says of them."""
     node = composed([f"{group}={name}", *folders])[group]
-    found = _classes(group, folders).get(_class_name(group, node))
     settings = textwrap.indent(OmegaConf.to_yaml(node), "  ")
-    return f"{group}={name}, with settings such as {group}.KEY=VALUE\n\n{settings}\n{inspect.getdoc(found) or ''}"
+    about = _class_doc(group, node, folders)
+    return f"{group}={name}, with settings such as {group}.KEY=VALUE\n\n{settings}\n{about}"
 
 
-def _class_name(group: str, node) -> str | None:
-    return node.get({"algo": "objective", "env": "task"}.get(group, "name"))
+def _class_doc(group: str, node: DictConfig, folders: list[str]) -> str:
+    """What the class of a file of a group says of itself; empty where there is none."""
+    name = node.get({"algo": "objective", "env": "task"}.get(group, "name"))
+    found = _classes(group, folders).get(name)
+    return inspect.getdoc(found) or "" if found else ""
 
 
 def _classes(group: str, folders: list[str]) -> dict[str, type]:
@@ -117,17 +120,14 @@ def _about(key: str, name: str) -> str:
     path = _folder(key) / f"{name}.yaml"
     if not path.exists():
         return "your own"
-    head = [
-        line.removeprefix("#").strip()
-        for line in takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
-    ]
+    comments = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    head = [line.removeprefix("#").strip() for line in comments]
     head = list(takewhile(bool, (line for line in head if not line.startswith("@package"))))
     text = [line for line in head if not line.startswith("python")]
     if head and not text:
         return head[0][head[0].find("(") :]  # a command with its remark: (20 seeds x 300)
     if not text and key in GROUPS:
-        found = _classes(key, []).get(_class_name(key, OmegaConf.load(path)))
-        text = (inspect.getdoc(found) or "").partition("\n\n")[0].splitlines() if found else []
+        text = _class_doc(key, OmegaConf.load(path), []).partition("\n\n")[0].splitlines()
     return re.split(r"(?<=\.) ", " ".join(text))[0]
 
 
