@@ -183,15 +183,15 @@ def _stored(job: Job, error: Exception) -> Outcome | None:
     """The stored outcome of a job whose launch broke; None: try again, alone where it may have been the cause."""
     state = job.state
     if state == "done" or not job.missing:
-        return Outcome(job.label, "done", job.run, job.experiment.seeds)
+        return _outcome(job, "done")
     if state == "running":
-        return Outcome(job.label, "busy", job.run, job.experiment.seeds)
+        return _outcome(job, "busy")
     if state == "failed":
-        return _failed(job, job.run.manifest()["error"])
+        return _outcome(job, "failed", job.run.manifest()["error"])
     if state == "died" and job.suspect:
         with suppress(RunBusy), job.run.claim():
             job.run.fail(error)
-        return _failed(job, f"its process died twice: {_line(error)}")
+        return _outcome(job, "failed", f"its process died twice: {_line(error)}")
     job.suspect = state == "died"
     return None
 
@@ -200,11 +200,11 @@ def _skipped(job: Job) -> Outcome:
     with suppress(RunBusy), job.run.claim():
         RunStore(job.experiment.runs_dir).open(job.experiment.config)  # writes a damaged config anew
         job.run.repair_manifest()
-    return Outcome(job.label, "skipped", job.run, job.experiment.seeds)
+    return _outcome(job, "skipped")
 
 
-def _failed(job: Job, message: str) -> Outcome:
-    return Outcome(job.label, "failed", job.run, job.experiment.seeds, message=message)
+def _outcome(job: Job, status: str, message: str = "") -> Outcome:
+    return Outcome(job.label, status, job.run, job.experiment.seeds, message=message)
 
 
 def _line(error: Exception) -> str:
