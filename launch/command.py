@@ -39,7 +39,8 @@ def main() -> int:
         console.print(explain(error, argv), style="red", soft_wrap=True, highlight=False)
         return 2
     except KeyboardInterrupt as error:
-        again = "starts again from the beginning, as force=true asks" if "force=true" in argv else "goes on from here"
+        forced = "force=true" in map(str.lower, argv)
+        again = "starts again from the beginning, as force=true asks" if forced else "goes on from here"
         console.print(f"interrupted; the same command {again}")
         return 128 + (getattr(error, "signal", 0) or signal.SIGINT)
     return conclude(outcomes, console)

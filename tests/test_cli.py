@@ -255,6 +255,18 @@ def test_force_recomputes(cli, tmp_path):
     assert not run.frame().duplicated(["seed", "step", "metric"]).any()
 
 
+@pytest.mark.parametrize(
+    ("force", "said"), [("false", "goes on from here"), ("true", "starts again"), ("True", "starts again")]
+)
+def test_an_interrupted_command_says_where_it_goes_on(cli, monkeypatch, force, said):
+    def interrupt(cfg):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("launch.command.train", interrupt)
+    code, out = cli("debug=smoke", f"force={force}")
+    assert code == 130 and f"the same command {said}" in out
+
+
 def test_the_table_shows_the_seeds_that_were_asked_for(cli):
     cli("seeds=4", "train.steps=3")
     _, out = cli("seeds=[3,1]", "train.steps=3")
