@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from algorithms.aggregate import token_mean, weight_of_unequal_groups
 from algorithms.base import Batch, Loss, Objective, centre, require
 
@@ -36,6 +38,6 @@ class GPG(Objective):
         return alpha * token_mean(-advantage.unsqueeze(-1) * logp, batch.mask, weight), {}
 
 
-def _groups(weight):
+def _groups(weight: Tensor) -> Tensor:
     """The number of groups in which a candidate has weight: (*L,B,K) -> (*L,)."""
     return (weight > 0).any(-1).sum(-1)

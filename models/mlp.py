@@ -26,10 +26,12 @@ class MLPConfig(ModelConfig):
             require(getattr(self, key) >= 1, key, getattr(self, key), ">= 1")
 
     def build(self, spec, noise) -> "MLP":
-        sizes = [spec.inputs.shape[1], *[self.width] * self.layers, spec.actions]
-        shapes = list(itertools.pairwise(sizes))
-        uniform = noise.uniform("init", sum(math.prod(s) for s in shapes)).split([math.prod(s) for s in shapes], dim=1)
-        return MLP(spec.inputs, [lecun_normal(u, s[0]).view(-1, *s) for u, s in zip(uniform, shapes, strict=True)])
+        widths = [spec.inputs.shape[1], *[self.width] * self.layers, spec.actions]
+        shapes = list(itertools.pairwise(widths))
+        sizes = [math.prod(shape) for shape in shapes]
+        uniform = noise.uniform("init", sum(sizes)).split(sizes, dim=1)
+        kernels = [lecun_normal(u, shape[0]).view(-1, *shape) for u, shape in zip(uniform, shapes, strict=True)]
+        return MLP(spec.inputs, kernels)
 
 
 class MLP(CategoricalPolicy):
