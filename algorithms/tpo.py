@@ -46,8 +46,8 @@ class TPO(Objective):
 
     def candidate_logp(self, logp: Tensor, batch: Batch) -> Tensor:
         """Log-prob l (*L,B,K) of each candidate."""
-        found, mask = (token_average if self.length_normalize else token_sum)(logp, batch.mask), batch.candidate_mask
-        return found if mask is None else found.masked_fill(mask == 0, EXCLUDED_LOGP)
+        found = (token_average if self.length_normalize else token_sum)(logp, batch.mask)
+        return found if batch.candidate_mask is None else found.masked_fill(batch.candidate_mask == 0, EXCLUDED_LOGP)
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Standardised scores u and target q (*L,B,K)."""
