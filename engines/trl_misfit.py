@@ -27,6 +27,8 @@ def trl_misfit(experiment) -> str:
         return "model.engine=vllm reads the model from a folder, and this one is made anew; use model.engine=hf"
     if model.dtype not in COMPUTED:
         return f"model.dtype={model.dtype} is not what TRL computes in; use {' or '.join(COMPUTED)}"
+    if env.candidates < 2:
+        return f"env.candidates={env.candidates} is no group, which TRL needs; use 2 or more, or engine=suite"
     if train.staleness:
         return f"train.staleness={train.staleness} is not what TRL does; use train.staleness=0"
     if train.diagnostics:

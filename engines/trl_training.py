@@ -6,14 +6,15 @@ Generation, log-probs, gradients and processes are TRL's. `accelerate launch run
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PrinterCallback, TrainerCallback
+from transformers import GenerationConfig, PrinterCallback, TrainerCallback
 from trl import GRPOConfig
 
 from engines.trl import GroupObjectiveTrainer
@@ -46,7 +47,7 @@ class TRLTraining(Trainer):
     def run(self, after_step: Callable[[Trainer], None] = lambda trainer: None) -> History:
         self._measure_before_the_first_step(after_step)
         if self.step < self.cfg.steps and self.alive.all():
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory() as folder, self._sampling_from_all_tokens():
                 trainer = _SuiteTrainer(self, folder)
                 trainer.remove_callback(PrinterCallback)
                 trainer.add_callback(_Steps(self, after_step))
@@ -55,6 +56,17 @@ class TRLTraining(Trainer):
             self._skip_step()
             after_step(self)
         return self.history
+
+    @contextmanager
+    def _sampling_from_all_tokens(self) -> Iterator[None]:
+        """TRL draws as the model's generation config says, which may leave tokens out; for so long it is a new one."""
+        model, stops = self.policy.causal_lm, list(self.policy.engine.stops)
+        own = model.generation_config
+        model.generation_config = GenerationConfig(eos_token_id=stops)
+        try:
+            yield
+        finally:
+            model.generation_config = own
 
     def _train(self, trainer: GroupObjectiveTrainer) -> None:
         try:
@@ -111,7 +123,6 @@ class _SuiteTrainer(GroupObjectiveTrainer):
         self.training = training
         env, policy = training.env, training.policy
         self._problems = env.problems("train")
-        policy.causal_lm.generation_config.eos_token_id = list(policy.engine.stops)
         inner = training.optimizer.inner
         for group in inner.param_groups:
             group["lr"] = training.optimizer.cfg.lr

@@ -64,6 +64,8 @@ class LanguageModelConfig(ModelConfig):
         require(self.engine in ENGINES, "engine", self.engine, f"one of {', '.join(ENGINES)}")
         exact_is_hf = self.dtype != "float64" or self.engine == "hf"
         require(exact_is_hf, "dtype", self.dtype, f"float32, bfloat16 or float16 with engine={self.engine}")
+        exact_is_fused = self.dtype != "float64" or self.attention != "eager"  # whose softmax is in float32
+        require(exact_is_fused, "attention", self.attention, "sdpa with dtype=float64")
         allowed = self.rollout_dtype is None or self.rollout_dtype in ROLLOUT_DTYPES
         require(allowed, "rollout_dtype", self.rollout_dtype, f"null or {', '.join(ROLLOUT_DTYPES)}")
         hf_only = self.rollout_dtype is None or self.engine == "hf"
@@ -128,6 +130,9 @@ class HFConfig(LanguageModelConfig):
             made = (folder / "config.json").exists()
             require(made, "path", self.path, f"there first: {pretrained.MADE_BY[self.path]} makes it, once")
         if folder.is_dir() or self.path.startswith(("/", ".", "~")):
+            whole = not (folder / "adapter_config.json").exists()
+            merged = "a whole model; this folder has adapters, which merge_and_unload of peft adds to their model"
+            require(whole, "path", self.path, merged)
             there = (folder / "config.json").exists() or gguf.file_in(self._folder)
             allowed = "a folder with a model in transformers' format, which has a config.json, or with a GGUF file"
             require(bool(there), "path", self.path, allowed)

@@ -79,7 +79,16 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
     if file is not None:
         gguf.forget_quantisation(model)
     _check_head(model, path)
+    _make_storable(model.generation_config)
     return model, tokenizer
+
+
+def _make_storable(config: Any) -> None:
+    """Some folders have settings of sampling beside do_sample=false, which transformers reads but does not write."""
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        config.do_sample = True
 
 
 @torch.no_grad()

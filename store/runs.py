@@ -177,7 +177,7 @@ class Run(metrics.MetricsReader):
         for line in path.read_text().splitlines() if path.exists() else ():
             with suppress(ValueError):  # the process may have died in the middle of a line
                 sample = json.loads(line)
-                found[tuple(sample[key] for key in ("seed", "step", "split", "greedy", "prompt"))] = sample
+                found[tuple(sample.get(key) for key in ("seed", "step", "split", "greedy", "problem"))] = sample
         return list(found.values())
 
     def drop_checkpoints(self) -> None:

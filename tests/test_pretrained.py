@@ -2,6 +2,8 @@
 
 import importlib.util
 import io
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,21 @@ def test_what_is_no_model_is_one_line(saved_model, tmp_path, monkeypatch):
     for broken in (data[:-9], b"x" * 99, b""):
         (tmp_path / "model.safetensors").write_bytes(broken)
         assert "model.safetensors is no safetensors file, or cut off" in refusal()
+
+
+def test_adapters_alone_are_named(saved_model, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="this folder has adapters, which merge_and_unload of peft adds"):
+        HFConfig(path=str(tmp_path))
+
+
+def test_a_folder_with_needless_settings_of_sampling_is_trained_and_saved(saved_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(saved_model, folder)
+    settings = {"do_sample": False, "temperature": 0.6, "top_p": 0.9, "eos_token_id": 2}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    outcome = execute(experiment(tmp_path, *SMALL, "model=hf", f"model.path={folder}"), Console(file=io.StringIO()))
+    assert outcome.status == "done" and (outcome.run.path / "policy" / "seed_0" / "model.safetensors").exists()
 
 
 def test_memory_is_counted_before_the_model_is_loaded(saved_model, tmp_path, monkeypatch):

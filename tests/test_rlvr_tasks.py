@@ -199,8 +199,10 @@ def test_chat_templates_are_used_where_there_are_some(folder):
         GSM8K(data_dir=str(folder), chat="always").encode(problem, tokenizer)
     tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ enable_thinking }}"
     assert tokens.decode(env.encode(problem, tokenizer), tokenizer) == f"<user>{problem.prompt}False"
-    tokenizer.pad_token = None
-    with pytest.raises(ValueError, match=r"pad_token=null.*must have one"):
+    tokenizer.pad_token = None  # nothing is padded by it
+    assert env.encode(problem, tokenizer)
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match=r"eos_token=null.*must have one"):
         env.encode(problem, tokenizer)
 
 

@@ -176,6 +176,41 @@ def test_prompts_go_through_template_and_chat_template_and_rows_reach_the_functi
     assert tokens.decode(text(own, chat="never").encode(problem, tokenizer), tokenizer) == f"<bos>{problem.prompt}"
 
 
+def test_a_completion_ends_at_a_stop(own, tmp_path):
+    (own / "score.py").write_text("def score(completion, row):\n    return completion == 'ab'\n")
+    exp = experiment(tmp_path, *overrides(own), r"env.stop='\n'")
+    problem = exp.env.problems("train")[0]
+    assert [grade.score for grade in exp.env.grade([problem] * 2, ["ab\nc", "abc"])] == [1, 0]
+    assert "\n" in map(tokens.utf8().decode, build(exp, (0,)).policy.engine.stops)
+
+
+def test_a_long_prompt_is_refused_before_any_training(cli, own):
+    with (own / "problems.jsonl").open("a") as file:
+        file.writelines(json.dumps({"prompt": f"{i} " + "long " * 60}) + "\n" for i in range(9))
+    code, out = cli(*overrides(own), "model.window=200")
+    assert code == 1 and "tokens does not fit into the model's window of 200 ('" in out and "step 1" not in out
+
+
+def test_rows_with_one_prompt_are_shown_each(cli, own):
+    (own / "test.jsonl").write_text("".join(json.dumps(row(0) | {"answer": str(i)}) + "\n" for i in range(3)))
+    rows = (json.dumps(row(i)) for i in range(1, 60))
+    (own / "problems.jsonl").write_text("\n".join(rows))
+    code, _ = cli(*overrides(own), f"env.test_data={own / 'test.jsonl'}", "train.steps=1")
+    (run,) = RunStore(own.parent / "runs").runs()
+    shown = [sample["answer"] for sample in run.samples() if sample["step"] == 1 and not sample["greedy"]]
+    assert code == 0 and shown == ["0", "1", "2"]
+
+
+def test_a_policy_that_cannot_be_saved_costs_no_metrics(cli, own, monkeypatch):
+    def fail(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("models.language.LanguagePolicy.export", fail)
+    code, out = cli(*overrides(own))
+    (run,) = RunStore(own.parent / "runs").runs()
+    assert code == 0 and "the policy is not saved (no space left)" in out and run.seeds_done() == [0]
+
+
 def test_a_warm_start_needs_answers(cli, own):
     warm = ("model.warm_accuracy=0.01", "model.warm_steps=1", "model.warm_batch=4", "train.steps=1")
     code, out = cli(*overrides(own), *warm)

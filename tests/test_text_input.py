@@ -73,13 +73,14 @@ def score(completion, row):
     return shares.share(completion, row["kind"])
 """
 SCORES = {"True": 1, "False": 0, "0.25": 0.25, "1": 1, "__import__('numpy').float32(.5)": 0.5}
+SCORES |= {"sum([0.1] * 10)": sum([0.1] * 10), "1 + 1e-9": 1, "-1e-9": 0}
 SCORES |= {"__import__('numpy').bool_(True)": 1, "__import__('fractions').Fraction(1, 2)": 0.5}
 NO_SCORES = (
     "'0.5'",
     "None",
     "float('nan')",
     "2.0",
-    "-1e-9",
+    "-1e-3",
     "[1]",
     "1j",
     "float('inf')",
@@ -178,10 +179,20 @@ def test_scores_are_numbers_from_0_to_1(own):
     problem = env.problems("train")[0]
     grades = env.grade([problem] * len(SCORES), list(SCORES))
     assert [grade.score for grade in grades] == list(SCORES.values()) and {g.status for g in grades} == {"ok"}
-    assert [grade.solved for grade in grades] == [score == 1 for score in SCORES.values()]
+    assert [grade.solved for grade in grades] == [score > 0.99 for score in SCORES.values()]
     grades = env.grade([problem] * len(NO_SCORES), NO_SCORES)
     assert {(grade.status, grade.score) for grade in grades} == {("invalid", 0)}
     assert grades[0].message == "score.py, line 5: score returned '0.5', not a number in [0, 1]"
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_what_a_function_changes_in_a_row_ends_with_the_call(own, in_process):
+    body = "    return row.setdefault('first', completion) == completion"
+    (own / "score.py").write_text(f"def score(completion, row):\n{body}\n")
+    env = text(own, unsafe_in_process=in_process)
+    problem = env.problems("train")[0]
+    assert [grade.score for grade in env.grade([problem] * 3, ["a", "b", "c"])] == [1, 1, 1]
+    assert "first" not in problem.facts
 
 
 @pytest.mark.parametrize("in_process", [False, True])

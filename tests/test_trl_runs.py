@@ -86,6 +86,18 @@ def test_it_takes_the_steps_of_the_suites_own_trainer(small, settings):
             assert_close(torch.stack(theirs.history.values[name]), torch.stack(ours.history.values[name]))
 
 
+def test_completions_are_drawn_from_all_tokens_whatever_the_model_says(small):
+    rewards = []
+    for settings in ({}, {"min_p": 0.9, "suppress_tokens": [*range(60)]}):
+        trainer = build(compose_experiment([*small, "algo=tpo", "engine=trl", "train.steps=1"]), (0,))
+        own = trainer.policy.causal_lm.generation_config
+        own.update(**settings)
+        before = own.to_dict()
+        rewards.append(trainer.run().values["reward"])
+        assert trainer.policy.causal_lm.generation_config is own and own.to_dict() == before
+    assert rewards[0] == rewards[1]
+
+
 def train(small, *settings, launch=()):
     command = [sys.executable, *launch, "run.py", *small, "algo=tpo", "engine=trl", *settings]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -152,6 +164,7 @@ def test_a_seed_that_turns_non_finite_is_frozen(small):
     ("settings", "text"),
     [
         (["algo=remax"], "engine=trl: objective=remax: needs greedy"),
+        (["algo=ppo", "env.candidates=1"], "engine=trl: env.candidates=1 is no group"),
         (["train.staleness=2"], "engine=trl: train.staleness=2"),
         (["train.diagnostics=true"], "engine=trl: train.diagnostics=true"),
         (["train.micro_batch=5"], "engine=trl: train.micro_batch=5 does not divide the 16 completions"),

@@ -13,6 +13,7 @@ from store.failure import ContractError
 
 ROUNDING = 1e-4
 FEW = 64  # problems of a split whose text is checked
+FINITE = 100_000  # problems: a task with more makes them when they are asked for
 
 
 def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -118,6 +119,26 @@ def check_alphabet(env: TextEnv, tokenizer: Any) -> None:
     for text in filter(is_unknown, texts):
         lacking = next(filter(is_unknown, text), text)
         raise ContractError(f"{_called(env, 'tokenizer')} has no token for {lacking!r}, which is in {text!r:.60}")
+
+
+def check_training_prompts(env: TextEnv, policy: Any) -> None:
+    """Raise what `check_room` raises for any training prompt, before a run draws it; FEW of a task without end."""
+    problems = env.problems("train")
+    for problem in itertools.islice(problems, len(problems) if len(problems) <= FINITE else FEW):
+        check_room(env, problem.prompt, len(env.encode(problem, policy.tokenizer)), policy.window)
+
+
+def check_room(env: TextEnv, prompt: str, tokens: int, window: int | None) -> None:
+    """Raise ValueError for a prompt of so many tokens that its completion has no room in the window of the model."""
+    if window is None or tokens + env.max_new_tokens <= window:
+        return
+    if tokens >= window:
+        fault = f"a prompt of {tokens} tokens does not fit into the model's window of {window} ({prompt!r:.60})"
+        raise ValueError(f"{fault}; shorten it, leave it out, or use a model with a longer window")
+    raise ValueError(
+        f"env.max_new_tokens={env.max_new_tokens}: with a prompt of {tokens} tokens that is more than the model's "
+        f"window of {window} ({prompt!r:.60}); lower it, or use a model with a longer window"
+    )
 
 
 def check_names(of_objective: set[str], of_task: set[str], objective: Any) -> None:

@@ -83,7 +83,9 @@ def _kept(split: str, how: str, problems: list[Problem], texts: list[str], grade
     """The first answer to each of the first problems."""
     step = len(grades) // len(problems)
     return [
-        {"split": split, "greedy": how == "greedy", "prompt": p.prompt, "answer": p.answer, "completion": text}
-        | {"score": grade.score, "solved": grade.solved, "status": grade.status}
-        for p, text, grade in zip(problems[:SAMPLES_KEPT], texts[::step], grades[::step], strict=False)
+        {"split": split, "greedy": how == "greedy", "problem": number, "prompt": p.prompt, "answer": p.answer}
+        | {"completion": text, "score": grade.score, "solved": grade.solved, "status": grade.status}
+        for number, (p, text, grade) in enumerate(
+            zip(problems[:SAMPLES_KEPT], texts[::step], grades[::step], strict=False)
+        )
     ]

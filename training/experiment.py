@@ -195,13 +195,14 @@ def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
 
 
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
-    """A trainer for `seeds` before its first step; raises what `checks.check_alphabet` raises."""
+    """A trainer for `seeds` before its first step; raises what checks of the texts of a task raise."""
     noise = Noise(seeds, experiment.device)
     # TRL trains weights in float32, and computes in the precision that model.dtype says
     model = experiment.model if experiment.engine == "suite" else replace(experiment.model, dtype="float32")
     policy = model.build(experiment.env.spec, noise).to(experiment.device)
     if experiment.env.spec.is_text:
         checks.check_alphabet(experiment.env, policy.tokenizer)
+        checks.check_training_prompts(experiment.env, policy)
     optimizer, train = experiment.optim.build(policy), experiment.train
     parts = experiment.env, policy, experiment.objective, optimizer, noise, train, experiment.sampler
     if experiment.engine == "suite":
@@ -280,7 +281,10 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     finally:
         trainer.policy.close()
     seconds = time.monotonic() - start
-    trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
+    try:
+        trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
+    except Exception as error:  # each format raises its own, and the metrics of a long run are not to be lost by it
+        console.print(f"{label}: the policy is not saved ({' '.join(str(error).split())})", soft_wrap=True)
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
     batch |= {} if experiment.engine == "suite" else {"engine": experiment.engine}
     batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}

@@ -3,6 +3,7 @@
 Child processes import this file, so that torch stays out of here.
 """
 
+import copy
 import importlib.machinery
 import importlib.util
 import inspect
@@ -18,6 +19,7 @@ from envs.rlvr.grades import Grade
 
 PACKAGE = "own_folder_"  # the beginning of what a folder of the user's is called as a package
 LONGEST = 300  # characters of a message
+ROUNDING = 1e-6  # of a score: 0.7 + 0.2 + 0.1 is a little below 1, and solves the problem
 _count = itertools.count()
 
 
@@ -45,12 +47,12 @@ class OwnRule:
         self.function = _function(module, self.name)
 
     def __call__(self, facts: dict, completion: str) -> tuple[float, bool]:
-        score = self.function(completion, facts)
+        score = self.function(completion, copy.deepcopy(facts))  # what it changes in a row ends with this completion
         if getattr(score, "shape", None) == ():  # numbers of numpy, and tensors that hold one
             score = score.item()
-        if not isinstance(score, numbers.Real) or not 0 <= score <= 1:
+        if not isinstance(score, numbers.Real) or not -ROUNDING <= score <= 1 + ROUNDING:
             raise ScoreError(f"{_place(self.function)}{self.name} returned {score!r:.60}, not a number in [0, 1]")
-        return float(score), score == 1
+        return min(max(float(score), 0.0), 1.0), score >= 1 - ROUNDING
 
     def files(self) -> list[str]:
         """The file, and what it has imported from its own folder so far."""

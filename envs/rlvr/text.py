@@ -21,6 +21,7 @@ class Text(TextEnv):
     reward           FILE.py:NAME, a function (completion, row) -> score
     unsafe_in_process  call that function in the process that trains, without any limit
     template         the prompt, with {prompt}
+    stop             a character at which a completion ends: what the function gets is the text before it
     content_hash     of the rows and of the function's files, which distinguishes runs; null: found out
     """
 
@@ -32,6 +33,7 @@ class Text(TextEnv):
     reward: str | None = None
     unsafe_in_process: bool = False
     template: str = "{prompt}"
+    stop: str | None = None
     chat: str = "auto"
     thinking: bool = False
     batch: int = 16

@@ -48,12 +48,11 @@ def _finished(tokenizer: Any) -> Any:
 def check(tokenizer: Any, chat: str) -> None:
     """Raise ValueError naming what the tokenizer lacks."""
     of = f"the tokenizer of {getattr(tokenizer, 'name_or_path', '') or 'this model'}"
-    for name in ("pad", "eos"):
-        if getattr(tokenizer, f"{name}_token_id") is None:
-            raise ValueError(
-                f"{name}_token=null: {of} must have one; set it in the folder's tokenizer_config.json, "
-                f"or use a model whose tokenizer has it"
-            )
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"eos_token=null: {of} must have one; set it in the folder's tokenizer_config.json, "
+            f"or use a model whose tokenizer has it"
+        )
     if chat == "always" and not tokenizer.chat_template:
         raise ValueError(f"chat=always: {of} has no chat template; use env.chat=auto or env.chat=never")
 

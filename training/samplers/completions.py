@@ -13,7 +13,7 @@ from envs.rlvr.base import Problem, TextEnv
 from envs.rlvr.tokens import decode
 from envs.rlvr.verify import Grade, Pending, require_verdicts
 from models.base import Policy, take_rows
-from training import distributed
+from training import checks, distributed
 from training.rollout import Rollout, equal_scores
 
 # metrics that count the completions of a status
@@ -59,12 +59,8 @@ def complete(env: TextEnv, policy: Policy, problems: list[Problem], k: int, unif
     """
     start = time.monotonic()
     prompts = [env.encode(problem, policy.tokenizer) for problem in problems]
-    longest = max(map(len, prompts))
-    if policy.window is not None and longest + env.max_new_tokens > policy.window:
-        raise ValueError(
-            f"env.max_new_tokens={env.max_new_tokens}: with a prompt of {longest} tokens that is more than the model's "
-            f"window of {policy.window}; lower it, or use a model with a longer window"
-        )
+    for problem, prompt in zip(problems, prompts, strict=True):
+        checks.check_room(env, problem.prompt, len(prompt), policy.window)
     shard = distributed.local_slice(len(problems))
     numbers = None if uniforms is None else uniforms[shard.start * k : shard.stop * k]
     output = policy.complete(prompts[shard], k, numbers, env.max_new_tokens)
