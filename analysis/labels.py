@@ -119,8 +119,9 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 def _with_neutral(config: dict[str, Any]) -> dict[str, Any]:
     """The settings that count, also where they have the value with which the run id leaves them out."""
-    neutral, stored = (f"{part}.{key}" for part in NEUTRAL for key in NEUTRAL[part]), _settings(config)
-    return _settings(identity(config)) | {key: stored[key] for key in neutral if key in stored}
+    neutral = {f"{part}.{key}": value for part, values in NEUTRAL.items() for key, value in values.items()}
+    stored = _settings(config)
+    return _settings(identity(config)) | {key: stored.get(key, value) for key, value in neutral.items()}
 
 
 def matchings(config: dict[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Models of the Hugging Face hub or of a local folder, and low-rank adapters."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import math
@@ -26,10 +27,20 @@ def digest(path: str | None) -> str | None:
     there = Path(folder(path)) if path else None
     if there is None or not there.is_dir():
         return None
+    files = [(file, file.stat()) for file in sorted(there.iterdir()) if file.is_file()]
+    return _digest(tuple((file, about.st_mtime_ns, about.st_size) for file, about in files))
+
+
+@functools.cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str | None:
+    """Of files, each with the time of its last change and its size; None where one cannot be read."""
     known = hashlib.sha256()
-    for file in sorted(one for one in there.iterdir() if one.is_file()):
-        with file.open("rb") as opened:
-            known.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
+    try:
+        for file, *_ in files:
+            with file.open("rb") as opened:
+                known.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
+    except OSError:
+        return None
     return known.hexdigest()[:12]
 
 
@@ -84,11 +95,9 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
 
 
 def _make_storable(config: Any) -> None:
-    """Some folders have settings of sampling beside do_sample=false, which transformers reads but does not write."""
-    try:
-        config.validate(strict=True)
-    except ValueError:
-        config.do_sample = True
+    """Drop settings of sampling beside do_sample=false, which transformers reads in some folders but does not write."""
+    if config.do_sample is False:
+        config.update(temperature=None, top_p=None, top_k=None, min_p=None, typical_p=None)
 
 
 @torch.no_grad()

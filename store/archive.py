@@ -111,6 +111,8 @@ class ArchivedRun(metrics.MetricsReader):
             table = self.file.table(self.entry["run"], self.entry["group"])
         except (OSError, ValueError, pa.ArrowException) as error:
             raise ArchiveError(f"damaged file {self.file.path} ({first_line(error)})") from None
+        if not len(table) and self.manifest()["seeds_done"]:
+            raise ArchiveError(f"damaged file {self.file.path} ({'/'.join(self.key)} has no rows)")
         types = self.entry["dtypes"]
         kept = [pa.type_for_alias(types[one.name]) if one.name in types else one.type for one in table.schema]
         return table.cast(pa.schema(zip(table.column_names, kept, strict=True)))

@@ -177,7 +177,8 @@ class Run(metrics.MetricsReader):
         for line in path.read_text().splitlines() if path.exists() else ():
             with suppress(ValueError):  # the process may have died in the middle of a line
                 sample = json.loads(line)
-                found[tuple(sample.get(key) for key in ("seed", "step", "split", "greedy", "problem"))] = sample
+                which = sample.get("problem", sample["prompt"])  # older lines have no number of the problem
+                found[(*(sample[key] for key in ("seed", "step", "split", "greedy")), which)] = sample
         return list(found.values())
 
     def drop_checkpoints(self) -> None:

@@ -86,6 +86,7 @@ def test_a_model_folder_that_was_made_again_with_the_same_files_has_not_changed(
     weights, seeds = tmp_path / "model.safetensors", [{"seeds": [0], "finished": "2020-01-01T00:00:00+0000"}]
     weights.write_text("weights")
     model, seeds[0]["model"] = SimpleNamespace(path=str(tmp_path)), pretrained.digest(str(tmp_path))
+    seeds.insert(0, seeds[0] | {"model": "of the weights before"})  # seed 0 was trained again
     assert advice.advise_on_changed_model(model, seeds) == ""
     weights.write_text("others")
     assert "has changed since" in advice.advise_on_changed_model(model, seeds)

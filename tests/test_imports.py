@@ -23,7 +23,7 @@ OURS = (
     "training",
 )
 NEW = {"conf.scaffold", "conf.entry"}  # what writes new files, as a command
-TEXT = {"envs.rlvr.base", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
+TEXT = {"envs.rlvr.base", "envs.rlvr.splits", "envs.rlvr.tokens", "envs.rlvr.verify"}  # what every textual task has
 OF_OWN = {"conf.discover", "conf.resolve"}  # where methods and tasks of a user's own are ranked
 MAY_IMPORT = {
     "algorithms": {"algorithms", *NEW},

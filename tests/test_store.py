@@ -184,3 +184,13 @@ def test_the_manifest_says_where_numbers_came_from(cli, tmp_path):
     assert batch["seeds"] == [0, 1] and batch["seconds"] > 0
     assert batch["versions"]["torch"] and batch["device"].startswith("cpu")
     assert "commit" in batch and batch["frozen"] == {}
+
+
+def test_samples_are_kept_once_each_with_and_without_the_number_of_their_problem(tmp_path):
+    run = RunStore(tmp_path).open(experiment(tmp_path).config)
+    line = {"seed": 0, "step": 2, "split": "test", "greedy": False, "completion": "x"}
+    older = [line | {"prompt": prompt} for prompt in ("a", "b")]
+    newer = [line | {"prompt": "c", "problem": number} for number in (0, 1)]
+    run.add_samples([*older, *newer])
+    run.add_samples(newer)  # of a resumed run
+    assert run.samples() == [*older, *newer]

@@ -201,14 +201,17 @@ def test_rows_with_one_prompt_are_shown_each(cli, own):
     assert code == 0 and shown == ["0", "1", "2"]
 
 
-def test_a_policy_that_cannot_be_saved_costs_no_metrics(cli, own, monkeypatch):
+def test_a_policy_that_cannot_be_saved_is_trained_on_from_its_checkpoint(cli, own, monkeypatch):
     def fail(*args):
         raise OSError("no space left")
 
-    monkeypatch.setattr("models.language.LanguagePolicy.export", fail)
-    code, out = cli(*overrides(own))
+    with monkeypatch.context() as full:
+        full.setattr("models.language.LanguagePolicy.export", fail)
+        code, out = cli(*overrides(own), "train.checkpoint_every=1")
+    assert code == 1 and "no space left" in out
+    code, out = cli(*overrides(own), "train.checkpoint_every=1")
     (run,) = RunStore(own.parent / "runs").runs()
-    assert code == 0 and "the policy is not saved (no space left)" in out and run.seeds_done() == [0]
+    assert code == 0 and "resumed at step" in out and (run.path / "policy" / "seed_0" / "model.safetensors").exists()
 
 
 def test_a_warm_start_needs_answers(cli, own):

@@ -73,7 +73,7 @@ def score(completion, row):
     return shares.share(completion, row["kind"])
 """
 SCORES = {"True": 1, "False": 0, "0.25": 0.25, "1": 1, "__import__('numpy').float32(.5)": 0.5}
-SCORES |= {"sum([0.1] * 10)": sum([0.1] * 10), "1 + 1e-9": 1, "-1e-9": 0}
+SCORES |= {"sum([0.1] * 10)": 1, "1 + 1e-9": 1, "-1e-9": 0}
 SCORES |= {"__import__('numpy').bool_(True)": 1, "__import__('fractions').Fraction(1, 2)": 0.5}
 NO_SCORES = (
     "'0.5'",

@@ -36,12 +36,12 @@ def advise_on_changed_model(model, batches: list[dict[str, Any]]) -> str:
     batches  of the run's manifest, each with the time when its seeds were finished, and the digest of its model
     """
     folder = Path(pretrained.folder(str(getattr(model, "path", None))))
-    last = {seed: batch["finished"] for batch in batches if "finished" in batch for seed in batch["seeds"]}
-    ended = [datetime.fromisoformat(finished).timestamp() for finished in last.values()]
+    last = {seed: batch for batch in batches if "finished" in batch for seed in batch["seeds"]}
+    ended = [datetime.fromisoformat(batch["finished"]).timestamp() for batch in last.values()]
     files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
     if not ended or not files or max(path.stat().st_mtime for path in files) <= min(ended):
         return ""
-    if {batch.get("model") for batch in batches} == {pretrained.digest(model.path)}:
+    if {batch.get("model") for batch in last.values()} == {pretrained.digest(model.path)}:
         return ""
     return f"model.path={model.path}: has changed since seeds were trained from it; force=true trains them again"
 

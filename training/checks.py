@@ -1,5 +1,6 @@
 """Checks of the values that the classes of a method and of a task return while they train."""
 
+import heapq
 import inspect
 import itertools
 from collections.abc import Sequence
@@ -9,11 +10,11 @@ import torch
 from torch import Tensor
 
 from envs.rlvr.base import SPLITS, TextEnv
+from envs.rlvr.splits import Generated
 from store.failure import ContractError
 
 ROUNDING = 1e-4
 FEW = 64  # problems of a split whose text is checked
-FINITE = 100_000  # problems: a task with more makes them when they are asked for
 
 
 def check_loss(found: Any, objective: Any, seeds: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -122,9 +123,16 @@ def check_alphabet(env: TextEnv, tokenizer: Any) -> None:
 
 
 def check_training_prompts(env: TextEnv, policy: Any) -> None:
-    """Raise what `check_room` raises for any training prompt, before a run draws it; FEW of a task without end."""
+    """Raise what `check_room` raises for a training prompt, before a run draws it.
+
+    The FEW with the most characters are read, of problems that are made when they are asked for the first FEW.
+    """
+    if policy.window is None:
+        return
     problems = env.problems("train")
-    for problem in itertools.islice(problems, len(problems) if len(problems) <= FINITE else FEW):
+    first = isinstance(problems, Generated)
+    read = itertools.islice(problems, FEW) if first else heapq.nlargest(FEW, problems, key=lambda p: len(p.prompt))
+    for problem in read:
         check_room(env, problem.prompt, len(env.encode(problem, policy.tokenizer)), policy.window)
 
 

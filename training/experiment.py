@@ -281,10 +281,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     finally:
         trainer.policy.close()
     seconds = time.monotonic() - start
-    try:
-        trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
-    except Exception as error:  # each format raises its own, and the metrics of a long run are not to be lost by it
-        console.print(f"{label}: the policy is not saved ({' '.join(str(error).split())})", soft_wrap=True)
+    trainer.policy.export(run.path / "policy" / f"seed_{seeds[0]}")
     batch = {"seeds": list(seeds), "seconds": round(seconds, 3), "device": device_name(experiment.device)}
     batch |= {} if experiment.engine == "suite" else {"engine": experiment.engine}
     batch |= {"frozen": trainer.frozen_seeds(), "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **made_by}

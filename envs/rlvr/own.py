@@ -19,7 +19,7 @@ from envs.rlvr.grades import Grade
 
 PACKAGE = "own_folder_"  # the beginning of what a folder of the user's is called as a package
 LONGEST = 300  # characters of a message
-ROUNDING = 1e-6  # of a score: 0.7 + 0.2 + 0.1 is a little below 1, and solves the problem
+ROUNDING = 1e-6  # so near to 0 or 1 a score is 0 or 1: 0.7 + 0.2 + 0.1 is a little below 1, and solves the problem
 _count = itertools.count()
 
 
@@ -52,7 +52,8 @@ class OwnRule:
             score = score.item()
         if not isinstance(score, numbers.Real) or not -ROUNDING <= score <= 1 + ROUNDING:
             raise ScoreError(f"{_place(self.function)}{self.name} returned {score!r:.60}, not a number in [0, 1]")
-        return min(max(float(score), 0.0), 1.0), score >= 1 - ROUNDING
+        exact = round(score) if abs(score - round(score)) <= ROUNDING else score
+        return float(exact), exact == 1
 
     def files(self) -> list[str]:
         """The file, and what it has imported from its own folder so far."""
