@@ -59,7 +59,7 @@ class TRLTraining(Trainer):
 
     @contextmanager
     def _sampling_from_all_tokens(self) -> Iterator[None]:
-        """TRL draws as the model's generation config says, which may leave tokens out; for so long it is a new one."""
+        """Give the model a new generation config while TRL draws by it, since its own may leave tokens out."""
         model, stops = self.policy.causal_lm, list(self.policy.engine.stops)
         own = model.generation_config
         model.generation_config = GenerationConfig(eos_token_id=stops)

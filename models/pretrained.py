@@ -14,6 +14,7 @@ import torch
 from models import gguf
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_SAMPLING = ("temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 MADE_BY = {"pretrained/smollm2": "make smollm2"}  # folders of the repository, and what makes them
 
 
@@ -95,9 +96,9 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
 
 
 def _make_storable(config: Any) -> None:
-    """Drop settings of sampling beside do_sample=false, which transformers reads in some folders but does not write."""
-    if config.do_sample is False:
-        config.update(temperature=None, top_p=None, top_k=None, min_p=None, typical_p=None)
+    """Drop settings of sampling without do_sample=true, which transformers reads in some folders but does not write."""
+    if not config.do_sample:
+        config.update(**dict.fromkeys(OF_SAMPLING))
 
 
 @torch.no_grad()

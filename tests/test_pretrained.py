@@ -140,14 +140,15 @@ def test_adapters_alone_are_named(saved_model, tmp_path):
         HFConfig(path=str(tmp_path))
 
 
-def test_a_folder_with_needless_settings_of_sampling_is_trained_and_saved(saved_model, tmp_path):
+@pytest.mark.parametrize("sample", [{}, {"do_sample": False}])
+def test_a_folder_with_needless_settings_of_sampling_is_trained_and_saved(saved_model, tmp_path, sample):
     folder = tmp_path / "model"
     shutil.copytree(saved_model, folder)
-    settings = {"do_sample": False, "temperature": 0.6, "top_p": 0.9, "eos_token_id": 2}
+    settings = sample | {"temperature": 0.6, "top_p": 0.9, "epsilon_cutoff": 0.1, "eos_token_id": 2}
     (folder / "generation_config.json").write_text(json.dumps(settings))
     outcome = execute(experiment(tmp_path, *SMALL, "model=hf", f"model.path={folder}"), Console(file=io.StringIO()))
     stored = json.loads((outcome.run.path / "policy" / "seed_0" / "generation_config.json").read_text())
-    assert outcome.status == "done" and stored["do_sample"] is False and "temperature" not in stored
+    assert outcome.status == "done" and not stored.get("do_sample") and "temperature" not in stored
 
 
 def test_memory_is_counted_before_the_model_is_loaded(saved_model, tmp_path, monkeypatch):

@@ -85,7 +85,5 @@ def _kept(split: str, how: str, problems: list[Problem], texts: list[str], grade
     return [
         {"split": split, "greedy": how == "greedy", "problem": number, "prompt": p.prompt, "answer": p.answer}
         | {"completion": text, "score": grade.score, "solved": grade.solved, "status": grade.status}
-        for number, (p, text, grade) in enumerate(
-            zip(problems[:SAMPLES_KEPT], texts[::step], grades[::step], strict=False)
-        )
+        for number, p, text, grade in zip(range(SAMPLES_KEPT), problems, texts[::step], grades[::step], strict=False)
     ]
