@@ -80,7 +80,8 @@ NO_SCORES = (
     "None",
     "float('nan')",
     "2.0",
-    "-1e-3",
+    "-2e-6",
+    "1 + 2e-6",
     "[1]",
     "1j",
     "float('inf')",
@@ -179,7 +180,7 @@ def test_scores_are_numbers_from_0_to_1(own):
     problem = env.problems("train")[0]
     grades = env.grade([problem] * len(SCORES), list(SCORES))
     assert [grade.score for grade in grades] == list(SCORES.values()) and {g.status for g in grades} == {"ok"}
-    assert [grade.solved for grade in grades] == [score > 0.99 for score in SCORES.values()]
+    assert [grade.solved for grade in grades] == [score == 1 for score in SCORES.values()]
     grades = env.grade([problem] * len(NO_SCORES), NO_SCORES)
     assert {(grade.status, grade.score) for grade in grades} == {("invalid", 0)}
     assert grades[0].message == "score.py, line 5: score returned '0.5', not a number in [0, 1]"

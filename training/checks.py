@@ -141,11 +141,11 @@ def check_room(env: TextEnv, prompt: str, tokens: int, window: int | None) -> No
     if window is None or tokens + env.max_new_tokens <= window:
         return
     if tokens >= window:
-        fault = f"a prompt of {tokens} tokens does not fit into the model's window of {window} ({prompt!r:.60})"
-        raise ValueError(f"{fault}; shorten it, leave it out, or use a model with a longer window")
+        fault = f"a prompt of {tokens} tokens ({prompt!r:.30}) does not fit into the model's window of {window}"
+        raise ValueError(f"{fault}; shorten it, or leave it out")
     raise ValueError(
-        f"env.max_new_tokens={env.max_new_tokens}: with a prompt of {tokens} tokens that is more than the model's "
-        f"window of {window} ({prompt!r:.60}); lower it, or use a model with a longer window"
+        f"env.max_new_tokens={env.max_new_tokens}: with a prompt of {tokens} tokens ({prompt!r:.30}) that is more than "
+        f"the model's window of {window}; lower it, or use a model with a longer window"
     )
 
 

@@ -195,7 +195,7 @@ def explain_out_of_memory(error: BaseException, experiment) -> BaseException:
 
 
 def build(experiment, seeds: tuple[int, ...]) -> Trainer:
-    """A trainer for `seeds` before its first step; raises what checks of the texts of a task raise."""
+    """A trainer for `seeds` before its first step; raises what `check_alphabet` and `check_training_prompts` raise."""
     noise = Noise(seeds, experiment.device)
     # TRL trains weights in float32, and computes in the precision that model.dtype says
     model = experiment.model if experiment.engine == "suite" else replace(experiment.model, dtype="float32")
