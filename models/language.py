@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models import prefix_tree
 from models.base import Policy
 from models.head import token_logp
+from models.prefix_tree import Completions, PrefixTree
 from rollouts.base import Engine, EngineOutput
-from rollouts.prompts import pass_prompts, position_ids, prefix_cache
+from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
 from rollouts.weights import without_adapters
 
 
@@ -61,14 +63,15 @@ class LanguagePolicy(Policy):
         real = rows >= 0
         hidden = self._hidden(_trim(prompts), owner, _trim(rows))
         head = self.causal_lm.get_output_embeddings()
-        found = token_logp(hidden[real[:, : hidden.shape[1]]], head, rows[real], self.vocab)
+        found = token_logp(hidden, head, rows[real], self.vocab)
         logp = torch.zeros(rows.shape, dtype=found.dtype, device=found.device).masked_scatter(real, found)
         return logp.index_select(0, inverse).view(candidates.shape)
 
     def _hidden(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
-        """States (N,T,D) from which the tokens of completions `rows` (N,T) of prompts[owner] are predicted.
+        """States (n,D) from which the n tokens of completions `rows` (N,T), sorted by prompts[owner], are predicted.
 
-        Each prompt passes through the model once for all of its completions, and a prefix that all prompts share once.
+        A prefix that all prompts share passes through the model once, and so does each prompt for all of its
+        completions.
         """
         given, is_given = rows[:, :-1].clamp_min(0), rows[:, :-1] >= 0
         if self.checkpointing and torch.is_grad_enabled():
@@ -76,22 +79,45 @@ class LanguagePolicy(Policy):
             tokens = torch.cat([prompts[owner].clamp_min(0), given], dim=1)
             with self._recomputing_layers():
                 mask = torch.cat([prompts[owner] >= 0, is_given], dim=1)
-                return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :]
-        listed = [[token for token in prompt if token >= 0] for prompt in prompts.tolist()]
+                return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :][rows >= 0]
+        listed = _listed(prompts)
+        completions = [_listed(rows[owner == i]) for i in range(len(listed))]
         cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
+        if prefix_tree.fits(self.causal_lm.config, completions):
+            return self._hidden_in_trees(listed, completions, cache)
         states, mask = pass_prompts(self._states, listed, cache, prompts.device)
         last = states[:, -1:].index_select(0, owner)
         if not given.shape[1]:
-            return last
+            return last.squeeze(1)
         cache.batch_select_indices(owner)
-        return torch.cat([last, self._states(given, torch.cat([mask[owner], is_given], dim=1), cache)], dim=1)
+        following = self._states(given, torch.cat([mask[owner], is_given], dim=1), cache)
+        return torch.cat([last, following], dim=1)[rows >= 0]
 
-    def _states(self, tokens: Tensor, mask: Tensor, cache: Any) -> Tensor:
-        """Last hidden states (N,n,D) of tokens (N,n); `mask` (N,L) covers those in the cache too."""
+    def _hidden_in_trees(self, prompts: Prompts, completions: Sequence[Completions], cache: Any) -> Tensor:
+        """The states of `_hidden`, where a prefix that completions share passes through the model once, too."""
+        shared = cache.get_seq_length()
+        if shared:
+            cache.batch_repeat_interleave(len(prompts))
+        trees = [PrefixTree(prompt[shared:], group) for prompt, group in zip(prompts, completions, strict=True)]
+        tokens, depths, visible, places = prefix_tree.batch(trees, self.causal_lm.device)
+        visible = torch.cat([visible.new_ones(*tokens.shape, shared), visible], dim=-1).unsqueeze(1)
+        dtype = self.causal_lm.dtype
+        mask = torch.zeros_like(visible, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)
+        states = self._states(tokens, mask, cache if shared else None, depths + shared)
+        return states.flatten(0, 1).index_select(0, places)
+
+    def _states(self, tokens: Tensor, mask: Tensor, cache: Any, positions: Tensor | None = None) -> Tensor:
+        """Last hidden states (N,n,D) of tokens (N,n); `mask` (N,L) covers those in the cache too.
+
+        A mask (N,1,n,L) is added to the scores of attention, and comes with `positions` (N,n).
+        """
+        if positions is None:
+            mask = mask.long()
+            positions = position_ids(mask)[:, -tokens.shape[1] :]
         return self.causal_lm.get_decoder()(
             input_ids=tokens,
-            attention_mask=mask.long(),
-            position_ids=position_ids(mask.long())[:, -tokens.shape[1] :],
+            attention_mask=mask,
+            position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
         ).last_hidden_state
@@ -162,6 +188,11 @@ def tokens_with(character: str, tokenizer: Any) -> list[int]:
     """The tokens whose text holds a character of ASCII, which is never split between two tokens."""
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
     return [i for i, text in enumerate(texts) if character in text]
+
+
+def _listed(rows: Tensor) -> list[list[int]]:
+    """Rows of tokens without their padding."""
+    return [[token for token in row if token >= 0] for row in rows.tolist()]
 
 
 def _trim(x: Tensor) -> Tensor:

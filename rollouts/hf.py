@@ -1,6 +1,7 @@
 """Completions drawn by the training model itself.
 
-The keys and values of a prompt are computed once per group, and those of a prefix that all prompts share once for all.
+Completions to a prompt that are alike so far pass through the model as one row, and so does a prefix that all prompts
+share.
 """
 
 import copy
@@ -13,8 +14,6 @@ from torch import Tensor
 from rollouts.base import Engine, EngineOutput
 from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
 from rollouts.weights import LowPrecisionCopy
-
-COMPACT_BELOW_SHARE = 0.9  # finished rows leave the batch when the share of unfinished rows falls to this value
 
 
 class HFEngine(Engine):
@@ -52,33 +51,30 @@ class HFEngine(Engine):
         logits, mask = pass_prompts(self._logits, prompts, cache, device)
         ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=device)
         ends[[stop for stop in self.stops if stop < len(ends)]] = True
-        owner = torch.arange(len(prompts), device=device).repeat_interleave(k)
-        cache.batch_select_indices(owner)
-        logits, mask = logits[owner], mask[owner]
         drawn = torch.zeros(n, length, dtype=torch.long, device=device)
         logp = torch.zeros(n, length, dtype=logits.dtype, device=device)
         lengths = torch.zeros(n, dtype=torch.long, device=device)
-        live, unfinished = torch.arange(n, device=device), torch.ones(n, dtype=torch.bool, device=device)
+        live = torch.arange(n, device=device)  # the completions that have not ended
+        row = live // k  # of the batch, after which each of them goes on
         for t in range(length):
             table = logits.log_softmax(-1)
-            token = table.argmax(-1) if uniforms is None else _invert(table, uniforms[live, t])
-            drawn[live, t] = token
-            logp[live, t] = table.gather(-1, token.unsqueeze(-1)).squeeze(-1)
-            lengths[live] += unfinished
-            unfinished = unfinished & ~ends[token]
-            left = int(unfinished.sum())
-            if t + 1 == length or not left:
+            token = table.argmax(-1)[row] if uniforms is None else _invert(table, row, uniforms[live, t])
+            drawn[live, t], logp[live, t] = token, table[row, token]
+            lengths[live] += 1
+            unfinished = ~ends[token]
+            live, row, token = live[unfinished], row[unfinished], token[unfinished]
+            if t + 1 == length or not len(live):
                 break
-            if left <= COMPACT_BELOW_SHARE * len(unfinished):
-                keep = unfinished.nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
-                live, unfinished, token, mask = live[keep], unfinished[keep], token[keep], mask[keep]
+            edges, row = (row * table.shape[1] + token).unique(return_inverse=True)
+            parents, token = edges // table.shape[1], edges % table.shape[1]
+            if not torch.equal(parents, torch.arange(len(mask), device=device)):
+                cache.batch_select_indices(parents)
+                mask = mask[parents]
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
             logits = self._logits(token.unsqueeze(1), mask, cache)
-        counts = torch.arange(length, device=device) < lengths.unsqueeze(1)
         truncated = torch.zeros(n, dtype=torch.bool, device=device)
-        truncated[live] = unfinished
-        return EngineOutput(drawn * counts, lengths, truncated, logp * counts)
+        truncated[live] = True
+        return EngineOutput(drawn, lengths, truncated, logp)
 
     def _logits(self, tokens: Tensor, mask: Tensor, cache) -> Tensor:
         """Logits (N,V) after the last of tokens (N,n), in float32 or better; `mask` also covers the cached tokens."""
@@ -94,9 +90,9 @@ class HFEngine(Engine):
         return out if out.dtype == torch.float64 else out.float()
 
 
-def _invert(table: Tensor, uniforms: Tensor) -> Tensor:
-    """Tokens (N,) drawn from log-probs (N,V) by inverting their distributions at uniforms (N,)."""
-    cdf = table.exp().cumsum(-1)
+def _invert(table: Tensor, rows: Tensor, uniforms: Tensor) -> Tensor:
+    """Tokens (N,) drawn from log-probs table[rows] (N,V) by inverting their distributions at uniforms (N,)."""
+    cdf = table.exp().cumsum(-1)[rows]
     # rounding leaves the last entry a little off 1
     below = uniforms.to(cdf).unsqueeze(1) * cdf[:, -1:]
     return torch.searchsorted(cdf, below, right=True).squeeze(1).clamp_max(table.shape[1] - 1)

@@ -261,14 +261,14 @@ def test_an_evaluation_without_problems_is_named(tmp_path, monkeypatch):
         held_out_problems(experiment(tmp_path, *TINY).env, "test", 8)
 
 
-def test_a_prompt_passes_once_and_finished_rows_leave(made, monkeypatch):
+def test_completions_that_are_alike_so_far_pass_as_one_row_and_finished_ones_leave(made, monkeypatch):
     policy, passed = made[0].policy, []
     run = HFEngine._logits
     monkeypatch.setattr(HFEngine, "_logits", lambda self, x, *args: passed.append(len(x)) or run(self, x, *args))
     drawn = policy.complete([[1, 5, 6]], 200, torch.rand(200, 4, generator=torch.Generator().manual_seed(2)), 4)
-    assert passed[0] == 1 and len(passed) == 4
-    left = [int((drawn.lengths > t).sum()) for t in (1, 2, 3)]
-    assert all(n <= rows <= n / 0.9 for n, rows in zip(left, passed[1:], strict=True)) and left[2] < 180
+    left = [drawn.tokens[drawn.lengths > t] for t in (1, 2, 3)]
+    assert passed == [1, *(len(tokens[:, :t].unique(dim=0)) for t, tokens in enumerate(left, start=1))]
+    assert len(left[2]) < 180 and passed[1] < passed[2] < passed[3] < len(left[2])
 
 
 def test_a_mismatch_of_the_engine_stops_the_run_and_says_why(made):

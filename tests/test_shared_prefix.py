@@ -1,12 +1,15 @@
-"""Prompts that start alike share the keys and values of what they start with; what is computed stays the same."""
+"""Prompts and completions that start alike pass through the model together; what is computed stays the same."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from models import prefix_tree
 from models.language import LanguagePolicy
+from models.prefix_tree import PrefixTree
 from rollouts import prompts as prompts_module
 from rollouts.hf import HFEngine
 from rollouts.prompts import shared_prefix
@@ -80,14 +83,27 @@ def test_the_gradient_is_that_of_whole_prompts(policy, name, monkeypatch):
     answers = [[4 + i % 3] * (1 + i % 3) for i in range(2 * len(prompts))]
     tokens = padded(answers, left=False).view(1, len(prompts), 2, -1)
     found = []
-    for least in (1, 10**9):
+    for least, most in itertools.product((1, 10**9), (0, 1024)):
         monkeypatch.setattr(prompts_module, "MIN_SHARED_TOKENS", least)
+        monkeypatch.setattr(prefix_tree, "MAX_TOKENS", most)
         policy.zero_grad()
         logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens)
         (logp * torch.arange(1.0, 1 + logp.numel()).view_as(logp)).sum().backward()
         found.append([logp.detach(), *(p.grad.clone() for p in policy.parameters())])
-    assert_close(*found, atol=1e-5, rtol=1e-5)  # positions are in float32
+    for other in found[1:]:
+        assert_close(found[0], other, atol=1e-5, rtol=1e-5)  # positions are in float32
     assert max(grad.abs().max() for grad in found[0][1:]) > 1
+
+
+def test_a_tree_holds_each_prefix_of_its_completions_once():
+    tree = PrefixTree([1, 2], [[3, 4, 5], [3, 6], [3, 4, 7, 8], [9]])
+    assert tree.tokens == [1, 2, 3, 4, 7]
+    assert tree.depths.tolist() == [0, 1, 2, 3, 4]
+    assert tree.places == [[1, 2, 3], [1, 2], [1, 2, 3, 4], [1]]
+    apart = PrefixTree([1], [[2, 3, 4], [3, 2, 4]])
+    assert apart.tokens == [1, 2, 3, 3, 2] and apart.depths.tolist() == [0, 1, 2, 1, 2]
+    rows, columns = apart.visible.nonzero()
+    assert (rows.tolist(), columns.tolist()) == ([0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4], [0, 0, 1, 0, 1, 2, 0, 3, 0, 3, 4])
 
 
 def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
