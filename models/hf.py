@@ -57,7 +57,7 @@ class LanguageModelConfig(ModelConfig):
     vllm_memory: float = 0.3
     vllm_window: int | None = None
     vllm_eager: bool = False
-    max_mismatch: float = 0.1
+    max_mismatch: float = 0.3
 
     def __post_init__(self):
         require(self.dtype in DTYPES, "dtype", self.dtype, f"one of {', '.join(DTYPES)}")

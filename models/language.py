@@ -83,7 +83,7 @@ class LanguagePolicy(Policy):
         listed = _listed(prompts)
         completions = [_listed(rows[owner == i]) for i in range(len(listed))]
         cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
-        if prefix_tree.fits(self.causal_lm.config, completions):
+        if prefix_tree.fits(self.causal_lm.config, listed, completions):
             return self._hidden_in_trees(listed, completions, cache)
         states, mask = pass_prompts(self._states, listed, cache, prompts.device)
         last = states[:, -1:].index_select(0, owner)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Completions = Sequence[Sequence[int]]
-MAX_TOKENS = 1024  # in the completions to one prompt, since each node attends to a row of the whole tree
+MAX_TOKENS = 1024  # of a prompt with all of its completions: attention takes the square of them
 
 
 class PrefixTree:
@@ -40,15 +40,16 @@ class PrefixTree:
         self.depths = self.visible.sum(axis=1) - 1
 
 
-def fits(config: Any, completions: Sequence[Completions]) -> bool:
-    """Whether the completions to each prompt are short, and every layer attends to whatever a mask allows."""
+def fits(config: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Completions]) -> bool:
+    """Whether no prompt with its completions is long, and every layer attends to whatever a mask allows."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
     # a layer with a window or a recurrent state reads its tokens in order
     free = all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
     masked = config._attn_implementation in ("eager", "sdpa")
-    return free and masked and max(sum(map(len, group)) for group in completions) <= MAX_TOKENS
+    longest = max(len(prompt) + sum(map(len, group)) for prompt, group in zip(prompts, completions, strict=True))
+    return free and masked and longest <= MAX_TOKENS
 
 
 def batch(trees: Sequence[PrefixTree], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:

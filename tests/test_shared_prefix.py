@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 from torch.testing import assert_close
+from transformers import Gemma3TextConfig, LlamaConfig, Qwen3NextConfig
 
 from models import prefix_tree
 from models.language import LanguagePolicy
@@ -104,6 +105,21 @@ def test_a_tree_holds_each_prefix_of_its_completions_once():
     assert apart.tokens == [1, 2, 3, 3, 2] and apart.depths.tolist() == [0, 1, 2, 1, 2]
     rows, columns = apart.visible.nonzero()
     assert (rows.tolist(), columns.tolist()) == ([0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4], [0, 0, 1, 0, 1, 2, 0, 3, 0, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("config", "fits"),
+    [
+        (LlamaConfig(attn_implementation="sdpa"), True),
+        (LlamaConfig(attn_implementation="eager"), True),
+        (LlamaConfig(attn_implementation="flash_attention_2"), False),
+        (Gemma3TextConfig(attn_implementation="sdpa"), False),
+        (Qwen3NextConfig(attn_implementation="sdpa"), False),
+    ],
+)
+def test_a_tree_is_for_short_completions_of_a_model_that_takes_any_mask(config, fits):
+    assert prefix_tree.fits(config, [[1] * 24, [1]], [[[2] * 500] * 2, [[2]]]) == fits
+    assert not prefix_tree.fits(config, [[1] * 25, [1]], [[[2] * 500] * 2, [[2]]])
 
 
 def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
