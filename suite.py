@@ -10,6 +10,7 @@ Everything raises `suite.ConfigError`, with the text that the command line print
 
 import itertools
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -201,7 +202,7 @@ def _store(runs_dir: str | Path, results: str | Path) -> Results:
     for key, given in {"runs_dir": runs_dir, "results": results}.items():
         if not isinstance(given, str | Path):
             raise ConfigError(f"{key}={given}: must be the path of a folder")
-    folders = {"runs_dir": Path(runs_dir).expanduser(), "results": Path(results).expanduser()}
+    folders = {"runs_dir": Path(os.path.expanduser(runs_dir)), "results": Path(os.path.expanduser(results))}
     for key, folder in folders.items():
         if not folder.is_dir() and folder not in (Path("runs"), SHIPPED):  # which need not be there
             raise ConfigError(f"{key}={folder}: no such folder")

@@ -5,6 +5,7 @@ A method has one cell per task and track. Track "default": the task's own learni
 """
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -151,8 +152,8 @@ def _resolved(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 def _own_texts(overrides: tuple[str, ...]) -> tuple[str, ...]:
     """The yaml files of the folders that overrides name, on which the config depends beside our own files."""
-    folders = [Path(value).expanduser() for key, _, value in (o.partition("=") for o in overrides) if key in PATHS]
-    return tuple(path.read_text() for folder in folders for path in sorted(folder.glob("*.yaml")))
+    named = [os.path.expanduser(value) for key, _, value in (o.partition("=") for o in overrides) if key in PATHS]
+    return tuple(path.read_text() for folder in named for path in sorted(Path(folder).glob("*.yaml")))
 
 
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -81,7 +81,9 @@ class LanguagePolicy(Policy):
                 mask = torch.cat([prompts[owner] >= 0, is_given], dim=1)
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :][rows >= 0]
         listed = _listed(prompts)
-        completions = [_listed(rows[owner == i]) for i in range(len(listed))]
+        completions: list[list[list[int]]] = [[] for _ in listed]
+        for i, row in zip(owner.tolist(), _listed(rows), strict=True):
+            completions[i].append(row)
         cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
         if prefix_tree.fits(self.causal_lm.config, listed, completions):
             return self._hidden_in_trees(listed, completions, cache)

@@ -101,6 +101,8 @@ def test_figures_come_back_and_unknown_ones_are_named():
         suite.figure("fig03", results=".")
     with pytest.raises(suite.ConfigError, match="runs_dir=typo: no such folder"):
         suite.figure("fig03", runs_dir="typo")
+    with pytest.raises(suite.ConfigError, match="runs_dir=~nobody_here: no such folder"):
+        suite.figure("fig03", runs_dir="~nobody_here")
 
 
 def test_jobs_that_differ_in_their_seeds_are_one_run():
