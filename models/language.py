@@ -12,7 +12,7 @@ from torch import Tensor
 from models import prefix_tree
 from models.base import Policy
 from models.head import token_logp
-from models.prefix_tree import Completions, PrefixTree
+from models.prefix_tree import PrefixTree
 from rollouts.base import Engine, EngineOutput
 from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
 from rollouts.weights import without_adapters
@@ -31,6 +31,7 @@ class LanguagePolicy(Policy):
         self.max_mismatch = max_mismatch
         self.checkpointing, self.has_adapters = checkpointing, hasattr(model, "disable_adapter")
         self._pushed: list[int] | None = None
+        self.takes_trees = prefix_tree.takes_trees(self.causal_lm)
         self.vocab = self.causal_lm.get_output_embeddings().weight.shape[0]
         if checkpointing:
             self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
@@ -81,12 +82,12 @@ class LanguagePolicy(Policy):
                 mask = torch.cat([prompts[owner] >= 0, is_given], dim=1)
                 return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :][rows >= 0]
         listed = _listed(prompts)
-        completions: list[list[list[int]]] = [[] for _ in listed]
-        for i, row in zip(owner.tolist(), _listed(rows), strict=True):
-            completions[i].append(row)
         cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
-        if prefix_tree.fits(self.causal_lm.config, listed, completions):
-            return self._hidden_in_trees(listed, completions, cache)
+        if self.takes_trees:
+            shared = cache.get_seq_length()
+            trees = _trees([prompt[shared:] for prompt in listed], owner, rows)
+            if prefix_tree.are_small(trees, given.numel() + prompts[:, shared:].numel()):
+                return self._hidden_in_trees(trees, cache)
         states, mask = pass_prompts(self._states, listed, cache, prompts.device)
         last = states[:, -1:].index_select(0, owner)
         if not given.shape[1]:
@@ -95,12 +96,11 @@ class LanguagePolicy(Policy):
         following = self._states(given, torch.cat([mask[owner], is_given], dim=1), cache)
         return torch.cat([last, following], dim=1)[rows >= 0]
 
-    def _hidden_in_trees(self, prompts: Prompts, completions: Sequence[Completions], cache: Any) -> Tensor:
+    def _hidden_in_trees(self, trees: list[PrefixTree], cache: Any) -> Tensor:
         """The states of `_hidden`, where a prefix that completions share passes through the model once, too."""
         shared = cache.get_seq_length()
         if shared:
-            cache.batch_repeat_interleave(len(prompts))
-        trees = [PrefixTree(prompt[shared:], group) for prompt, group in zip(prompts, completions, strict=True)]
+            cache.batch_repeat_interleave(len(trees))
         tokens, depths, visible, places = prefix_tree.batch(trees, self.causal_lm.device)
         visible = torch.cat([visible.new_ones(*tokens.shape, shared), visible], dim=-1).unsqueeze(1)
         dtype = self.causal_lm.dtype
@@ -190,6 +190,14 @@ def tokens_with(character: str, tokenizer: Any) -> list[int]:
     """The tokens whose text holds a character of ASCII, which is never split between two tokens."""
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
     return [i for i, text in enumerate(texts) if character in text]
+
+
+def _trees(prompts: Prompts, owner: Tensor, rows: Tensor) -> list[PrefixTree]:
+    """The tree of each prompt with those of the completions `rows` (N,T) that are to it."""
+    groups: list[list[list[int]]] = [[] for _ in prompts]
+    for i, row in zip(owner.tolist(), _listed(rows), strict=True):
+        groups[i].append(row)
+    return [PrefixTree(prompt, group) for prompt, group in zip(prompts, groups, strict=True)]
 
 
 def _listed(rows: Tensor) -> list[list[int]]:

@@ -7,49 +7,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Completions = Sequence[Sequence[int]]
-MAX_TOKENS = 1024  # of a prompt with all of its completions: attention takes the square of them
+MAX_NODES = 1024  # attention takes the square of them
 
 
 class PrefixTree:
-    """The tokens of a prompt and of its completions without their last ones, U in all, each a child of the one before.
+    """The tokens of a prompt and of its completions without their last ones, each a child of the one before it.
 
-    tokens   U       completions that start alike go through the same nodes
-    visible  (U,U)   whether node i attends to node j, which is i or an ancestor
-    depths   (U,)    number of ancestors
-    places           for each completion, the nodes from which its tokens are predicted
+    tokens   of the U nodes; completions that start alike go through the same nodes
+    parents  of the nodes, -1 for the first
+    places   for each completion, the nodes from which its tokens are predicted
     """
 
-    def __init__(self, prompt: Sequence[int], completions: Completions):
-        self.tokens, parents = list(prompt), list(range(-1, len(prompt) - 1))
-        children: dict[tuple[int, int], int] = {}
+    def __init__(self, prompt: Sequence[int], completions: Sequence[Sequence[int]]):
+        self.tokens, self.parents = list(prompt), list(range(-1, len(prompt) - 1))
         self.places: list[list[int]] = []
+        children: dict[tuple[int, int], int] = {}
         for completion in completions:
             path = [len(prompt) - 1]
             for token in completion[:-1]:
                 edge = path[-1], token
                 if edge not in children:
-                    children[edge] = len(parents)
+                    children[edge] = len(self.tokens)
                     self.tokens.append(token)
-                    parents.append(path[-1])
+                    self.parents.append(path[-1])
                 path.append(children[edge])
-            self.places.append(path)
-        self.visible = np.eye(len(parents), dtype=bool)
-        for node, parent in enumerate(parents[1:], start=1):
-            self.visible[node] |= self.visible[parent]
-        self.depths = self.visible.sum(axis=1) - 1
+            self.places.append(path[: len(completion)])
+
+    def visible(self) -> np.ndarray:
+        """Whether node i attends to node j (U,U): to itself and to its ancestors."""
+        visible = np.eye(len(self.parents), dtype=bool)
+        for node, parent in enumerate(self.parents[1:], start=1):
+            visible[node] |= visible[parent]
+        return visible
 
 
-def fits(config: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Completions]) -> bool:
-    """Whether no prompt with its completions is long, and every layer attends to whatever a mask allows."""
+def takes_trees(causal_lm: Any) -> bool:
+    """Whether all layers attend to what a mask allows, at the positions that are given.
+
+    Layers with a window read their tokens in order. A model whose attention transformers cannot exchange may ignore
+    both.
+    """
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    # a layer with a window or a recurrent state reads its tokens in order
-    free = all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
-    masked = config._attn_implementation in ("eager", "sdpa")
-    longest = max(len(prompt) + sum(map(len, group)) for prompt, group in zip(prompts, completions, strict=True))
-    return free and masked and longest <= MAX_TOKENS
+    config = causal_lm.config
+    plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+    exchangeable = getattr(causal_lm, "_supports_attention_backend", False)
+    return plain and exchangeable and config._attn_implementation == "sdpa"
+
+
+def are_small(trees: Sequence[PrefixTree], tokens: int) -> bool:
+    """Whether trees, padded to the largest, have no more nodes than there would be `tokens` without them."""
+    largest = max(len(tree.tokens) for tree in trees)
+    return largest <= MAX_NODES and len(trees) * largest <= tokens
 
 
 def batch(trees: Sequence[PrefixTree], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -58,11 +68,11 @@ def batch(trees: Sequence[PrefixTree], device: torch.device) -> tuple[Tensor, Te
     The places count over the B * U nodes, completion by completion. Padding sees itself alone.
     """
     size = max(len(tree.tokens) for tree in trees)
-    tokens, depths = np.zeros((2, len(trees), size), dtype=np.int64)
+    tokens = np.zeros((len(trees), size), dtype=np.int64)
     visible = np.broadcast_to(np.eye(size, dtype=bool), (len(trees), size, size)).copy()
     for row, tree in enumerate(trees):
         count = len(tree.tokens)
-        tokens[row, :count], depths[row, :count], visible[row, :count, :count] = tree.tokens, tree.depths, tree.visible
+        tokens[row, :count], visible[row, :count, :count] = tree.tokens, tree.visible()
     places = [row * size + node for row, tree in enumerate(trees) for path in tree.places for node in path]
-    arrays = tokens, depths, visible, np.array(places)
+    arrays = tokens, visible.sum(axis=2) - 1, visible, np.array(places)
     return tuple(torch.from_numpy(array).to(device) for array in arrays)

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import Gemma3TextConfig, LlamaConfig, Qwen3NextConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from models import prefix_tree
 from models.language import LanguagePolicy
@@ -84,9 +84,9 @@ def test_the_gradient_is_that_of_whole_prompts(policy, name, monkeypatch):
     answers = [[4 + i % 3] * (1 + i % 3) for i in range(2 * len(prompts))]
     tokens = padded(answers, left=False).view(1, len(prompts), 2, -1)
     found = []
-    for least, most in itertools.product((1, 10**9), (0, 1024)):
+    for least, small in itertools.product((1, 10**9), (False, True)):
         monkeypatch.setattr(prompts_module, "MIN_SHARED_TOKENS", least)
-        monkeypatch.setattr(prefix_tree, "MAX_TOKENS", most)
+        monkeypatch.setattr(prefix_tree, "are_small", lambda *_, small=small: small)
         policy.zero_grad()
         logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens)
         (logp * torch.arange(1.0, 1 + logp.numel()).view_as(logp)).sum().backward()
@@ -97,29 +97,39 @@ def test_the_gradient_is_that_of_whole_prompts(policy, name, monkeypatch):
 
 
 def test_a_tree_holds_each_prefix_of_its_completions_once():
-    tree = PrefixTree([1, 2], [[3, 4, 5], [3, 6], [3, 4, 7, 8], [9]])
-    assert tree.tokens == [1, 2, 3, 4, 7]
-    assert tree.depths.tolist() == [0, 1, 2, 3, 4]
-    assert tree.places == [[1, 2, 3], [1, 2], [1, 2, 3, 4], [1]]
+    tree = PrefixTree([1, 2], [[3, 4, 5], [3, 6], [3, 4, 7, 8], [9], []])
+    assert tree.tokens == [1, 2, 3, 4, 7] and tree.parents == [-1, 0, 1, 2, 3]
+    assert tree.places == [[1, 2, 3], [1, 2], [1, 2, 3, 4], [1], []]
     apart = PrefixTree([1], [[2, 3, 4], [3, 2, 4]])
-    assert apart.tokens == [1, 2, 3, 3, 2] and apart.depths.tolist() == [0, 1, 2, 1, 2]
-    rows, columns = apart.visible.nonzero()
-    assert (rows.tolist(), columns.tolist()) == ([0, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4], [0, 0, 1, 0, 1, 2, 0, 3, 0, 3, 4])
+    assert apart.tokens == [1, 2, 3, 3, 2] and apart.parents == [-1, 0, 1, 0, 3]
+    assert [row.nonzero()[0].tolist() for row in apart.visible()] == [[0], [0, 1], [0, 1, 2], [0, 3], [0, 3, 4]]
 
 
 @pytest.mark.parametrize(
-    ("config", "fits"),
+    ("model", "attention", "takes"),
     [
-        (LlamaConfig(attn_implementation="sdpa"), True),
-        (LlamaConfig(attn_implementation="eager"), True),
-        (LlamaConfig(attn_implementation="flash_attention_2"), False),
-        (Gemma3TextConfig(attn_implementation="sdpa"), False),
-        (Qwen3NextConfig(attn_implementation="sdpa"), False),
+        ("llama", "sdpa", True),
+        ("qwen3", "sdpa", True),
+        ("gpt2", "sdpa", True),
+        ("llama", "eager", False),  # which keeps the scores of all pairs of nodes
+        ("gemma3_text", "sdpa", False),  # windows
+        ("gpt_neo", "eager", False),  # windows of its own
+        ("bloom", "eager", False),  # its positions come from a mask of another shape
+        ("mpt", "eager", False),  # its positions are those in the row
     ],
 )
-def test_a_tree_is_for_short_completions_of_a_model_that_takes_any_mask(config, fits):
-    assert prefix_tree.fits(config, [[1] * 24, [1]], [[[2] * 500] * 2, [[2]]]) == fits
-    assert not prefix_tree.fits(config, [[1] * 25, [1]], [[[2] * 500] * 2, [[2]]])
+def test_trees_are_for_models_that_take_any_mask_and_any_positions(model, attention, takes):
+    config = AutoConfig.for_model(model, attn_implementation=attention)
+    with torch.device("meta"):
+        causal_lm = AutoModelForCausalLM.from_config(config)
+    assert prefix_tree.takes_trees(causal_lm) == takes
+
+
+def test_trees_are_no_larger_than_what_they_replace():
+    sharp, broad = PrefixTree([1, 2], [[3, 4, 5]]), PrefixTree([1, 2], [[3, 4, 5], [4, 4, 5]])
+    assert prefix_tree.are_small([sharp, broad], 12) and not prefix_tree.are_small([sharp, broad], 11)
+    long = PrefixTree([1], [[2] * 1025])
+    assert not prefix_tree.are_small([long], 10**6) and prefix_tree.are_small([PrefixTree([1], [[2] * 1024])], 10**6)
 
 
 def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
