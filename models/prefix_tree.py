@@ -1,4 +1,7 @@
-"""A prompt and its completions as a tree of tokens, one row of a forward pass that computes each prefix once."""
+"""A prompt and its completions as a tree of tokens, one row of a forward pass that computes each prefix once.
+
+`models.trie` is this for the stacked transformer, whose answers all have one length.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -113,9 +113,11 @@ def test_a_tree_holds_each_prefix_of_its_completions_once():
         ("gpt2", "sdpa", True),
         ("llama", "eager", False),  # which keeps the scores of all pairs of nodes
         ("gemma3_text", "sdpa", False),  # windows
-        ("gpt_neo", "eager", False),  # windows of its own
-        ("bloom", "eager", False),  # its positions come from a mask of another shape
-        ("mpt", "eager", False),  # its positions are those in the row
+        ("falcon", "sdpa", False),  # its positions may come from a mask of another shape
+        ("stablelm", "sdpa", False),
+        ("gpt_neo", "eager", False),  # the only attention of these three, with windows or positions of its own
+        ("bloom", "eager", False),
+        ("mpt", "eager", False),
     ],
 )
 def test_trees_are_for_models_that_take_any_mask_and_any_positions(model, attention, takes):
