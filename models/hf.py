@@ -96,8 +96,8 @@ class LanguageModelConfig(ModelConfig):
         stops = set(end_tokens(model, tokenizer))
         if spec.stop is not None:
             stops.update(tokens_with(spec.stop, tokenizer))
-        engine = self._engine(sorted(stops))
-        return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing)
+        engine, made_from = self._engine(sorted(stops)), (self, seed, pretrained.digest(getattr(self, "path", None)))
+        return LanguagePolicy(model, tokenizer, engine, self.max_mismatch, self.gradient_checkpointing, made_from)
 
     def parameter_count(self) -> int | None:
         """Number of weights, where it is known before the model is loaded."""

@@ -22,15 +22,20 @@ class LanguagePolicy(Policy):
     """A policy of one seed, S = 1. Prompts (1,B,P) are padded on the left, completions (1,B,K,T) on the right, by -1.
 
     `model` is a transformers model, which may have peft's adapters. The state holds the trained parameters only.
+
+    made_from  settings, seed and files of the model: two policies that were made from the same are equal at first
     """
 
-    def __init__(self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool):
+    def __init__(
+        self, model: Any, tokenizer: Any, engine: Engine, max_mismatch: float, checkpointing: bool, made_from: tuple
+    ):
         super().__init__()
         self.model, self.tokenizer, self.engine = model.eval(), tokenizer, engine
         self.end_tokens = end_tokens(model, tokenizer)
         self.max_mismatch = max_mismatch
         self.checkpointing, self.has_adapters = checkpointing, hasattr(model, "disable_adapter")
         self._pushed: list[int] | None = None
+        self._made_from, self._made_at = made_from, self._version()
         self.takes_trees = prefix_tree.takes_trees(self.causal_lm)
         self.vocab = self.causal_lm.get_output_embeddings().weight.shape[0]
         if checkpointing:
@@ -46,13 +51,21 @@ class LanguagePolicy(Policy):
         """The largest number of tokens of a prompt with its completion; None: no limit."""
         return getattr(self.causal_lm.config.get_text_config(), "max_position_embeddings", None)
 
-    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor | None, length: int) -> EngineOutput:
+    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor, length: int) -> EngineOutput:
         """Completions that the engine draws from the current weights (`rollouts.base.Engine.generate`)."""
-        version = [p._version for p in self._trainable_parameters().values()]
-        if version != self._pushed:
+        if self._version() != self._pushed:
             self.engine.push(self.model)
-            self._pushed = version
+            self._pushed = self._version()
         return self.engine.generate(prompts, k, uniforms, length)
+
+    @property
+    def origin(self) -> tuple | None:
+        """What the policy was made from; None once its weights have changed."""
+        return self._made_from if self._version() == self._made_at else None
+
+    def _version(self) -> list[int]:
+        """Numbers that tell whether the weights have changed."""
+        return [p._version for p in self._trainable_parameters().values()]
 
     def logp(self, contexts, candidates) -> Tensor:
         """Log-probs, 0 for padding. Identical prompts pass through the model once, as do identical completions."""

@@ -41,12 +41,12 @@ class HFEngine(Engine):
         cache = prefix_cache(self._logits, prompts, self.model.config, self.model.device)
         parts = []
         for i in range(0, len(prompts), size):
-            numbers = None if uniforms is None else uniforms[i * k : (i + size) * k]
+            numbers = uniforms[i * k : (i + size) * k]
             parts.append(self._generate(prompts[i : i + size], k, numbers, length, copy.deepcopy(cache)))
         fields = ("tokens", "lengths", "truncated", "logp")
         return EngineOutput(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
 
-    def _generate(self, prompts: Prompts, k: int, uniforms: Tensor | None, length: int, cache: Any) -> EngineOutput:
+    def _generate(self, prompts: Prompts, k: int, uniforms: Tensor, length: int, cache: Any) -> EngineOutput:
         device, n = self.model.device, len(prompts) * k
         logits, mask = pass_prompts(self._logits, prompts, cache, device)
         ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=device)
@@ -58,7 +58,7 @@ class HFEngine(Engine):
         row = live // k  # of the batch, after which each of them goes on
         for t in range(length):
             table = logits.log_softmax(-1)
-            token = table.argmax(-1)[row] if uniforms is None else _invert(table, row, uniforms[live, t])
+            token = _choose(table, row, uniforms[live, t])
             drawn[live, t], logp[live, t] = token, table[row, token]
             lengths[live] += 1
             unfinished = ~ends[token]
@@ -88,6 +88,11 @@ class HFEngine(Engine):
             logits_to_keep=last,
         ).logits[:, -1]
         return out if out.dtype == torch.float64 else out.float()
+
+
+def _choose(table: Tensor, rows: Tensor, uniforms: Tensor) -> Tensor:
+    """Tokens (N,) drawn from log-probs table[rows] (N,V) by uniforms (N,), the likeliest one for NaN."""
+    return torch.where(uniforms.isnan(), table.argmax(-1)[rows], _invert(table, rows, uniforms))
 
 
 def _invert(table: Tensor, rows: Tensor, uniforms: Tensor) -> Tensor:

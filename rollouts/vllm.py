@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import math
 import os
 import tempfile
 from typing import Any
@@ -70,7 +71,7 @@ class VLLMEngine(Engine):
             raise ValueError(f"model.vllm_window={window}: a prompt with its completion has {longest} tokens; raise it")
         self._wake()
         asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts for _ in range(k)]
-        outputs = self.llm.generate(asked, self._settings(len(asked), uniforms, length), use_tqdm=False)
+        outputs = self.llm.generate(asked, self._settings(uniforms, length), use_tqdm=False)
         self._sleep()
         return self._completions([output.outputs[0] for output in outputs], length)
 
@@ -110,13 +111,12 @@ class VLLMEngine(Engine):
                     f"({reason}); a shorter window needs less memory"
                 ) from error
 
-    def _settings(self, n: int, uniforms: Tensor | None, length: int) -> list[Any]:
-        """Sampling parameters of n requests: one seed each, or the likeliest token each time."""
+    def _settings(self, uniforms: Tensor, length: int) -> list[Any]:
+        """Sampling parameters of the requests: one seed each, or the likeliest token each time."""
         common = {"max_tokens": length, "stop_token_ids": self.stops, "logprobs": 0, "detokenize": False}
-        if uniforms is None:
-            own = [{"temperature": 0.0}] * n
-        else:
-            own = [{"temperature": 1.0, "seed": int(u * 2**24)} for u in uniforms[:, 0].tolist()]
+        greedy = {"temperature": 0.0}
+        first = uniforms[:, 0].tolist()
+        own = [greedy if math.isnan(u) else {"temperature": 1.0, "seed": int(u * 2**24)} for u in first]
         return [_vllm().SamplingParams(**common, **settings) for settings in own]
 
     def _completions(self, found: list[Any], length: int) -> EngineOutput:

@@ -1,4 +1,4 @@
-"""Hydra and pyplot keep global state, so every test starts and ends without it."""
+"""Hydra, pyplot and first evaluations keep global state, so every test starts and ends without it."""
 
 import os
 import sys
@@ -31,6 +31,8 @@ def fresh_state():
     GlobalHydra.instance().clear()
     yield
     GlobalHydra.instance().clear()
+    if "training.observers.held_out" in sys.modules:
+        sys.modules["training.observers.held_out"].before_training.clear()
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 

@@ -53,8 +53,8 @@ def test_an_evaluation_counts_the_answers_to_each_problem(tmp_path):
     noise = trainer.noise.at_step(3)
     found = evaluate(trainer.env, trainer.policy, noise, "test", 8, n=5)
     problems = held_out_problems(trainer.env, "test", 8)
-    uniforms = noise.uniform("eval", 8 * 5 * 4).view(-1, 4)
-    drawn = evaluation.complete(trainer.env, trainer.policy, problems, 5, uniforms)
+    uniforms = noise.uniform("eval", 8 * 5 * 4).view(8, 5, 4)
+    drawn = evaluation.complete(trainer.env, trainer.policy, problems, uniforms)
     solved = torch.tensor([grade.solved for grade in drawn.grades()]).view(8, 5)
     assert found.right == solved.sum(1).tolist()
     metrics = {name: value.item() for name, value in found.metrics.items()}
@@ -73,8 +73,8 @@ def test_one_sample_is_what_was_drawn_before_there_was_a_choice(tmp_path):
     config = ours.config | {"train": {k: v for k, v in ours.config["train"].items() if k != "eval_samples"}}
     assert run_id(config) == run_id(ours.config) != run_id(more.config)
     trainer = build(ours, (0,))
-    uniforms = trainer.noise.uniform("eval", 8 * 4).view(-1, 4)
-    drawn = evaluation.complete(trainer.env, trainer.policy, held_out_problems(trainer.env, "test", 8), 1, uniforms)
+    uniforms = trainer.noise.uniform("eval", 8 * 4).view(8, 1, 4)
+    drawn = evaluation.complete(trainer.env, trainer.policy, held_out_problems(trainer.env, "test", 8), uniforms)
     found = evaluate(trainer.env, trainer.policy, trainer.noise, "test", 8)
     assert found.right == [int(grade.solved) for grade in drawn.grades()]
 
@@ -97,6 +97,7 @@ def test_problems_that_were_never_solved_are_followed_through_a_resumed_run(tmp_
     stored = run.frame().pivot_table(index="step", columns="metric", values="value")
     assert stored.test_newly_solved.dropna().to_dict() == {2: pytest.approx(1 / 3), 4: pytest.approx(2 / 3)}
     monkeypatch.setattr("training.observers.held_out.evaluate", Scripted([0, 3, 0, 0], [1, 0, 0, 0], [2, 0, 5, 0]))
+    monkeypatch.setattr("training.observers.held_out.before_training", {})
     whole = build(exp, (0,))
     whole.run(lambda t: checkpoint.save(run, t, 1.0) if t.step == 2 else None)
     monkeypatch.setattr("training.observers.held_out.evaluate", Scripted([2, 0, 5, 0]))
@@ -113,6 +114,34 @@ def test_where_all_were_solved_at_first_there_is_no_share(tmp_path, monkeypatch)
     monkeypatch.setattr("training.observers.held_out.evaluate", Scripted([5], [0], [0]))
     trainer = build(experiment(tmp_path, *SAMPLED), (0,))
     assert "test_newly_solved" not in trainer.run().values
+
+
+def test_runs_that_start_from_one_model_share_the_evaluation_before_it_is_trained(tmp_path, monkeypatch):
+    steps = []
+
+    def counted(env, policy, noise, *args, **kwargs):
+        steps.append(noise.step)
+        return evaluate(env, policy, noise, *args, **kwargs)
+
+    monkeypatch.setattr("training.observers.held_out.evaluate", counted)
+    ours, other = (build(experiment(tmp_path, *SAMPLED, f"algo={algo}"), (0,)) for algo in ("tpo", "pg"))
+    ours.run()
+    other.run()
+    assert steps == [0, 2, 4, 2, 4] and len(other.evaluation_seconds) == 3
+    first = [{name: v[0].item() for name, v in t.history.values.items() if "test" in name} for t in (ours, other)]
+    assert first[0] == first[1] and "test_entropy" in first[0]
+    drawn = [[s for s in t.take_samples() if s["step"] == 0] for t in (ours, other)]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 8
+    for setting in ("train.eval_samples=2", "train.eval_problems=4", "train.eval_split=validation", "model.hidden=16"):
+        settings = [s for s in SAMPLED if s.partition("=")[0] != setting.partition("=")[0]]
+        different = build(experiment(tmp_path, *settings, setting), (0,))
+        different.observers.on_start(different)
+    another, changed = (build(experiment(tmp_path, *SAMPLED), (seed,)) for seed in (1, 0))
+    with torch.no_grad():
+        next(changed.policy.parameters()).add_(0.1)
+    for trainer in (another, changed):
+        trainer.observers.on_start(trainer)
+    assert steps[5:] == [0] * 6
 
 
 def test_rollouts_say_how_many_groups_teach_nothing(tmp_path):

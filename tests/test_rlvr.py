@@ -63,9 +63,9 @@ def made(tiny):
     trainer = build(tiny, (0,))
     trainer.policy.double()
     problems = [trainer.env.problems("train")[i] for i in range(3)]
-    uniforms = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
+    uniforms = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        answers = complete(trainer.env, trainer.policy, problems, 4, uniforms)
+        answers = complete(trainer.env, trainer.policy, problems, uniforms)
         old = rollout_of(answers, torch.zeros(answers.tokens.shape, dtype=torch.float64), np.inf)
         rollout = rollout_of(answers, old.logp(trainer.policy), 1e-6)
         return trainer, rollout.with_reference(Elsewhere(trainer.policy))
@@ -194,7 +194,7 @@ def test_what_is_drawn_depends_on_its_own_numbers_alone_and_has_the_trainers_log
     even = ((torch.arange(1000) + 0.5) / 1000).unsqueeze(1)
     drawn = policy.complete(prompts[1:], 1000, even, 1).tokens.flatten().bincount(minlength=len(plain))
     assert (drawn / 1000 - plain).abs().max() < 2e-3
-    likeliest = policy.complete(prompts, 1, None, 1).tokens
+    likeliest = policy.complete(prompts, 1, torch.full((2, 1), torch.nan), 1).tokens
     assert likeliest[1, 0] == plain.argmax()
 
 
@@ -205,7 +205,7 @@ def test_a_completion_ends_at_the_stop_and_what_is_before_it_is_graded(tmp_path)
     (newline,) = tokens_with("\n", policy.tokenizer)
     assert policy.tokenizer.decode([newline]) == "\n" and policy.end_tokens == [policy.tokenizer.eos_token_id]
     problems = [env.problems("train")[0]]
-    found = complete(env, policy, problems, 2000, torch.rand(2000, 4, generator=torch.Generator().manual_seed(3)))
+    found = complete(env, policy, problems, torch.rand(1, 2000, 4, generator=torch.Generator().manual_seed(3)))
     at = (found.tokens[0, 0] == newline).nonzero()
     assert len(at) > 10
     for row, column in at.tolist():
@@ -274,7 +274,7 @@ def test_completions_that_are_alike_so_far_pass_as_one_row_and_finished_ones_lea
 def test_a_mismatch_of_the_engine_stops_the_run_and_says_why(made):
     trainer, _ = made
     problems = [trainer.env.problems("train")[i] for i in range(3)]
-    answers = complete(trainer.env, trainer.policy, problems, 4, torch.full((12, 4), 0.5))
+    answers = complete(trainer.env, trainer.policy, problems, torch.full((3, 4, 4), 0.5))
     with pytest.raises(RuntimeError, match=r"engine_mismatch=.*model.max_mismatch=0.1.*model.engine=hf"):
         rollout_of(answers, answers.logp - 0.2, 0.1)
 
@@ -347,7 +347,7 @@ def test_a_greedy_baseline_is_the_score_of_the_likeliest_answer(made, monkeypatc
     problems = [trainer.env.problems("train")[i] for i in trainer.env.contexts(trainer.noise.at_step(1))[0].tolist()]
     for i, problem in enumerate(problems):
         prompt = trainer.env.encode(problem, trainer.policy.tokenizer)
-        (text,) = complete(trainer.env, trainer.policy, [problem], 1, None).texts
+        (text,) = complete(trainer.env, trainer.policy, [problem], torch.full((1, 1, 4), torch.nan)).texts
         assert prompt and (batch.baseline[0, i] == len(text)).all()
     assert batch.score.unique().numel() > 1
 

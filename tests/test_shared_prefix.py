@@ -17,6 +17,7 @@ from rollouts.prompts import shared_prefix
 from tests.helpers import experiment
 from tests.test_rlvr import TINY
 from training.experiment import build
+from training.samplers.completions import with_greedy
 
 PREFIX = [1, *(3 + i % 9 for i in range(20))]
 CASES = {
@@ -137,8 +138,21 @@ def test_trees_are_no_larger_than_what_they_replace():
 def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
     monkeypatch.setattr(policy.engine, "rows", 4)
     prompts = CASES["of different lengths"]
-    policy.complete(prompts, 4, None, 1)
+    policy.complete(prompts, 4, torch.full((12, 1), torch.nan), 1)
     assert passed == [(1, 21), (1, 2), (1, 1), (1, 5)]
+
+
+def test_a_prompt_passes_once_for_sampled_and_likeliest_completions(policy, passed):
+    prompts = CASES["of different lengths"]
+    uniforms = with_greedy(torch.rand(3, 4, 3, generator=torch.Generator().manual_seed(0)))
+    both = policy.complete(prompts, 5, uniforms.flatten(0, 1), 3)
+    assert [rows for rows, tokens in passed if tokens > 1] == [1, 3]
+    likeliest = policy.complete(prompts, 1, uniforms[:, 4], 3)
+    sampled = policy.complete(prompts, 4, uniforms[:, :4].flatten(0, 1), 3)
+    for field in ("tokens", "lengths", "truncated", "logp"):
+        found = getattr(both, field).unflatten(0, (3, 5))
+        assert_close(found[:, 4], getattr(likeliest, field))
+        assert_close(found[:, :4].flatten(0, 1), getattr(sampled, field))
 
 
 def test_a_model_that_attends_to_the_last_tokens_only_passes_whole_prompts(policy, passed, monkeypatch):
@@ -146,5 +160,5 @@ def test_a_model_that_attends_to_the_last_tokens_only_passes_whole_prompts(polic
     monkeypatch.setattr(config, "layer_types", ["sliding_attention"] * config.num_hidden_layers)
     monkeypatch.setattr(config, "sliding_window", 8)
     monkeypatch.setattr(policy.model.get_decoder(), "has_sliding_layers", True)
-    policy.complete(CASES["of different lengths"], 1, None, 1)
+    policy.complete(CASES["of different lengths"], 1, torch.full((3, 1), torch.nan), 1)
     assert passed == [(3, 26)]

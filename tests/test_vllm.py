@@ -95,7 +95,7 @@ def test_the_same_numbers_give_the_same_completions_whatever_is_drawn_beside(pai
 @pytest.mark.vllm
 def test_likeliest_tokens_are_those_of_the_model(pair):
     engine, model = pair
-    found = engine.generate(PROMPTS[1:], 1, None, LENGTH)
+    found = engine.generate(PROMPTS[1:], 1, torch.full((1, LENGTH), torch.nan), LENGTH)
     theirs = model.generate(torch.tensor(PROMPTS[1:]), max_new_tokens=LENGTH, do_sample=False)[0, len(PROMPTS[1]) :]
     assert found.tokens[0, : found.lengths[0]].tolist() == theirs.tolist()
 
@@ -136,7 +136,7 @@ def test_adapters_are_pushed_with_the_model_below_them(pair):
 def test_a_completion_beyond_the_window_is_refused(pair):
     engine, _ = pair
     with pytest.raises(ValueError, match="vllm_window=256: a prompt with its completion has 274 tokens"):
-        engine.generate(PROMPTS, K, None, 100)
+        engine.generate(PROMPTS, K, torch.rand(2 * K, 100), 100)
 
 
 @pytest.mark.vllm

@@ -1,5 +1,6 @@
 """Evaluation of a language model on held-out problems, by the rule that also gives the rewards."""
 
+import math
 import statistics
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from envs.rlvr.verify import Grade
 from models.base import Policy
 from training.noise import Noise
 from training.pass_at_k import mean_pass_at_k
-from training.samplers.completions import Completions, complete
+from training.samplers.completions import Completions, complete, divided, with_greedy
 
 SAMPLES_KEPT = 4  # completions kept per evaluation
 SELECTION_NOISE = Noise((0,))  # selects the same problems for every seed, step and method
@@ -52,25 +53,26 @@ def evaluate(
     greedy              share of right answers among the likeliest ones
     ungraded            number of answers of either kind that have no verdict, and therefore score 0
     """
-    problems, size = held_out_problems(env, split, count), env.max_new_tokens
-    uniforms = noise.uniform("eval", len(problems) * n * size).view(-1, size)
-    found = {"sampled": complete(env, policy, problems, n, uniforms)}
-    if greedy:  # while the sampled ones are graded
-        found["greedy"] = complete(env, policy, problems, 1, None)
-    grades = {how: completions.grades() for how, completions in found.items()}
-    sampled = grades["sampled"]
+    problems = held_out_problems(env, split, count)
+    shape = len(problems), n, env.max_new_tokens
+    uniforms = noise.uniform("eval", math.prod(shape)).view(shape)
+    found = complete(env, policy, problems, with_greedy(uniforms) if greedy else uniforms)
+    every = found.grades()
+    sampled, likeliest = divided(every, n, n + greedy)
     right = [sum(g.solved for g in sampled[i : i + n]) for i in range(0, len(sampled), n)]
     metrics = {"accuracy": statistics.fmean(g.solved for g in sampled)}
     metrics["score"] = statistics.fmean(g.score for g in sampled)
     metrics |= {f"pass_at_{k}": value for k, value in mean_pass_at_k(n, right).items()}
     metrics["unsolved"] = statistics.fmean(c == 0 for c in right)
-    metrics |= _entropies(found["sampled"])
+    metrics |= _entropies(found.sampled(n))
     if greedy:
-        metrics["greedy"] = statistics.fmean(g.solved for g in grades["greedy"])
-    metrics["ungraded"] = sum(grade.status != "ok" for each in grades.values() for grade in each)
+        metrics["greedy"] = statistics.fmean(g.solved for g in likeliest)
+    metrics["ungraded"] = sum(grade.status != "ok" for grade in every)
     tensors = {f"{split}_{name}": torch.tensor([float(v)], device=noise.device) for name, v in metrics.items()}
-    kept = [_kept(split, how, problems, found[how].texts, each) for how, each in grades.items()]
-    return Evaluation(tensors, [sample for samples in kept for sample in samples], right)
+    kept = _kept(split, problems, found.texts[:: n + greedy], sampled[::n], False)
+    if greedy:
+        kept += _kept(split, problems, found.texts[n :: n + 1], likeliest, True)
+    return Evaluation(tensors, kept, right)
 
 
 def _entropies(found: Completions) -> dict[str, float]:
@@ -79,11 +81,10 @@ def _entropies(found: Completions) -> dict[str, float]:
     return {"entropy": nats / int(drawn.sum()), "entropy_per_answer": nats / drawn[..., 0].numel()}
 
 
-def _kept(split: str, how: str, problems: list[Problem], texts: list[str], grades: list[Grade]) -> list[dict]:
-    """The first answer to each of the first problems."""
-    step = len(grades) // len(problems)
+def _kept(split: str, problems: list[Problem], texts: list[str], grades: list[Grade], greedy: bool) -> list[dict]:
+    """An answer to each of the first problems."""
     return [
-        {"split": split, "greedy": how == "greedy", "problem": number, "prompt": p.prompt, "answer": p.answer}
+        {"split": split, "greedy": greedy, "problem": number, "prompt": p.prompt, "answer": p.answer}
         | {"completion": text, "score": grade.score, "solved": grade.solved, "status": grade.status}
-        for number, p, text, grade in zip(range(SAMPLES_KEPT), problems, texts[::step], grades[::step], strict=False)
+        for number, p, text, grade in zip(range(SAMPLES_KEPT), problems, texts, grades, strict=False)
     ]

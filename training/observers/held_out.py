@@ -4,9 +4,11 @@ import time
 
 import torch
 
-from training.evaluation import evaluate
+from training.evaluation import Evaluation, evaluate
 from training.observers.base import Metrics, Observer
 from training.rollout import Rollout
+
+before_training: dict[tuple, tuple[Evaluation, float]] = {}  # evaluations, and the seconds that they took
 
 
 class HeldOutEvaluation(Observer):
@@ -15,6 +17,8 @@ class HeldOutEvaluation(Observer):
     Beside the metrics of `evaluate` it records <split>_newly_solved: of the problems that no sampled answer solved in
     the first evaluation, the share that one solves now. A few of the completions are appended to `trainer.samples`, the
     seconds that each evaluation takes to `trainer.evaluation_seconds`.
+
+    The first evaluation depends on model, task and seed alone, so the runs of one process share it.
     """
 
     every_step = True
@@ -23,16 +27,22 @@ class HeldOutEvaluation(Observer):
         self.unsolved_at_first: torch.Tensor | None = None
 
     def on_start(self, trainer) -> Metrics:
-        return self._evaluate(trainer)
+        origin, cfg, noise = trainer.policy.origin, trainer.cfg, trainer.noise
+        if origin is None:
+            return self._recorded(trainer, *_evaluate(trainer))
+        asked = cfg.eval_split, cfg.eval_problems, cfg.eval_samples
+        key = origin, trainer.env, noise.seeds, noise.device, *asked
+        if key not in before_training:
+            before_training[key] = _evaluate(trainer)
+        return self._recorded(trainer, *before_training[key])
 
     def on_step_end(self, trainer, rollout: Rollout) -> Metrics:
-        return self._evaluate(trainer) if trainer.cfg.evaluates_at(trainer.step) else {}
+        return self._recorded(trainer, *_evaluate(trainer)) if trainer.cfg.evaluates_at(trainer.step) else {}
 
-    def _evaluate(self, trainer) -> Metrics:
-        start, cfg, noise = time.monotonic(), trainer.cfg, trainer.noise.at_step(trainer.step)
-        found = evaluate(trainer.env, trainer.policy, noise, cfg.eval_split, cfg.eval_problems, n=cfg.eval_samples)
-        trainer.samples += [{"seed": noise.seeds[0], "step": trainer.step} | sample for sample in found.samples]
-        trainer.evaluation_seconds.append(time.monotonic() - start)
+    def _recorded(self, trainer, found: Evaluation, seconds: float) -> Metrics:
+        seed = trainer.noise.seeds[0]
+        trainer.samples += [{"seed": seed, "step": trainer.step} | sample for sample in found.samples]
+        trainer.evaluation_seconds.append(seconds)
         return found.metrics | self._newly_solved(found.right, trainer)
 
     def _newly_solved(self, right: list[int], trainer) -> Metrics:
@@ -50,3 +60,10 @@ class HeldOutEvaluation(Observer):
     def load_state_dict(self, state: dict) -> None:
         found = state.get("unsolved_at_first")
         self.unsolved_at_first = None if found is None else found.cpu()
+
+
+def _evaluate(trainer) -> tuple[Evaluation, float]:
+    """An evaluation of the policy as it is now, and the seconds that it took."""
+    start, cfg, noise = time.monotonic(), trainer.cfg, trainer.noise.at_step(trainer.step)
+    found = evaluate(trainer.env, trainer.policy, noise, cfg.eval_split, cfg.eval_problems, n=cfg.eval_samples)
+    return found, time.monotonic() - start

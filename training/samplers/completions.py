@@ -1,5 +1,6 @@
 """Samplers of language models: problems -> prompts -> completions -> grades -> a rollout."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -50,20 +51,28 @@ class Completions:
         """One grade for each completion, in order; waits for those that are missing."""
         return distributed.all_gather(self.pending.result())
 
+    def sampled(self, k: int) -> "Completions":
+        """Those of the first k rows of uniforms. Texts and grades are still those of all."""
+        fields = ("tokens", "logp", "truncated")
+        return replace(self, **{name: getattr(self, name)[:, :, :k] for name in fields})
 
-def complete(env: TextEnv, policy: Policy, problems: list[Problem], k: int, uniforms: Tensor | None) -> Completions:
-    """Draw `k` completions of each problem and start to grade them.
 
-    uniforms (len(problems) * k, max_new_tokens) decide what is drawn; None takes the likeliest token each time. Raises
-    ValueError for a prompt that leaves no room for its completion.
+def with_greedy(uniforms: Tensor) -> Tensor:
+    """Uniforms (B,K,T) for `complete`, and for each problem a row that takes the likeliest token each time."""
+    return torch.cat([uniforms, torch.full_like(uniforms[:, :1], torch.nan)], dim=1)
+
+
+def complete(env: TextEnv, policy: Policy, problems: list[Problem], uniforms: Tensor) -> Completions:
+    """Draw K completions of each of B problems by uniforms (B,K,max_new_tokens), and start to grade them.
+
+    Raises ValueError for a prompt that leaves no room for its completion.
     """
-    start = time.monotonic()
+    start, k = time.monotonic(), uniforms.shape[1]
     prompts = [env.encode(problem, policy.tokenizer) for problem in problems]
     for problem, prompt in zip(problems, prompts, strict=True):
         checks.check_room(env, problem.prompt, len(prompt), policy.window)
     shard = distributed.local_slice(len(problems))
-    numbers = None if uniforms is None else uniforms[shard.start * k : shard.stop * k]
-    output = policy.complete(prompts[shard], k, numbers, env.max_new_tokens)
+    output = policy.complete(prompts[shard], k, uniforms[shard].flatten(0, 1), env.max_new_tokens)
     rows = zip(output.tokens.tolist(), output.lengths.tolist(), strict=True)
     texts = [decode(row[:n], policy.tokenizer, policy.end_tokens) for row, n in rows]
     pending = env.submit([problem for problem in problems[shard] for _ in range(k)], texts)
@@ -88,29 +97,37 @@ def completions(env: TextEnv, policy: Policy, noise) -> Rollout:
 
     Each token gets the score of its completion as reward; the baseline is the mean score of the batch.
     """
-    problems = _batch_problems(env, noise)
-    uniforms = noise.uniform("action", len(problems) * env.candidates * env.max_new_tokens)
-    found = complete(env, policy, problems, env.candidates, uniforms.view(-1, env.max_new_tokens))
-    with torch.no_grad():  # while the completions are graded
-        logp_old = completion_logp(found.prompts, found.tokens)(policy)
-    grades = found.grades()
-    if noise.step == 1:  # evaluations that could be graded do not excuse training problems that cannot
-        require_verdicts(grades)
-    return completion_rollout(found, logp_old, grades, policy.max_mismatch)
+    return _completions(env, policy, noise, greedy=False)[0]
 
 
 def completions_with_greedy_baseline(env: TextEnv, policy: Policy, noise) -> Rollout:
     """As `completions`; the baseline is the score of the greedy completion of each problem."""
-    rollout, problems = completions(env, policy, noise), _batch_problems(env, noise)
-    greedy = complete(env, policy, problems, 1, None).grades()
+    rollout, greedy = _completions(env, policy, noise, greedy=True)
     batch = rollout.batch
     baseline = _tensor([grade.score for grade in greedy], batch.score).view(1, -1, 1, 1)
     return replace(rollout, batch=replace(batch, baseline=baseline.expand_as(batch.reward)))
 
 
-def _batch_problems(env: TextEnv, noise) -> list[Problem]:
-    problems = env.problems("train")
-    return [problems[i] for i in env.contexts(noise)[0].tolist()]
+def _completions(env: TextEnv, policy: Policy, noise, greedy: bool) -> tuple[Rollout, list[Grade]]:
+    """The rollout of a step, and with `greedy` the grades of the greedy completions of its problems."""
+    problems, k = env.problems("train"), env.candidates
+    problems = [problems[i] for i in env.contexts(noise)[0].tolist()]
+    shape = len(problems), k, env.max_new_tokens
+    uniforms = noise.uniform("action", math.prod(shape)).view(shape)
+    drawn = complete(env, policy, problems, with_greedy(uniforms) if greedy else uniforms)
+    found = drawn.sampled(k)
+    with torch.no_grad():  # while the completions are graded
+        logp_old = completion_logp(found.prompts, found.tokens)(policy)
+    sampled, likeliest = divided(drawn.grades(), k, k + greedy)
+    if noise.step == 1:  # evaluations that could be graded do not excuse training problems that cannot
+        require_verdicts(sampled)
+    return completion_rollout(found, logp_old, sampled, policy.max_mismatch), likeliest
+
+
+def divided(values: list, k: int, size: int) -> tuple[list, list]:
+    """The first k of each `size` values in a row, and the others."""
+    first = [value for i, value in enumerate(values) if i % size < k]
+    return first, [value for i, value in enumerate(values) if i % size >= k]
 
 
 def pad_prompts(prompts: Sequence[list[int]]) -> Tensor:
