@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from models.base import Policy
 from models.head import token_logp
 from models.prefix_tree import PrefixTree
 from rollouts.base import Engine, EngineOutput
-from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
+from rollouts.prompts import Prompts, has_states, pass_prompts, position_ids, prefix_cache
 from rollouts.weights import without_adapters
 
 
@@ -37,6 +37,7 @@ class LanguagePolicy(Policy):
         self._pushed: list[int] | None = None
         self._made_from, self._made_at = made_from, self._version()
         self.takes_trees = prefix_tree.takes_trees(self.causal_lm)
+        self.has_states = has_states(self.causal_lm.config)
         self.vocab = self.causal_lm.get_output_embeddings().weight.shape[0]
         if checkpointing:
             self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
@@ -87,31 +88,40 @@ class LanguagePolicy(Policy):
         A prefix that all prompts share passes through the model once, and so does each prompt for all of its
         completions.
         """
+        if self.has_states or (self.checkpointing and torch.is_grad_enabled()):
+            return self._hidden_in_rows(prompts, owner, rows)
         given, is_given = rows[:, :-1].clamp_min(0), rows[:, :-1] >= 0
-        if self.checkpointing and torch.is_grad_enabled():
-            # a layer that is computed twice cannot grow a cache, so each completion passes with its prompt
-            tokens = torch.cat([prompts[owner].clamp_min(0), given], dim=1)
-            with self._recomputing_layers():
-                mask = torch.cat([prompts[owner] >= 0, is_given], dim=1)
-                return self._states(tokens, mask, None)[:, prompts.shape[1] - 1 :][rows >= 0]
         listed = _listed(prompts)
-        cache = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
+        cache, shared = prefix_cache(self._states, listed, self.causal_lm.config, prompts.device)
         if self.takes_trees:
-            shared = cache.get_seq_length()
             trees = _trees([prompt[shared:] for prompt in listed], owner, rows)
             if prefix_tree.are_small(trees, given.numel() + prompts[:, shared:].numel()):
-                return self._hidden_in_trees(trees, cache)
-        states, mask = pass_prompts(self._states, listed, cache, prompts.device)
+                return self._hidden_in_trees(trees, cache, shared)
+        states, mask = pass_prompts(self._states, listed, cache, shared, prompts.device)
         last = states[:, -1:].index_select(0, owner)
         if not given.shape[1]:
             return last.squeeze(1)
-        cache.batch_select_indices(owner)
+        cache.reorder_cache(owner)
         following = self._states(given, torch.cat([mask[owner], is_given], dim=1), cache)
         return torch.cat([last, following], dim=1)[rows >= 0]
 
-    def _hidden_in_trees(self, trees: list[PrefixTree], cache: Any) -> Tensor:
+    def _hidden_in_rows(self, prompts: Tensor, owner: Tensor, rows: Tensor) -> Tensor:
+        """The states of `_hidden`, where each completion passes with its prompt and without a cache.
+
+        A layer that is computed twice cannot grow a cache, and one with a state changes it in place.
+        """
+        tokens = torch.cat([prompts[owner], rows[:, :-1]], dim=1)
+        mask = tokens >= 0
+        # padding comes last: a state would take it in
+        order = mask.int().argsort(dim=1, descending=True, stable=True)
+        with self._recomputing_layers() if torch.is_grad_enabled() else nullcontext():
+            states = self._states(tokens.clamp_min(0).gather(1, order), mask.gather(1, order), None)
+        places = mask.cumsum(1)[:, prompts.shape[1] - 1 :] - 1
+        row, column = (rows >= 0).nonzero(as_tuple=True)
+        return states[row, places[row, column]]
+
+    def _hidden_in_trees(self, trees: list[PrefixTree], cache: Any, shared: int) -> Tensor:
         """The states of `_hidden`, where a prefix that completions share passes through the model once, too."""
-        shared = cache.get_seq_length()
         if shared:
             cache.batch_repeat_interleave(len(trees))
         tokens, depths, visible, places = prefix_tree.batch(trees, self.causal_lm.device)

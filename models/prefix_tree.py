@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rollouts.prompts import attends_to_all
+
 MAX_NODES = 1024  # attention takes the square of them
 
 
@@ -47,16 +49,12 @@ class PrefixTree:
 def takes_trees(causal_lm: Any) -> bool:
     """Whether all layers attend to what a mask allows, at the positions that are given.
 
-    Layers with a window read their tokens in order. A model whose attention transformers cannot exchange may ignore
-    both.
+    Layers with a window or a state read their tokens in order. A model whose attention transformers cannot exchange may
+    ignore both.
     """
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
     config = causal_lm.config
-    plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
     exchangeable = getattr(causal_lm, "_supports_attention_backend", False)
-    return plain and exchangeable and config._attn_implementation == "sdpa"
+    return attends_to_all(config) and exchangeable and config._attn_implementation == "sdpa"
 
 
 def are_small(trees: Sequence[PrefixTree], tokens: int) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import inspect
 import io
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from models import gguf
+from rollouts.prompts import has_states
 
 ROOT = Path(__file__).resolve().parents[1]
 OF_SAMPLING = ("temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -90,6 +92,7 @@ def load(path: str, dtype: torch.dtype, attention: str) -> tuple[Any, Any]:
         ) from error
     if file is not None:
         gguf.forget_quantisation(model)
+    check_states(model, path)
     _check_head(model, path)
     _make_storable(model.generation_config)
     return model, tokenizer
@@ -99,6 +102,17 @@ def _make_storable(config: Any) -> None:
     """Drop settings of sampling without do_sample=true, which transformers reads in some folders but does not write."""
     if not config.do_sample:
         config.update(**dict.fromkeys(OF_SAMPLING))
+
+
+def check_states(model: Any, path: str) -> None:
+    """Raise ValueError if the layers of a model keep states that transformers' cache does not hold.
+
+    Completions that are drawn together could not go on from states of their own.
+    """
+    takes_cache = "past_key_values" in inspect.signature(model.get_decoder().forward).parameters
+    if model._is_stateful and not (takes_cache and has_states(model.config)):
+        fault = f"{type(model).__name__} keeps its state outside of transformers' common cache; not supported"
+        raise ValueError(f"model.path={path}: {fault}")
 
 
 @torch.no_grad()

@@ -38,17 +38,19 @@ class HFEngine(Engine):
     @torch.no_grad()
     def generate(self, prompts, k, uniforms, length) -> EngineOutput:
         size = max(1, self.rows // k)
-        cache = prefix_cache(self._logits, prompts, self.model.config, self.model.device)
+        cache, shared = prefix_cache(self._logits, prompts, self.model.config, self.model.device)
         parts = []
         for i in range(0, len(prompts), size):
             numbers = uniforms[i * k : (i + size) * k]
-            parts.append(self._generate(prompts[i : i + size], k, numbers, length, copy.deepcopy(cache)))
+            parts.append(self._generate(prompts[i : i + size], k, numbers, length, copy.deepcopy(cache), shared))
         fields = ("tokens", "lengths", "truncated", "logp")
         return EngineOutput(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
 
-    def _generate(self, prompts: Prompts, k: int, uniforms: Tensor, length: int, cache: Any) -> EngineOutput:
+    def _generate(
+        self, prompts: Prompts, k: int, uniforms: Tensor, length: int, cache: Any, shared: int
+    ) -> EngineOutput:
         device, n = self.model.device, len(prompts) * k
-        logits, mask = pass_prompts(self._logits, prompts, cache, device)
+        logits, mask = pass_prompts(self._logits, prompts, cache, shared, device)
         ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=device)
         ends[[stop for stop in self.stops if stop < len(ends)]] = True
         drawn = torch.zeros(n, length, dtype=torch.long, device=device)
@@ -68,7 +70,7 @@ class HFEngine(Engine):
             edges, row = (row * table.shape[1] + token).unique(return_inverse=True)
             parents, token = edges // table.shape[1], edges % table.shape[1]
             if not torch.equal(parents, torch.arange(len(mask), device=device)):
-                cache.batch_select_indices(parents)
+                cache.reorder_cache(parents)
                 mask = mask[parents]
             mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
             logits = self._logits(token.unsqueeze(1), mask, cache)

@@ -22,28 +22,45 @@ def shared_prefix(prompts: Prompts) -> int:
     return length if length >= MIN_SHARED_TOKENS else 0
 
 
-def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.device) -> Any:
-    """A cache (1 row) with the keys and values of the tokens with which all prompts start; often it is empty.
+def attends_to_all(config: Any) -> bool:
+    """Whether each layer of a model attends to all earlier tokens: none has a window, or a state in their place."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
 
-    A sliding-window layer would count the padding between prefix and prompt as part of its window. So a model with such
-    layers passes whole prompts.
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+
+
+def has_states(config: Any) -> bool:
+    """Whether layers of a model carry a state from token to token, as linear attention does."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import LinearAttentionCacheLayerMixin
+
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in DynamicCache(config=config).layers)
+
+
+def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.device) -> tuple[Any, int]:
+    """A cache (1 row) with the tokens with which all prompts start, and their number, which is often 0.
+
+    A layer with a window or a state would take in the padding between prefix and prompt. So a model with such layers
+    passes whole prompts.
     """
     from transformers import DynamicCache
 
     cache = DynamicCache(config=config)
-    length = 0 if any(cache.is_sliding) else shared_prefix(prompts)
+    length = shared_prefix(prompts) if attends_to_all(config) else 0
     if length:
         tokens = torch.tensor([list(prompts[0][:length])], device=device)
         forward(tokens, torch.ones_like(tokens), cache)
-    return cache
+    return cache, length
 
 
-def pass_prompts(forward: Forward, prompts: Prompts, cache: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+def pass_prompts(
+    forward: Forward, prompts: Prompts, cache: Any, length: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Add B prompts to their `prefix_cache`: the output of `forward` for their tokens, (B,n,...), and the mask (B,P).
 
-    The cache then has B rows of P tokens: the prefix, padding, and what follows the prefix.
+    The cache then has B rows of P tokens: the prefix of `length` tokens, padding, and what follows the prefix.
     """
-    length = cache.get_seq_length()
     if length:
         cache.batch_repeat_interleave(len(prompts))
     tokens, mask = pad_left([prompt[length:] for prompt in prompts], device)

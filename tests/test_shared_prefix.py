@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.testing import assert_close
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from models import prefix_tree
+from models import prefix_tree, pretrained
 from models.language import LanguagePolicy
 from models.prefix_tree import PrefixTree
 from rollouts import prompts as prompts_module
@@ -114,6 +115,7 @@ def test_a_tree_holds_each_prefix_of_its_completions_once():
         ("gpt2", "sdpa", True),
         ("llama", "eager", False),  # which keeps the scores of all pairs of nodes
         ("gemma3_text", "sdpa", False),  # windows
+        ("qwen3_5_text", "sdpa", False),  # states
         ("falcon", "sdpa", False),  # its positions may come from a mask of another shape
         ("stablelm", "sdpa", False),
         ("gpt_neo", "eager", False),  # the only attention of these three, with windows or positions of its own
@@ -133,6 +135,54 @@ def test_trees_are_no_larger_than_what_they_replace():
     assert prefix_tree.are_small([sharp, broad], 12) and not prefix_tree.are_small([sharp, broad], 11)
     long = PrefixTree([1], [[2] * 1025])
     assert not prefix_tree.are_small([long], 10**6) and prefix_tree.are_small([PrefixTree([1], [[2] * 1024])], 10**6)
+
+
+STATES = {  # a state in some layers, in some layers beside attention, in each layer
+    "qwen3_5_text": {"linear_num_key_heads": 2, "linear_num_value_heads": 4, "head_dim": 8, "num_hidden_layers": 4},
+    "lfm2": {"layer_types": ["conv", "full_attention"], "num_hidden_layers": 2},
+    "falcon_h1": {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8, "num_hidden_layers": 2},
+}
+STATES["qwen3_5_text"] |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
+
+
+def with_states(model: str, checkpointing: bool) -> LanguagePolicy:
+    shared = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "eos_token_id": 1}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    torch.manual_seed(0)
+    causal_lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(model, **shared, **heads, **STATES[model]))
+    return LanguagePolicy(causal_lm, SimpleNamespace(eos_token_id=1), HFEngine([1], 64), 0.3, checkpointing, ())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("model", STATES)
+def test_layers_with_a_state_give_what_each_completion_has_alone(model, checkpointing):
+    policy, prompts, k, length = with_states(model, checkpointing), CASES["of different lengths"], 3, 4
+    uniforms = torch.rand(len(prompts) * k, length, generator=torch.Generator().manual_seed(0))
+    drawn = policy.complete(prompts, k, uniforms, length)
+    is_token = torch.arange(length) < drawn.lengths.unsqueeze(1)
+    tokens = torch.where(is_token, drawn.tokens, -1)
+    logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens.view(1, len(prompts), k, length)).flatten(0, 2)
+    assert_close(logp, torch.where(is_token, drawn.logp, 0))
+    weight = torch.arange(1.0, 1 + logp.numel()).view_as(logp)
+    found = torch.autograd.grad((logp * weight).sum(), list(policy.parameters()))
+    alone = torch.zeros_like(logp)
+    for i, row in enumerate(tokens):
+        prompt, completion = prompts[i // k], row[row >= 0]
+        states = policy.model(torch.tensor([[*prompt, *completion]]), use_cache=False).logits[0, len(prompt) - 1 : -1]
+        one = states.log_softmax(-1).gather(1, completion.unsqueeze(1)).squeeze(1)
+        alone = alone + torch.zeros_like(alone).index_put((torch.tensor(i), torch.arange(len(one))), one)
+    assert_close(logp, alone)
+    expected = torch.autograd.grad((alone * weight).sum(), list(policy.parameters()))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+
+
+@pytest.mark.parametrize("model", ["mamba", "recurrent_gemma", "rwkv"])
+def test_a_model_whose_states_are_not_in_the_cache_is_refused(model):
+    with torch.device("meta"):
+        causal_lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(model))
+    with pytest.raises(ValueError, match=r"model.path=NAME: \w+ForCausalLM keeps its state outside"):
+        pretrained.check_states(causal_lm, "NAME")
 
 
 def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
