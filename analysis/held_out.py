@@ -24,15 +24,15 @@ SHARES = {  # metrics of the split that a run is evaluated on
     "newly_solved": "new",
 }
 WITH_INTERVAL = ("accuracy", "pass_at_k")
-UNITS = "shares in % with 95 % interval, entropy in nats per token"
-MISSING = dict.fromkeys(("mean", "low", "high"), np.nan)
+UNITS = "shares in % [95 % interval] (lowest to highest of fewer than 5 seeds), entropy in nats per token"
+MISSING = dict.fromkeys(("mean", "low", "high", "least", "most"), np.nan)
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
     """One line per run of a language model: the settings in which runs differ, label, seeds, shares and entropy.
 
-    Shares of the held-out problems at the last evaluation: the mean over seeds, and NAME_low and NAME_high for its
-    95 % interval, without a seed that turned non-finite. NaN: not recorded.
+    Shares of the held-out problems at the last evaluation: the mean over seeds, NAME_low and NAME_high for its 95 %
+    interval, NAME_least and NAME_most for single seeds, without a seed that turned non-finite. NaN: not recorded.
 
     before        share of right answers among sampled ones, before training
     accuracy      the same after training
@@ -63,14 +63,21 @@ def texts(frame: pd.DataFrame) -> pd.DataFrame:
     for metric, name in SHARES.items():
         shown[name] = tables.numbers(100 * frame[metric], "{:.1f}")
         if metric in WITH_INTERVAL:
-            ends = (100 * frame[[f"{metric}_low", f"{metric}_high"]]).to_numpy()
-            shown[name] += ["" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]" for low, high in ends]
+            ends = 100 * frame[[f"{metric}_{end}" for end in ("low", "high", "least", "most")]].to_numpy()
+            shown[name] += [_spread(*four) for four in ends]
     several = frame.k[frame.k > 1].unique()
     if len(several) == 1:
         shown = shown.rename(columns={"pass@k": f"pass@{several[0]}"})
     elif len(several):
         shown.insert(list(shown).index("pass@k"), "k", frame.k.astype(str))
     return shown.assign(entropy=tables.numbers(frame.entropy, "{:.2f}"))
+
+
+def _spread(low: float, high: float, least: float, most: float) -> str:
+    """The interval of a mean where it has one, else the lowest and the highest seed if they differ."""
+    if not np.isnan(low):
+        return f" [{low:.1f}, {high:.1f}]"
+    return f" ({least:.1f} to {most:.1f})" if least < most else ""
 
 
 def _metric(row: Row, name: str) -> str:
@@ -97,6 +104,13 @@ def _measured(row: Row) -> dict:
     for share in SHARES:
         metric = f"{several}{k}" if share == "pass_at_k" else _metric(row, share)
         is_known = row.has(metric) and metric != f"{several}1"
-        last = curve_data(row, metric, is_share=True).iloc[-1] if is_known else MISSING
-        found |= {share: last["mean"], f"{share}_low": last["low"], f"{share}_high": last["high"]}
+        last = _last(row, metric) if is_known else MISSING
+        found |= {share if name == "mean" else f"{share}_{name}": value for name, value in last.items()}
     return found | {"entropy": curve_data(row, entropy)["mean"].iloc[-1] if row.has(entropy) else np.nan}
+
+
+def _last(row: Row, metric: str) -> dict[str, float]:
+    """Of a share at the last evaluation: mean, interval, and the lowest and the highest seed."""
+    last, seeds = curve_data(row, metric, is_share=True).iloc[-1], row.finite(metric)[1][-1]
+    least, most = (seeds.min(), seeds.max()) if len(seeds) else (np.nan, np.nan)
+    return {name: last[name] for name in ("mean", "low", "high")} | {"least": least, "most": most}

@@ -46,6 +46,19 @@ def test_the_text_has_percent_and_says_what_was_not_recorded(rows):
     assert line["pass@k"] == line["new"] == "-" and line["epochs"] == "1"
 
 
+def test_few_seeds_have_a_range_and_one_has_none(tmp_path):
+    store = RunStore(tmp_path / "runs")
+    rows = sweep_rows("lm_sums", store, "paper", ("algo=tpo,grpo", "optim.lr=3e-5", "train.epochs=1"))
+    for row, accuracies in zip(rows, ((0.2, 0.3, 0.25), (0.1,)), strict=True):
+        values = [{"error": 1 - accuracy, "test_accuracy": accuracy} for accuracy in accuracies]
+        lines = [
+            {"seed": s, "step": 0, "metric": m, "value": v} for s, each in enumerate(values) for m, v in each.items()
+        ]
+        store.open(row.config).save(pd.DataFrame(lines), {"seeds": list(range(len(values))), "seconds": 1.0})
+    shown = held_out.texts(held_out.summary(stored_rows(store)))
+    assert list(shown["pass@1"]) == ["25.0 (20.0 to 30.0)", "10.0"]
+
+
 def test_another_split_and_fewer_samples_are_shown_too(tmp_path):
     store = RunStore(tmp_path / "runs")
     (row,) = sweep_rows("lm_sums", store, "paper", ("algo=tpo", "optim.lr=3e-5", "train.epochs=1"))
