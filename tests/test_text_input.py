@@ -18,6 +18,7 @@ BAD_ROWS = {
     "prompt_is_empty": ('{"prompt": ""}', "line 3: prompt must be a text"),
     "prompt_is_half_a_pair": ('{"prompt": "\\ud800"}', "line 3: prompt holds half of a surrogate pair"),
     "answer_is_half_a_pair": ('{"prompt": "a", "answer": "\\ud800"}', "line 3: answer holds half"),
+    "part_of_an_answer_is_half_a_pair": ('{"prompt": "a", "answer": ["\\ud800"]}', "line 3: answer holds half"),
 }
 BAD_REWARDS = {
     "score.py": "must be a file and a function in it, FILE.py:NAME",

@@ -66,8 +66,8 @@ def _row(where: str, line: bytes) -> Row:
         raise ValueError(f"{where} has no prompt; it must be an object such as {EXAMPLE}")
     if not isinstance(prompt, str) or not prompt:
         raise ValueError(f"{where}: prompt must be a text of at least one character, found {str(prompt)[:60]!r}")
-    for field in ("prompt", "answer"):
-        if any("\ud800" <= c <= "\udfff" for c in str(row.get(field))):
+    for field, text in {"prompt": prompt, "answer": answer_of(row)}.items():
+        if any("\ud800" <= c <= "\udfff" for c in text):
             raise ValueError(f"{where}: {field} holds half of a surrogate pair, which no tokenizer can read")
     return row
 
