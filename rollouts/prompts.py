@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 Prompts = Sequence[Sequence[int]]
 # (tokens (N,n), mask (N,L) of these and of the cached tokens before them, cache) -> output for the tokens
@@ -70,11 +71,9 @@ def pass_prompts(
 
 def pad_left(prompts: Prompts, device: torch.device) -> tuple[Tensor, Tensor]:
     """Prompts as tokens (N,P), padded on the left, and their mask (N,P), 1 for a token."""
-    longest = max(map(len, prompts))
-    tokens = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
-    mask = torch.arange(longest, device=device) >= longest - lengths.unsqueeze(1)
-    return torch.tensor(tokens, device=device), mask.long()
+    rows = [torch.tensor(prompt, dtype=torch.long) for prompt in prompts]
+    tokens = pad_sequence(rows, batch_first=True, padding_value=-1, padding_side="left").to(device)
+    return tokens.clamp_min(0), (tokens >= 0).long()
 
 
 def position_ids(mask: Tensor) -> Tensor:
