@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from envs.rlvr.base import Problem, TextEnv
 from models.base import Policy
@@ -171,6 +172,5 @@ def right_answer_tokens(env: TextEnv, policy: Policy, problems: list[Problem]) -
     tokenizer = policy.tokenizer
     prompts = [env.encode(problem, tokenizer) for problem in problems]
     answers = [tokenizer(p.answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for p in problems]
-    longest = max(map(len, answers))
-    padded = torch.tensor([answer + [-1] * (longest - len(answer)) for answer in answers])
-    return pad_prompts(prompts), padded.view(1, len(problems), 1, longest)
+    padded = pad_sequence([torch.tensor(answer) for answer in answers], batch_first=True, padding_value=-1)
+    return pad_prompts(prompts), padded[None, :, None]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from algorithms.base import Batch, scored_completions
 from envs.rlvr.base import Problem, TextEnv
@@ -132,8 +133,8 @@ def divided(values: list, k: int, size: int) -> tuple[list, list]:
 
 def pad_prompts(prompts: Sequence[list[int]]) -> Tensor:
     """Prompts as tokens (1,B,P), padded on the left by -1."""
-    longest = max(map(len, prompts))
-    return torch.tensor([[-1] * (longest - len(prompt)) + prompt for prompt in prompts]).unsqueeze(0)
+    rows = [torch.tensor(prompt, dtype=torch.long) for prompt in prompts]
+    return pad_sequence(rows, batch_first=True, padding_value=-1, padding_side="left").unsqueeze(0)
 
 
 def completion_logp(prompts: Tensor, tokens: Tensor) -> Callable[..., Tensor]:
