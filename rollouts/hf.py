@@ -93,13 +93,9 @@ class HFEngine(Engine):
 
 
 def _choose(table: Tensor, rows: Tensor, uniforms: Tensor) -> Tensor:
-    """Tokens (N,) drawn from log-probs table[rows] (N,V) by uniforms (N,), the likeliest one for NaN."""
-    return torch.where(uniforms.isnan(), table.argmax(-1)[rows], _invert(table, rows, uniforms))
-
-
-def _invert(table: Tensor, rows: Tensor, uniforms: Tensor) -> Tensor:
-    """Tokens (N,) drawn from log-probs table[rows] (N,V) by inverting their distributions at uniforms (N,)."""
+    """Tokens (N,) drawn from log-probs table[rows] (N,V) by inversion at uniforms (N,), the likeliest one for NaN."""
     cdf = table.exp().cumsum(-1)[rows]
     # rounding leaves the last entry a little off 1
     below = uniforms.to(cdf).unsqueeze(1) * cdf[:, -1:]
-    return torch.searchsorted(cdf, below, right=True).squeeze(1).clamp_max(table.shape[1] - 1)
+    drawn = torch.searchsorted(cdf, below, right=True).squeeze(1).clamp_max(table.shape[1] - 1)
+    return torch.where(uniforms.isnan(), table.argmax(-1)[rows], drawn)
