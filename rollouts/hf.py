@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rollouts.base import Engine, EngineOutput
 from rollouts.prompts import Prompts, pass_prompts, position_ids, prefix_cache
-from rollouts.weights import LowPrecisionCopy
+from rollouts.weights import copy_weights, low_precision_copy
 
 
 class HFEngine(Engine):
@@ -24,16 +24,15 @@ class HFEngine(Engine):
 
     def __init__(self, stops: Sequence[int], rows: int, dtype: torch.dtype | None = None):
         self.stops, self.rows, self.dtype = list(stops), rows, dtype
-        self.model, self.copy = None, None
+        self.model = None
 
     def push(self, model) -> None:
         if self.dtype is None:
             self.model = model
             return
-        if self.copy is None:
-            self.copy = LowPrecisionCopy(model, self.dtype)
-            self.model = self.copy.model
-        self.copy.refresh(model)
+        if self.model is None:
+            self.model = low_precision_copy(model, self.dtype)
+        copy_weights(model, self.model)
 
     @torch.no_grad()
     def generate(self, prompts, k, uniforms, length) -> EngineOutput:

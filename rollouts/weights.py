@@ -27,23 +27,22 @@ def without_adapters(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-class LowPrecisionCopy:
-    """A model with the weights of another one, rounded to `dtype`; its buffers, such as frequencies, are not rounded.
+def low_precision_copy(model: Any, dtype: torch.dtype) -> Any:
+    """A copy of a model with its weights rounded to `dtype`, and with adapters merged into them.
 
-    `model` is a copy without adapters, which are merged into its weights.
+    Its buffers, such as frequencies, are not rounded.
     """
+    copied = copy.deepcopy(model)
+    if hasattr(copied, "merge_and_unload"):
+        copied = copied.merge_and_unload()
+    for parameter in copied.requires_grad_(False).parameters():
+        parameter.data, parameter.grad = parameter.data.to(dtype), None
+    return copied.eval()
 
-    def __init__(self, model: Any, dtype: torch.dtype):
-        copied = copy.deepcopy(model)
-        if hasattr(copied, "merge_and_unload"):
-            copied = copied.merge_and_unload()
-        self.model = copied.requires_grad_(False).eval()
-        for parameter in self.model.parameters():
-            parameter.data, parameter.grad = parameter.data.to(dtype), None
 
-    @torch.no_grad()
-    def refresh(self, model: Any) -> None:
-        """Take over the weights that `model`, the one that was copied, has now."""
-        state = self.model.state_dict()
-        for name, tensor in checkpoint_weights(model):
-            state[name].copy_(tensor)
+@torch.no_grad()
+def copy_weights(model: Any, copied: Any) -> None:
+    """Write the weights that `model` has now into its `low_precision_copy`."""
+    state = copied.state_dict()
+    for name, tensor in checkpoint_weights(model):
+        state[name].copy_(tensor)

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 from torch.testing import assert_close
 
-from rollouts.weights import LowPrecisionCopy
+from rollouts.weights import low_precision_copy
 from store.identity import run_id
 from tests.helpers import composed, experiment
 from tests.test_rlvr import TINY
@@ -31,7 +31,7 @@ def test_the_engine_draws_from_the_rounded_weights_of_the_last_push(tmp_path, se
             rollout = completions(trainer.env, policy, trainer.noise.at_step(trainer.step + 1))
         merged = policy.model
         if policy.has_adapters:
-            merged = LowPrecisionCopy(policy.model, torch.float32).model
+            merged = low_precision_copy(policy.model, torch.float32)
             assert not any("lora" in name for name in engine.model.state_dict())
         expected = rounded(merged)
         assert expected.keys() == engine.model.state_dict().keys()
