@@ -52,12 +52,12 @@ class LanguagePolicy(Policy):
         """The largest number of tokens of a prompt with its completion; None: no limit."""
         return getattr(self.causal_lm.config.get_text_config(), "max_position_embeddings", None)
 
-    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor, length: int) -> EngineOutput:
+    def complete(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor) -> EngineOutput:
         """Completions that the engine draws from the current weights (`rollouts.base.Engine.generate`)."""
         if self._version() != self._pushed:
             self.engine.push(self.model)
             self._pushed = self._version()
-        return self.engine.generate(prompts, k, uniforms, length)
+        return self.engine.generate(prompts, k, uniforms)
 
     @property
     def origin(self) -> tuple | None:

@@ -25,11 +25,11 @@ class EngineOutput:
 class Engine:
     """Draws completions from the weights of the last `push`."""
 
-    def generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor, length: int) -> EngineOutput:
-        """`k` completions of at most `length` tokens for each prompt, in successive rows.
+    def generate(self, prompts: Sequence[Sequence[int]], k: int, uniforms: Tensor) -> EngineOutput:
+        """`k` completions of at most T tokens for each prompt, in successive rows.
 
-        uniforms (len(prompts) * k, length) in [0, 1) decide what is drawn, at temperature 1 from the whole vocabulary.
-        The same numbers always give the same completions. Where the engine allows it, a row depends on its own numbers
+        uniforms (len(prompts) * k, T) in [0, 1) decide what is drawn, at temperature 1 from the whole vocabulary. The
+        same numbers always give the same completions. Where the engine allows it, a row depends on its own numbers
         alone. A row of NaN takes the likeliest token each time.
         """
         raise NotImplementedError

@@ -35,20 +35,18 @@ class HFEngine(Engine):
         copy_weights(model, self.model)
 
     @torch.no_grad()
-    def generate(self, prompts, k, uniforms, length) -> EngineOutput:
+    def generate(self, prompts, k, uniforms) -> EngineOutput:
         size = max(1, self.rows // k)
         cache, shared = prefix_cache(self._logits, prompts, self.model.config, self.model.device)
         parts = []
         for i in range(0, len(prompts), size):
             numbers = uniforms[i * k : (i + size) * k]
-            parts.append(self._generate(prompts[i : i + size], k, numbers, length, copy.deepcopy(cache), shared))
+            parts.append(self._generate(prompts[i : i + size], k, numbers, copy.deepcopy(cache), shared))
         fields = ("tokens", "lengths", "truncated", "logp")
         return EngineOutput(*(torch.cat([getattr(part, field) for part in parts]) for field in fields))
 
-    def _generate(
-        self, prompts: Prompts, k: int, uniforms: Tensor, length: int, cache: Any, shared: int
-    ) -> EngineOutput:
-        device, n = self.model.device, len(prompts) * k
+    def _generate(self, prompts: Prompts, k: int, uniforms: Tensor, cache: Any, shared: int) -> EngineOutput:
+        device, (n, length) = self.model.device, uniforms.shape
         logits, mask = pass_prompts(self._logits, prompts, cache, shared, device)
         ends = torch.zeros(logits.shape[1], dtype=torch.bool, device=device)
         ends[[stop for stop in self.stops if stop < len(ends)]] = True

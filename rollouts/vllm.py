@@ -64,14 +64,15 @@ class VLLMEngine(Engine):
         self._wake()
         reload_weights(self.llm, model)
 
-    def generate(self, prompts, k, uniforms, length) -> EngineOutput:
+    def generate(self, prompts, k, uniforms) -> EngineOutput:
+        length = uniforms.shape[1]
         longest, window = max(map(len, prompts)) + length, self.llm.model_config.max_model_len
         if longest > window:
             # vLLM itself would cut the completion short
             raise ValueError(f"model.vllm_window={window}: a prompt with its completion has {longest} tokens; raise it")
         self._wake()
         asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts for _ in range(k)]
-        outputs = self.llm.generate(asked, self._settings(uniforms, length), use_tqdm=False)
+        outputs = self.llm.generate(asked, self._settings(uniforms), use_tqdm=False)
         self._sleep()
         return self._completions([output.outputs[0] for output in outputs], length)
 
@@ -111,9 +112,9 @@ class VLLMEngine(Engine):
                     f"({reason}); a shorter window needs less memory"
                 ) from error
 
-    def _settings(self, uniforms: Tensor, length: int) -> list[Any]:
+    def _settings(self, uniforms: Tensor) -> list[Any]:
         """Sampling parameters of the requests: one seed each, or the likeliest token each time."""
-        common = {"max_tokens": length, "stop_token_ids": self.stops, "logprobs": 0, "detokenize": False}
+        common = {"max_tokens": uniforms.shape[1], "stop_token_ids": self.stops, "logprobs": 0, "detokenize": False}
         greedy = {"temperature": 0.0}
         first = uniforms[:, 0].tolist()
         own = [greedy if math.isnan(u) else {"temperature": 1.0, "seed": int(u * 2**24)} for u in first]

@@ -177,11 +177,11 @@ def test_what_is_drawn_depends_on_its_own_numbers_alone_and_has_the_trainers_log
     prompts = [env.encode(p, policy.tokenizer) for p in (env.problems("train")[0], env.problems("test")[1])]
     prompts[1] = prompts[1] + prompts[1][1:]  # of another length
     uniforms = torch.rand(64, 4, generator=torch.Generator().manual_seed(1))
-    both = policy.complete(prompts, 32, uniforms, 4)
+    both = policy.complete(prompts, 32, uniforms)
     assert len(set(both.lengths.tolist())) > 1 and both.truncated.any() and not both.truncated.all()
     for i, prompt in enumerate(prompts):
         part = slice(32 * i, 32 * (i + 1))
-        alone = policy.complete([prompt], 32, uniforms[part], 4)
+        alone = policy.complete([prompt], 32, uniforms[part])
         for field in dataclasses.fields(alone):
             torch.testing.assert_close(getattr(alone, field.name), getattr(both, field.name)[part])
         counts = torch.arange(4) < alone.lengths.unsqueeze(1)
@@ -192,9 +192,9 @@ def test_what_is_drawn_depends_on_its_own_numbers_alone_and_has_the_trainers_log
         torch.testing.assert_close(alone.logp, logp)
         torch.testing.assert_close(logp[:, 0].exp(), plain[alone.tokens[:, 0]])
     even = ((torch.arange(1000) + 0.5) / 1000).unsqueeze(1)
-    drawn = policy.complete(prompts[1:], 1000, even, 1).tokens.flatten().bincount(minlength=len(plain))
+    drawn = policy.complete(prompts[1:], 1000, even).tokens.flatten().bincount(minlength=len(plain))
     assert (drawn / 1000 - plain).abs().max() < 2e-3
-    likeliest = policy.complete(prompts, 1, torch.full((2, 1), torch.nan), 1).tokens
+    likeliest = policy.complete(prompts, 1, torch.full((2, 1), torch.nan)).tokens
     assert likeliest[1, 0] == plain.argmax()
 
 
@@ -265,7 +265,7 @@ def test_completions_that_are_alike_so_far_pass_as_one_row_and_finished_ones_lea
     policy, passed = made[0].policy, []
     run = HFEngine._logits
     monkeypatch.setattr(HFEngine, "_logits", lambda self, x, *args: passed.append(len(x)) or run(self, x, *args))
-    drawn = policy.complete([[1, 5, 6]], 200, torch.rand(200, 4, generator=torch.Generator().manual_seed(2)), 4)
+    drawn = policy.complete([[1, 5, 6]], 200, torch.rand(200, 4, generator=torch.Generator().manual_seed(2)))
     left = [drawn.tokens[drawn.lengths > t] for t in (1, 2, 3)]
     assert passed == [1, *(len(tokens[:, :t].unique(dim=0)) for t, tokens in enumerate(left, start=1))]
     assert len(left[2]) < 180 and passed[1] < passed[2] < passed[3] < len(left[2])

@@ -55,7 +55,7 @@ def test_a_copy_that_is_too_coarse_stops_the_run(tmp_path):
 
 def test_weights_of_that_precision_need_no_copy_and_a_run_without_one_is_the_same_run(tmp_path):
     policy = build(experiment(tmp_path, *TINY, COPY, "model.dtype=bfloat16"), (0,)).policy
-    policy.complete([[1, 5]], 1, torch.rand(1, 1), 1)
+    policy.complete([[1, 5]], 1, torch.rand(1, 1))
     assert policy.engine.model is policy.model
     plain, copied = (experiment(tmp_path, *TINY, *more).config for more in ((), (COPY,)))
     assert run_id(plain) != run_id(copied)

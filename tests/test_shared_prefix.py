@@ -68,10 +68,10 @@ def test_what_prompts_share_is_counted():
 def test_completions_and_log_probs_are_those_of_each_prompt_alone(policy, name):
     prompts, k, length = CASES[name], 4, 4
     uniforms = torch.rand(len(prompts) * k, length, generator=torch.Generator().manual_seed(0))
-    together = policy.complete(prompts, k, uniforms, length)
+    together = policy.complete(prompts, k, uniforms)
     for i, prompt in enumerate(prompts):
         part = slice(i * k, (i + 1) * k)
-        alone = policy.complete([prompt], k, uniforms[part], length)
+        alone = policy.complete([prompt], k, uniforms[part])
         for field in dataclasses.fields(alone):
             assert_close(getattr(together, field.name)[part], getattr(alone, field.name))
     is_token = torch.arange(length) < together.lengths.unsqueeze(1)
@@ -188,17 +188,17 @@ def test_a_model_whose_states_are_not_in_the_cache_is_refused(model):
 def test_a_prefix_passes_once_for_all_parts_of_a_rollout(policy, passed, monkeypatch):
     monkeypatch.setattr(policy.engine, "rows", 4)
     prompts = CASES["of different lengths"]
-    policy.complete(prompts, 4, torch.full((12, 1), torch.nan), 1)
+    policy.complete(prompts, 4, torch.full((12, 1), torch.nan))
     assert passed == [(1, 21), (1, 2), (1, 1), (1, 5)]
 
 
 def test_a_prompt_passes_once_for_sampled_and_likeliest_completions(policy, passed):
     prompts = CASES["of different lengths"]
     uniforms = with_greedy(torch.rand(3, 4, 3, generator=torch.Generator().manual_seed(0)))
-    both = policy.complete(prompts, 5, uniforms.flatten(0, 1), 3)
+    both = policy.complete(prompts, 5, uniforms.flatten(0, 1))
     assert [rows for rows, tokens in passed if tokens > 1] == [1, 3]
-    likeliest = policy.complete(prompts, 1, uniforms[:, 4], 3)
-    sampled = policy.complete(prompts, 4, uniforms[:, :4].flatten(0, 1), 3)
+    likeliest = policy.complete(prompts, 1, uniforms[:, 4])
+    sampled = policy.complete(prompts, 4, uniforms[:, :4].flatten(0, 1))
     for field in ("tokens", "lengths", "truncated", "logp"):
         found = getattr(both, field).unflatten(0, (3, 5))
         assert_close(found[:, 4], getattr(likeliest, field))
@@ -210,5 +210,5 @@ def test_a_model_that_attends_to_the_last_tokens_only_passes_whole_prompts(polic
     monkeypatch.setattr(config, "layer_types", ["sliding_attention"] * config.num_hidden_layers)
     monkeypatch.setattr(config, "sliding_window", 8)
     monkeypatch.setattr(policy.model.get_decoder(), "has_sliding_layers", True)
-    policy.complete(CASES["of different lengths"], 1, torch.full((3, 1), torch.nan), 1)
+    policy.complete(CASES["of different lengths"], 1, torch.full((3, 1), torch.nan))
     assert passed == [(3, 26)]

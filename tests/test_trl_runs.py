@@ -38,7 +38,7 @@ class Replay:
     def push(self, model):
         pass
 
-    def generate(self, prompts, k, uniforms, length):
+    def generate(self, prompts, k, uniforms):
         tokens, logp, truncated = self.rollouts.pop(0)
         lengths = (tokens >= 0).sum(1)
         return EngineOutput(tokens.clamp_min(0), lengths, truncated, logp)

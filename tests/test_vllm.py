@@ -46,7 +46,7 @@ def uniforms(seed: int = 0) -> torch.Tensor:
 @torch.no_grad()
 def mismatch(engine, model, numbers: torch.Tensor | None) -> float:
     """Largest |log-prob of the engine - that of the model| over all tokens that the engine draws."""
-    drawn, worst = engine.generate(PROMPTS, K, numbers, LENGTH), 0.0
+    drawn, worst = engine.generate(PROMPTS, K, numbers), 0.0
     for i, n in enumerate(drawn.lengths.tolist()):
         prompt, tokens = PROMPTS[i // K], drawn.tokens[i, :n]
         table = model(torch.tensor([prompt + tokens.tolist()])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
@@ -71,7 +71,7 @@ def test_engine_gives_the_log_probs_of_the_model(pair):
 @pytest.mark.vllm
 def test_completions_end_at_eos_or_are_cut(pair):
     engine, _ = pair
-    drawn = engine.generate(PROMPTS * 8, K, torch.rand(16 * K, LENGTH), LENGTH)
+    drawn = engine.generate(PROMPTS * 8, K, torch.rand(16 * K, LENGTH))
     assert drawn.tokens.shape == drawn.logp.shape == (16 * K, LENGTH)
     last = drawn.tokens.gather(1, drawn.lengths.unsqueeze(1) - 1).squeeze(1)
     assert torch.equal(drawn.truncated, last != EOS)
@@ -85,17 +85,17 @@ def test_completions_end_at_eos_or_are_cut(pair):
 def test_the_same_numbers_give_the_same_completions_whatever_is_drawn_beside(pair):
     engine, _ = pair
     numbers = uniforms()
-    together = engine.generate(PROMPTS, K, numbers, LENGTH).tokens
-    assert torch.equal(together, engine.generate(PROMPTS, K, numbers, LENGTH).tokens)
-    assert torch.equal(together[K:], engine.generate(PROMPTS[1:], K, numbers[K:], LENGTH).tokens)
-    assert not torch.equal(together, engine.generate(PROMPTS, K, uniforms(1), LENGTH).tokens)
+    together = engine.generate(PROMPTS, K, numbers).tokens
+    assert torch.equal(together, engine.generate(PROMPTS, K, numbers).tokens)
+    assert torch.equal(together[K:], engine.generate(PROMPTS[1:], K, numbers[K:]).tokens)
+    assert not torch.equal(together, engine.generate(PROMPTS, K, uniforms(1)).tokens)
     assert len({tuple(row) for row in together.tolist()}) == len(together)
 
 
 @pytest.mark.vllm
 def test_likeliest_tokens_are_those_of_the_model(pair):
     engine, model = pair
-    found = engine.generate(PROMPTS[1:], 1, torch.full((1, LENGTH), torch.nan), LENGTH)
+    found = engine.generate(PROMPTS[1:], 1, torch.full((1, LENGTH), torch.nan))
     theirs = model.generate(torch.tensor(PROMPTS[1:]), max_new_tokens=LENGTH, do_sample=False)[0, len(PROMPTS[1]) :]
     assert found.tokens[0, : found.lengths[0]].tolist() == theirs.tolist()
 
@@ -136,19 +136,19 @@ def test_adapters_are_pushed_with_the_model_below_them(pair):
 def test_a_completion_beyond_the_window_is_refused(pair):
     engine, _ = pair
     with pytest.raises(ValueError, match="vllm_window=256: a prompt with its completion has 274 tokens"):
-        engine.generate(PROMPTS, K, torch.rand(2 * K, 100), 100)
+        engine.generate(PROMPTS, K, torch.rand(2 * K, 100))
 
 
 @pytest.mark.vllm
 def test_a_closed_engine_starts_again():
     model, engine = qwen3(True), new_engine()
     engine.push(model)
-    first = engine.generate(PROMPTS, K, uniforms(), LENGTH)
+    first = engine.generate(PROMPTS, K, uniforms())
     engine.close()
     engine.close()
     assert engine.llm is None
     engine.push(model)
-    assert torch.equal(engine.generate(PROMPTS, K, uniforms(), LENGTH).tokens, first.tokens)
+    assert torch.equal(engine.generate(PROMPTS, K, uniforms()).tokens, first.tokens)
     engine.close()
 
 

@@ -73,7 +73,7 @@ def complete(env: TextEnv, policy: Policy, problems: list[Problem], uniforms: Te
     for problem, prompt in zip(problems, prompts, strict=True):
         checks.check_room(env, problem.prompt, len(prompt), policy.window)
     shard = distributed.local_slice(len(problems))
-    output = policy.complete(prompts[shard], k, uniforms[shard].flatten(0, 1), env.max_new_tokens)
+    output = policy.complete(prompts[shard], k, uniforms[shard].flatten(0, 1))
     rows = zip(output.tokens.tolist(), output.lengths.tolist(), strict=True)
     texts = [decode(row[:n], policy.tokenizer, policy.end_tokens) for row, n in rows]
     pending = env.submit([problem for problem in problems[shard] for _ in range(k)], texts)
