@@ -44,7 +44,7 @@ def uniforms(seed: int = 0) -> torch.Tensor:
 
 
 @torch.no_grad()
-def mismatch(engine, model, numbers: torch.Tensor | None) -> float:
+def mismatch(engine, model, numbers: torch.Tensor) -> float:
     """Largest |log-prob of the engine - that of the model| over all tokens that the engine draws."""
     drawn, worst = engine.generate(PROMPTS, K, numbers), 0.0
     for i, n in enumerate(drawn.lengths.tolist()):
