@@ -16,7 +16,6 @@ from rollouts.base import Engine
 from rollouts.hf import HFEngine
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
-ROLLOUT_DTYPES = ("bfloat16",)
 ENGINES = ("hf", "vllm")
 INSTALL = 'pip install -c constraints.txt -e ".[rlvr]"'
 
@@ -66,8 +65,7 @@ class LanguageModelConfig(ModelConfig):
         require(exact_is_hf, "dtype", self.dtype, f"float32, bfloat16 or float16 with engine={self.engine}")
         exact_is_fused = self.dtype != "float64" or self.attention != "eager"  # whose softmax is in float32
         require(exact_is_fused, "attention", self.attention, "sdpa with dtype=float64")
-        allowed = self.rollout_dtype is None or self.rollout_dtype in ROLLOUT_DTYPES
-        require(allowed, "rollout_dtype", self.rollout_dtype, f"null or {', '.join(ROLLOUT_DTYPES)}")
+        require(self.rollout_dtype in (None, "bfloat16"), "rollout_dtype", self.rollout_dtype, "null or bfloat16")
         hf_only = self.rollout_dtype is None or self.engine == "hf"
         require(hf_only, "rollout_dtype", self.rollout_dtype, f"null with engine={self.engine}")
         for key in ("lora_rank", "vllm_window"):
