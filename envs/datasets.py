@@ -52,10 +52,13 @@ def _digits() -> Images:
 
 
 def _idx(folder: Path) -> Images:
-    train, train_labels, test, test_labels = (_file(folder, name) for name in FILES)
-    return Images(
-        train.flatten(1).float() / 255, train_labels.long(), test.flatten(1).float() / 255, test_labels.long()
-    )
+    return _scaled(*(_file(folder, name) for name in FILES))
+
+
+def _scaled(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> Images:
+    """Images of pixels (N,28,28) from 0 to 255."""
+    pixels, test_pixels = (x.flatten(1).float() / 255 for x in (train, test))
+    return Images(pixels, train_labels.long(), test_pixels, test_labels.long())
 
 
 def _file(folder: Path, name: str) -> Tensor:
@@ -81,8 +84,5 @@ def _file(folder: Path, name: str) -> Tensor:
 def _hub() -> Images:
     alternatives = "set env.data_dir to a folder with the four IDX files, or use env=digits, which needs no download"
     splits = fetch(HUB, alternatives)
-    found = []
-    for split in ("train", "test"):
-        columns = splits[split].with_format("torch")[:]
-        found += [columns["image"].flatten(1).float() / 255, columns["label"].long()]
-    return Images(*found)
+    columns = [splits[split].with_format("torch")[:] for split in ("train", "test")]
+    return _scaled(*(part[key] for part in columns for key in ("image", "label")))
