@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -88,16 +89,16 @@ def choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
 
 def seeds_of(value: Any) -> tuple[int, ...]:
     """The seeds of a number of seeds, or of a list of them."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         seeds = list(range(value)) if 1 <= value <= MOST_SEEDS else None
     else:
         seeds = list(value) if OmegaConf.is_list(value) else None
-    if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < 2**31 for s in seeds):
+    if not seeds or not all(type(s) is int and 0 <= s < 2**31 for s in seeds):
         allowed = f"a number from 1 to {MOST_SEEDS}, or a list of whole numbers from 0 to {2**31 - 1} such as [3,7]"
         raise ConfigError(f"seeds={as_typed(value)}: must be {allowed}")
-    if len(set(seeds)) < len(seeds):
-        twice = sorted({s for s in seeds if seeds.count(s) > 1})
-        raise ConfigError(f"seeds={value}: {twice[0]} is given twice; give each seed once")
+    twice = [seed for seed, count in Counter(seeds).items() if count > 1]
+    if twice:
+        raise ConfigError(f"seeds={value}: {min(twice)} is given twice; give each seed once")
     return tuple(seeds)
 
 
