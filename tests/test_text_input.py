@@ -235,6 +235,7 @@ def test_a_call_reaches_nothing_and_is_ended(own, tmp_path, monkeypatch):
         "'x' * 10**10": ("crash", "MemoryError"),
         "os._exit(0)": ("crash", "its process ended (exit code 0)"),
         "os.abort()": ("crash", "its process ended (SIGABRT)"),
+        "import signal; signal.raise_signal(40)": ("crash", "its process ended (signal 40)"),
         "os.write(3, b'forged' * 99); os._exit(0)": ("crash", ""),
         "while True: pass": ("timeout", "score.py, line 11: more than 1 s of computing"),
         "time.sleep(60)": ("timeout", "score.py, line 11: more than 1 s of computing, or 2 s on the clock"),

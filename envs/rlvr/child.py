@@ -23,6 +23,7 @@ START = "import sys; sys.path.insert(0, sys.argv[1]); from envs.rlvr.worker impo
 SECONDS = 5.0  # on the clock, per answer; the child's own limit on CPU time is lower
 STARTUP = 120.0  # on the clock, until a child has imported its rule
 FIRST_SECONDS = 30.0  # on the clock, for the first answer that a function of the user's grades in a child
+SIGNALS = {number.value: number.name for number in signal.Signals}  # most of the real-time ones have no name
 
 
 class NotStartedError(RuntimeError):
@@ -134,7 +135,7 @@ class Child:
         self.close()
         if code in (None, -signal.SIGXCPU):
             return "timeout", self._place(text) + too_long
-        ended = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        ended = f"exit code {code}" if code >= 0 else SIGNALS.get(-code, f"signal {-code}")
         return "crash", f"its process ended ({ended}){self.said and f': {self.said}'}"
 
     def _place(self, text: str) -> str:
