@@ -1,7 +1,5 @@
 """Checks before any work that method, task, model and training fit together."""
 
-import os
-
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -11,7 +9,7 @@ from conf.discover import discover
 from conf.messages import ConfigError
 from engines.trl_misfit import trl_misfit
 from envs.base import Env
-from training import warmstart
+from training import distributed, warmstart
 
 COMPARES = {"group": "a group of sampled candidates", "set": "a set of candidates"}
 
@@ -66,7 +64,7 @@ def check_model(experiment, cfg: DictConfig) -> None:
     if model.stacked != experiment.optim.stacked:
         fit = [name for name, cls in discover(training).items() if getattr(cls, "stacked", None) == model.stacked]
         raise MisfitError(f"optim={cfg.optim.name}: does not fit model={_chosen_model(cfg)}; allowed: {', '.join(fit)}")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = distributed.started_processes()
     if processes > 1 and not is_text:
         typed = f"{processes} processes: env={cfg.env.name} trains in one process"
         raise MisfitError(f"{typed}; start it without torchrun, or use launch=joblib for a grid")

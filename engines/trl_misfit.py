@@ -4,7 +4,7 @@ import importlib.util
 import os
 
 from engines.weights import require_group_objective
-from training import warmstart
+from training import distributed, warmstart
 
 COMPUTED = ("float32", "bfloat16")  # precisions of TRL
 INSTALL = 'pip install -c constraints.txt -e ".[trl]"'
@@ -36,7 +36,7 @@ def trl_misfit(experiment) -> str:
     for sharding in ("FSDP", "DEEPSPEED"):
         if os.environ.get(f"ACCELERATE_USE_{sharding}", "false").lower() == "true":
             return f"does not shard the model ({sharding}); use engines.trl.GroupObjectiveTrainer in a script of TRL"
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = distributed.started_processes()
     completions = env.batch * env.candidates
     if completions % processes:
         return f"{processes} processes cannot share {completions} completions equally; change env.batch"

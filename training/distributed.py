@@ -19,9 +19,14 @@ TIMEOUT = timedelta(hours=12)  # for one process to wait for another, such as th
 _single_process = False
 
 
+def started_processes() -> int:
+    """How many processes torchrun or accelerate launch started; they need not have joined a group yet."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def initialize(device: torch.device) -> None:
-    """Join the process group, if torchrun or accelerate launch started more than one process."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    """Join the process group, if there is more than one process."""
+    if started_processes() > 1 and not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
