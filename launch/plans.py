@@ -1,7 +1,7 @@
 """Plans: which sweeps and suites to train, with which seeds, in order of value."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def read(name: str, within: tuple[Path, ...] = ()) -> list[Entry]:
     return found
 
 
-def tasks(entries: list[Entry], store: Store, algo_path: str | None = None) -> Iterator[Task]:
+def tasks(entries: Iterable[Entry], store: Store, algo_path: str | None = None) -> Iterator[Task]:
     """The tasks to train, in the order of the plan.
 
     algo_path  a folder of one's own algorithms, for suites

@@ -26,7 +26,7 @@ from store.runs import RunStore
 SHARED = ("budget", "launch", "launch.workers", "launch.nice", "device", "runs_dir", "env.data_dir", "algo_path")
 KEYS = {"plan": ("plan", *SHARED), "suite": ("suite", "algo", "track", *SHARED)}
 FOR_EACH_TASK = ("device", "runs_dir", "algo_path")
-COMPOSED = ("launch", "launch.workers", "launch.nice", "device", "runs_dir", "algo_path")
+COMPOSED = ("launch", "launch.workers", "launch.nice", *FOR_EACH_TASK)
 UNITS = {"s": 1, "m": 60, "h": 3600}
 ARCHIVE = Path("results")
 
@@ -62,7 +62,7 @@ class Request:
 
     def tasks(self) -> list[plans.Task]:
         """The tasks of the plan or suite, as what is stored now decides them; those that are done too."""
-        return list(plans.tasks(list(self.entries), self.store, self.algo_path))
+        return list(plans.tasks(self.entries, self.store, self.algo_path))
 
 
 def is_asked(argv: list[str]) -> bool:
