@@ -158,7 +158,7 @@ def with_states(model: str, checkpointing: bool) -> LanguagePolicy:
 def test_layers_with_a_state_give_what_each_completion_has_alone(model, checkpointing):
     policy, prompts, k, length = with_states(model, checkpointing), CASES["of different lengths"], 3, 4
     uniforms = torch.rand(len(prompts) * k, length, generator=torch.Generator().manual_seed(0))
-    drawn = policy.complete(prompts, k, uniforms, length)
+    drawn = policy.complete(prompts, k, uniforms)
     is_token = torch.arange(length) < drawn.lengths.unsqueeze(1)
     tokens = torch.where(is_token, drawn.tokens, -1)
     logp = policy.logp(padded(prompts, left=True).unsqueeze(0), tokens.view(1, len(prompts), k, length)).flatten(0, 2)
