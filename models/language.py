@@ -61,7 +61,7 @@ class LanguagePolicy(Policy):
 
     @property
     def origin(self) -> tuple | None:
-        """What the policy was made from; None once its weights have changed."""
+        """What the policy was made from; None once its weights were changed in place."""
         return self._made_from if self._version() == self._made_at else None
 
     def _version(self) -> list[int]:

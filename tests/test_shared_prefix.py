@@ -177,7 +177,7 @@ def test_layers_with_a_state_give_what_each_completion_has_alone(model, checkpoi
         assert (ours - theirs).norm() < 1e-4 * theirs.norm()
 
 
-@pytest.mark.parametrize("model", ["mamba", "recurrent_gemma", "rwkv"])
+@pytest.mark.parametrize("model", ["mamba", "mamba2", "falcon_mamba", "recurrent_gemma", "rwkv", "xlstm"])
 def test_a_model_whose_states_are_not_in_the_cache_is_refused(model):
     with torch.device("meta"):
         causal_lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(model))

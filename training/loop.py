@@ -59,7 +59,8 @@ class Trainer:
         self.lost_to_rewards = ~self.alive
         self.steps_alive = torch.zeros(len(noise.seeds), dtype=torch.long, device=noise.device)
         self.history = History()
-        self.evaluation_seconds: list[float] = []
+        self.evaluation_seconds: float | None = None  # of the last evaluation
+        self.evaluating = 0.0  # seconds that evaluations have taken since the trainer was built
         self.samples: list[dict] = []  # completions of evaluations, until `take_samples` is called
 
     def run(self, after_step: Callable[["Trainer"], None] = lambda trainer: None) -> History:

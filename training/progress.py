@@ -58,8 +58,8 @@ def time_left(trainer: Trainer, rate: float) -> str:
     """The time that the remaining steps take at `rate` per second, and the evaluations left with their length."""
     cfg, seconds = trainer.cfg, trainer.evaluation_seconds
     text = f"{(cfg.steps - trainer.step) / rate:.0f} s left"
-    count = sum(map(cfg.evaluates_at, range(trainer.step + 1, cfg.steps + 1))) if seconds else 0
-    return f"{text} and {count} evaluation{'s' * (count > 1)} of {seconds[-1]:.0f} s" if count else text
+    count = sum(map(cfg.evaluates_at, range(trainer.step + 1, cfg.steps + 1))) if seconds is not None else 0
+    return f"{text} and {count} evaluation{'s' * (count > 1)} of {seconds:.0f} s" if count else text
 
 
 class Reporter:
@@ -96,7 +96,7 @@ class Reporter:
         if not last and now - self.shown < (BAR_SECONDS if self.bar else line_seconds):
             return
         self.shown = now
-        training = max(now - self.start - sum(trainer.evaluation_seconds), 1e-9)
+        training = max(now - self.start - trainer.evaluating, 1e-9)
         rate = (trainer.step - self.first_step) / training
         speed = f"{rate:.0f} steps/s" if rate >= 1 else f"{1 / rate:.1f} s/step"
         text = f"{progress_text(trainer)}, {speed}, {time_left(trainer, rate)}"

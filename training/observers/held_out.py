@@ -15,8 +15,7 @@ class HeldOutEvaluation(Observer):
     """Evaluates before the first step, every train.eval_every steps, and after the last step.
 
     Beside the metrics of `evaluate` it records <split>_newly_solved: of the problems that no sampled answer solved in
-    the first evaluation, the share that one solves now. A few of the completions are appended to `trainer.samples`, the
-    seconds that each evaluation takes to `trainer.evaluation_seconds`.
+    the first evaluation, the share that one solves now. A few of the completions are appended to `trainer.samples`.
 
     The first evaluation depends on model, task and seed alone, so the runs of one process share it.
     """
@@ -31,7 +30,8 @@ class HeldOutEvaluation(Observer):
         if origin is None:
             return self._recorded(trainer, *_evaluate(trainer))
         asked = cfg.eval_split, cfg.eval_problems, cfg.eval_samples
-        key = origin, trainer.env, noise.seeds, noise.device, *asked
+        # settings of a user's own task need not be hashable
+        key = type(trainer.env), repr((origin, trainer.env, noise.seeds, noise.device, *asked))
         if key not in before_training:
             before_training[key] = _evaluate(trainer)
         return self._recorded(trainer, *before_training[key])
@@ -42,7 +42,7 @@ class HeldOutEvaluation(Observer):
     def _recorded(self, trainer, found: Evaluation, seconds: float) -> Metrics:
         seed = trainer.noise.seeds[0]
         trainer.samples += [{"seed": seed, "step": trainer.step} | sample for sample in found.samples]
-        trainer.evaluation_seconds.append(seconds)
+        trainer.evaluation_seconds = seconds
         return found.metrics | self._newly_solved(found.right, trainer)
 
     def _newly_solved(self, right: list[int], trainer) -> Metrics:
@@ -66,4 +66,6 @@ def _evaluate(trainer) -> tuple[Evaluation, float]:
     """An evaluation of the policy as it is now, and the seconds that it took."""
     start, cfg, noise = time.monotonic(), trainer.cfg, trainer.noise.at_step(trainer.step)
     found = evaluate(trainer.env, trainer.policy, noise, cfg.eval_split, cfg.eval_problems, n=cfg.eval_samples)
-    return found, time.monotonic() - start
+    seconds = time.monotonic() - start
+    trainer.evaluating += seconds
+    return found, seconds

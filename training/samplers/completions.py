@@ -53,7 +53,7 @@ class Completions:
         return distributed.all_gather(self.pending.result())
 
     def sampled(self, k: int) -> "Completions":
-        """Those of the first k rows of uniforms. Texts and grades are still those of all."""
+        """Those of the first k rows of uniforms. Texts, grades and seconds are still those of all."""
         fields = ("tokens", "logp", "truncated")
         return replace(self, **{name: getattr(self, name)[:, :, :k] for name in fields})
 
