@@ -17,7 +17,7 @@ from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore, require_writable
 
-console = Console(width=None if sys.stdout.isatty() else 120, soft_wrap=True, markup=False)
+console = Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True, markup=False)
 COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
 OF_ONE = {
     "table": "environment: python -m analysis table sparse_bandit",

@@ -105,7 +105,8 @@ def terminal(title: str, frame: pd.DataFrame, lines: bool = False, names: int = 
     for place, column in enumerate(frame):
         name = place < names
         head = str(column) if name else str(column).replace(" ", "\n", 1)
-        table.add_column(head, justify="left" if name else "right", no_wrap=not name)
+        is_text = name and frame.iloc[:, place].str.contains(" ").any()
+        table.add_column(head, justify="left" if name else "right", no_wrap=not is_text)
     for line in frame.itertuples(index=False):
         table.add_row(*line)
     return table
