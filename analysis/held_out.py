@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis import tables
+from analysis import stats, tables
 from analysis.curves import curve_data
 from analysis.labels import with_unique_labels
 from analysis.load import Row
@@ -24,7 +24,8 @@ SHARES = {  # metrics of the split that a run is evaluated on
     "newly_solved": "new",
 }
 WITH_INTERVAL = ("accuracy", "pass_at_k")
-UNITS = "shares in % [95 % interval] (lowest to highest of fewer than 5 seeds), entropy in nats per token"
+SPREAD = f"[95 % interval] (lowest to highest of fewer than {stats.FEWEST} seeds)"
+UNITS = f"shares in % {SPREAD}, entropy in nats per token"
 MISSING = dict.fromkeys(("mean", "low", "high", "least", "most"), np.nan)
 
 

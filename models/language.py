@@ -14,7 +14,7 @@ from models.base import Policy
 from models.head import token_logp
 from models.prefix_tree import PrefixTree
 from rollouts.base import Engine, EngineOutput
-from rollouts.prompts import Prompts, has_states, pass_prompts, position_ids, prefix_cache
+from rollouts.prompts import Prompts, empty_cache, has_states, pass_prompts, position_ids, prefix_cache
 from rollouts.weights import without_adapters
 
 
@@ -37,7 +37,7 @@ class LanguagePolicy(Policy):
         self._pushed: list[int] | None = None
         self._made_from, self._made_at = made_from, self._version()
         self.takes_trees = prefix_tree.takes_trees(self.causal_lm)
-        self.has_states = has_states(self.causal_lm.config)
+        self.has_states = has_states(empty_cache(self.causal_lm.config))
         self.vocab = self.causal_lm.get_output_embeddings().weight.shape[0]
         if checkpointing:
             self.causal_lm.gradient_checkpointing_enable({"use_reentrant": False})

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rollouts.prompts import attends_to_all
+from rollouts.prompts import attends_to_all, empty_cache
 
 MAX_NODES = 1024  # attention takes the square of them
 
@@ -54,7 +54,7 @@ def takes_trees(causal_lm: Any) -> bool:
     """
     config = causal_lm.config
     exchangeable = getattr(causal_lm, "_supports_attention_backend", False)
-    return attends_to_all(config) and exchangeable and config._attn_implementation == "sdpa"
+    return attends_to_all(empty_cache(config)) and exchangeable and config._attn_implementation == "sdpa"
 
 
 def are_small(trees: Sequence[PrefixTree], tokens: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from models import gguf
-from rollouts.prompts import has_states
+from rollouts.prompts import empty_cache, has_states
 
 ROOT = Path(__file__).resolve().parents[1]
 OF_SAMPLING = ("temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -110,7 +110,7 @@ def check_states(model: Any, path: str) -> None:
     Completions that are drawn together could not go on from states of their own.
     """
     takes_cache = "past_key_values" in inspect.signature(model.get_decoder().forward).parameters
-    if model._is_stateful and not (takes_cache and has_states(model.config)):
+    if model._is_stateful and not (takes_cache and has_states(empty_cache(model.config))):
         fault = f"{type(model).__name__} keeps its state outside of transformers' common cache; not supported"
         raise ValueError(f"model.path={path}: {fault}")
 

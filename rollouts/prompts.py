@@ -23,20 +23,25 @@ def shared_prefix(prompts: Prompts) -> int:
     return length if length >= MIN_SHARED_TOKENS else 0
 
 
-def attends_to_all(config: Any) -> bool:
-    """Whether each layer of a model attends to all earlier tokens: none has a window, or a state in their place."""
+def empty_cache(config: Any) -> Any:
+    """transformers' cache for a model with this config."""
     from transformers import DynamicCache
+
+    return DynamicCache(config=config)
+
+
+def attends_to_all(cache: Any) -> bool:
+    """Whether each layer of a model attends to all earlier tokens: none has a window, or a state in their place."""
     from transformers.cache_utils import DynamicLayer
 
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def has_states(config: Any) -> bool:
+def has_states(cache: Any) -> bool:
     """Whether layers of a model carry a state from token to token, as linear attention does."""
-    from transformers import DynamicCache
     from transformers.cache_utils import LinearAttentionCacheLayerMixin
 
-    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in DynamicCache(config=config).layers)
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
 
 
 def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.device) -> tuple[Any, int]:
@@ -45,10 +50,8 @@ def prefix_cache(forward: Forward, prompts: Prompts, config: Any, device: torch.
     A layer with a window or a state would take in the padding between prefix and prompt. So a model with such layers
     passes whole prompts.
     """
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=config)
-    length = shared_prefix(prompts) if attends_to_all(config) else 0
+    cache = empty_cache(config)
+    length = shared_prefix(prompts) if attends_to_all(cache) else 0
     if length:
         tokens = torch.tensor([list(prompts[0][:length])], device=device)
         forward(tokens, torch.ones_like(tokens), cache)
