@@ -59,8 +59,8 @@ def quoted_path(word: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as Hydra's grammar has a string."""
-    return "'" + text.replace("'", r"\'") + "'"
+    """The text as Hydra's grammar has a string, where a backslash is doubled before a quote and at the end."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), text) + "'"
 
 
 def parsed(word: str) -> Override | None:

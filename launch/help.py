@@ -125,7 +125,8 @@ def _about(key: str, name: str) -> str:
     head = list(takewhile(bool, (line for line in head if not line.startswith("@package"))))
     text = [line for line in head if not line.startswith("python")]
     if head and not text:
-        return head[0][head[0].find("(") :]  # a command with its remark: (20 seeds x 300)
+        _, bracket, remark = head[0].partition("(")  # a command with its remark: (20 seeds x 300)
+        return bracket + remark
     if not text and key in GROUPS:
         text = _class_doc(key, OmegaConf.load(path), []).partition("\n\n")[0].splitlines()
     return re.split(r"(?<=\.) ", " ".join(text))[0]

@@ -3,6 +3,7 @@
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from launch import help
 from launch.kinds import cores
 from store.runs import RunStore
 from tests.helpers import command, names
@@ -213,6 +214,13 @@ TOPICS = {
 def test_help_tells_the_details_of_a_topic(cli, topic):
     code, out = cli("--help", topic)
     assert code == 0 and all(text in out for text in TOPICS[topic])
+
+
+def test_help_reads_a_sweep_whose_command_has_no_remark(tmp_path, monkeypatch):
+    monkeypatch.setattr(help, "_folder", lambda group: tmp_path)
+    (tmp_path / "plain.yaml").write_text("# python run.py paper=plain\n")
+    (tmp_path / "short.yaml").write_text("# python run.py paper=short   (2 seeds x 3)\n")
+    assert [help._about("paper", name) for name in ("plain", "short")] == ["", "(2 seeds x 3)"]
 
 
 NO_TOPICS = {"alog": "algo", "algo=tpoo": "tpo", "train=tpo": "no such topic", "paper=fig20": "fig02"}

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import torch
 
-from launch.command_line import prepare
+from launch.command_line import parsed, prepare, quoted
 from tests.helpers import experiment
 from training.experiment import build, explain_out_of_memory
 
@@ -81,3 +81,8 @@ def test_out_of_memory_names_what_to_lower(tmp_path):
         assert text in explained
     assert "train.micro_batch (now null)" in explained and "model.lora_rank" in explained
     assert "train.seed_block" not in explained
+
+
+@pytest.mark.parametrize("text", ["a'b", r"folder\x", "folder\\", "\\\\", r"\'", "a, [b]=c", ""])
+def test_quoted_text_is_read_as_it_was_written(text):
+    assert parsed(f"key={quoted(text)}").value() == text

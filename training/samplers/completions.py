@@ -37,7 +37,7 @@ class Completions:
     truncated (1,B,K)   true for a completion that was cut off
     texts               the completions that this process drew, as text
     pending             their grades, once they are known
-    seconds             time that it took to draw them
+    tokens_per_second   how fast they were drawn
     """
 
     prompts: Tensor
@@ -46,14 +46,14 @@ class Completions:
     truncated: Tensor
     texts: list[str]
     pending: Pending
-    seconds: float
+    tokens_per_second: float
 
     def grades(self) -> list[Grade]:
         """One grade for each completion, in order; waits for those that are missing."""
         return distributed.all_gather(self.pending.result())
 
     def sampled(self, k: int) -> "Completions":
-        """Those of the first k rows of uniforms. Texts, grades and seconds are still those of all."""
+        """Those of the first k rows of uniforms. Texts, grades and speed are still those of all."""
         fields = ("tokens", "logp", "truncated")
         return replace(self, **{name: getattr(self, name)[:, :, :k] for name in fields})
 
@@ -89,7 +89,7 @@ def complete(env: TextEnv, policy: Policy, problems: list[Problem], uniforms: Te
         truncated=truncated.view(shape[:3]),
         texts=texts,
         pending=pending,
-        seconds=time.monotonic() - start,
+        tokens_per_second=int(is_token.sum()) / (time.monotonic() - start),
     )
 
 
@@ -204,7 +204,7 @@ def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tens
         "entropy": -(old * mask).sum() / mask.sum(),
         "entropy_per_answer": -(old * mask).sum(-1).mean(),
         "engine_mismatch": ((old - found.logp).abs() * mask).sum() / mask.sum(),
-        "rollout_tokens_per_second": mask.sum() / found.seconds,
+        "rollout_tokens_per_second": torch.tensor(found.tokens_per_second),
     }
 
 
