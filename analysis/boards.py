@@ -31,7 +31,7 @@ def of_suite(name: str, store: Results, out: Path, console: Console) -> int:
     csv, text, page = (out / f"{stem}.{suffix}" for suffix in ("csv", "md", "html"))
     if text.exists() and leaderboard.made_by(drawn_by) not in text.read_text():
         raise ConfigError(f"suite={name}: {text} is the board of another suite; choose a folder with --out")
-    content = ["board", suite.name, [cell.row.content for cell in found], lines.to_csv()]
+    content = ["board", suite.name, repr(suite.tasks), [cell.row.content for cell in found], lines.to_csv()]
     files = cache_of(store).get(content, lambda: _pictures(found, lines, suite))
     for file, data in files.items():
         (out / f"{stem}_{file}").write_bytes(data)

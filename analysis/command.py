@@ -256,7 +256,8 @@ def _check(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         parser.error(unknown(f"--of {args.of}", [*catalogue.figures(), "runs"], "no such figure"))
     if args.suite is not None and (args.of is not None or args.what != ["leaderboard"]):
         parser.error(f"--suite {args.suite}: allowed only after python -m analysis leaderboard, and without --of")
-    if args.scale and what in ("list", "table", "samples", "report", "leaderboard") and args.of is None:
+    of_every_scale = what in ("list", "table", "samples", "report", "leaderboard") and args.of in (None, "runs")
+    if args.scale and of_every_scale:
         parser.error(f"--scale {args.scale}: {what} shows every scale; leave it out")
     for key, folder in {"--results": args.results, "--runs-dir": args.runs_dir}.items():
         if folder and not folder.is_dir():

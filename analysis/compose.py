@@ -132,7 +132,7 @@ def _composed(name: str, scale: str, jobs: Iterable[Settings]) -> dict[Settings,
     copies: dict[Files, DictConfig] = {}
     found = {}
     for settings in jobs:
-        files = tuple(tuple(setting.split("=")) for setting in settings if setting.split("=")[0] in GROUPS)
+        files = tuple(tuple(setting.split("=", 1)) for setting in settings if setting.split("=")[0] in GROUPS)
         if files not in copies:
             copies[files] = copy.deepcopy(_sweep(name, scale, files))  # slow, so the next job changes the same copy
         cfg, changes = copies[files], [setting for setting in settings if setting.split("=")[0] not in GROUPS]
@@ -164,7 +164,7 @@ def _shared(job: Sequence[str]) -> Settings:
 def _algo(job: list[str]) -> dict[str, Any]:
     """The algorithm of a job with what the job changes in it."""
     given = OmegaConf.from_dotlist([override for override in job if override.startswith("algo.")]).get("algo", {})
-    return algo_file(dict(override.split("=") for override in job)["algo"]) | dict(given)
+    return algo_file(dict(override.split("=", 1) for override in job)["algo"]) | dict(given)
 
 
 def algo_file(name: str) -> dict[str, Any]:

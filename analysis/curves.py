@@ -19,17 +19,15 @@ LINE_HEIGHT = 0.17  # inches of each line of a legend below the panels
 LABELS = {"error": "error", "misalignment": "misalignment, 1 - cos"}
 
 
-def curve_data(row: Row, metric: str, is_share: bool = False) -> pd.DataFrame:
+def curve_data(row: Row, metric: str) -> pd.DataFrame:
     """Columns label, metric, step, mean, low, high and n (seeds) at up to POINTS steps of a run.
 
     A seed that turned non-finite has error 1. Other metrics leave it out.
-
-    is_share  the metric lies between 0 and 1, as an error does
     """
     steps, values = row.errors() if metric == "error" else row.finite(metric)
     keep = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), POINTS)).round().astype(int))
     steps, values = steps[keep], values[keep]
-    low, high = stats.interval(values, stats.ERRORS if is_share or metric == "error" else stats.REALS)
+    low, high = stats.interval(values, stats.bounds(metric))
     mean = values.mean(-1) if values.shape[-1] else np.full(len(steps), np.nan)
     columns = {"step": steps, "mean": mean, "low": low, "high": high, "n": values.shape[-1]}
     return pd.DataFrame({"label": row.label, "metric": metric, **columns})

@@ -85,7 +85,7 @@ def _draw(axis, panel: Dots, data: pd.DataFrame, places: dict[str, int], colors:
 
 
 def _last(row: Row, panel: Dots) -> dict[str, Any]:
-    data = curve_data(row, panel.metric, is_share=panel.percent)
+    data = curve_data(row, panel.metric)
     data[["mean", "low", "high"]] *= _unit(panel)
     return data.iloc[-1].to_dict() | {"before": data["mean"].iloc[0]}
 

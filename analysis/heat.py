@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import curves, stats, style
+from analysis.labels import with_unique_labels
 from analysis.load import Row
 
 SOLVED = 0.1  # a task counts as solved below this mean error
@@ -17,6 +18,7 @@ def learning_rate_maps(
     rows: list[Row], level: Callable[[dict], Level], title: str
 ) -> tuple[style.Figure, pd.DataFrame]:
     """Maps of the error by learning rate and `level`, with the number of learning rates that solve each task."""
+    rows = with_unique_labels(rows, panels=[[(level(row.config), row.config["optim"]["lr"])] for row in rows])
     drawn = pd.DataFrame([_cell(row, level(row.config)) for row in rows])
     levels = drawn.sort_values("order").level.unique()
     labels = drawn.label.unique()

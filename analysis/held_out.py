@@ -112,6 +112,6 @@ def _measured(row: Row) -> dict:
 
 def _last(row: Row, metric: str) -> dict[str, float]:
     """Of a share at the last evaluation: mean, interval, and the lowest and the highest seed."""
-    last, seeds = curve_data(row, metric, is_share=True).iloc[-1], row.finite(metric)[1][-1]
+    last, seeds = curve_data(row, metric).iloc[-1], row.finite(metric)[1][-1]
     least, most = (seeds.min(), seeds.max()) if len(seeds) else (np.nan, np.nan)
     return {name: last[name] for name in ("mean", "low", "high")} | {"least": least, "most": most}

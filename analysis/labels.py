@@ -54,6 +54,20 @@ def label(config: dict[str, Any], hide: tuple[str, ...] = (), also: tuple[str, .
     return f"{config['algo']['label']} ({', '.join(texts)})" if texts else config["algo"]["label"]
 
 
+def method_names(configs: list[dict[str, Any]], hide: tuple[str, ...]) -> list[str]:
+    """The names of methods: their labels, with the settings in which methods of one label differ.
+
+    A method of the suite itself keeps its label.
+    """
+    labels = [label(config, hide=hide) for config in configs]
+    names = []
+    for name, config in zip(labels, configs, strict=True):
+        alike = [other for other, text in zip(configs, labels, strict=True) if text == name]
+        differing = () if len(alike) == 1 or is_ours(config) else differing_settings(alike)
+        names.append(label(config, hide, tuple(key for key in differing if key.startswith("algo."))))
+    return names
+
+
 def with_unique_labels(rows: list, hide: tuple[str, ...] = (), panels: list | None = None, mixed: bool = False) -> list:
     """The rows with unique labels: rows that share label and panel also name the settings in which they differ.
 

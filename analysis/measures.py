@@ -53,7 +53,7 @@ class Mean:
 
     @property
     def _bounds(self) -> Interval:
-        low, high = stats.ERRORS if self.metric == "error" else stats.REALS
+        low, high = stats.bounds(self.metric)
         return self.scale * low, self.scale * high
 
     def rounded(self, value: float) -> float:

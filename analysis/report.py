@@ -121,7 +121,7 @@ def _claims(figure: str, tables: dict[str, pd.DataFrame], store: Store) -> list[
 
 def _source(row: Row) -> str:
     """Run, seeds, device, versions and command of a row."""
-    batch = row.run.manifest().get("batches", [{}])[-1]
+    batch = (row.run.manifest().get("batches") or [{}])[-1]
     versions = ", ".join(f"{name} {version}" for name, version in batch.get("versions", {}).items())
     commit = (batch.get("commit") or "unknown")[:10]
     where = f"run {row.run.path.name}, {row.seeds} seeds, {batch.get('device', 'device unknown')}, {versions}"

@@ -30,4 +30,4 @@ def sample_lines(samples: list[dict[str, Any]]) -> list[str]:
 def verdict(sample: dict[str, Any]) -> str:
     """Its score, and whether it is right, or why it could not be graded (envs.rlvr.grades.Grade)."""
     status = sample.get("status", "ok")
-    return f"{sample['score']:.2f} {status if status != 'ok' else 'solved' if sample['solved'] else 'wrong ':6}"
+    return f"{sample['score']:.2f} {status if status != 'ok' else 'solved' if sample['solved'] else 'wrong':6}"

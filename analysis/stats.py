@@ -1,12 +1,20 @@
 """The statistics that every figure and table uses."""
 
+import re
+
 import numpy as np
 
 CONFIDENCE = 0.95
 FEWEST = 5  # seeds that have an interval: where one in four fails, fewer miss the mean in over a quarter of all cases
 REALS = (-np.inf, np.inf)
-ERRORS = (0.0, 1.0)  # bounds of an error
+ERRORS = (0.0, 1.0)  # bounds of an error, and of every share
+SHARES = re.compile(r"error|.*_(share|accuracy|greedy|newly_solved|pass_at_\d+)")
 TAIL = 0.1  # share of the training, at its end, over which an error is averaged: one step alone is noisy
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Bounds of a metric, by its name."""
+    return ERRORS if SHARES.fullmatch(metric) else REALS
 
 
 def interval(values: np.ndarray, within: tuple[float, float] = REALS) -> tuple[np.ndarray, np.ndarray]:

@@ -70,11 +70,11 @@ def summarise(groups: dict[str, list[Cell]], speeds: cost.Speeds, workers: int) 
             {
                 "figure": name,
                 "cells": len(group),
-                "ten": sum(len(cell.done) >= min(ENOUGH, len(cell.wanted)) for cell in group),
+                "ten": sum(len(cell.wanted & cell.done) >= min(ENOUGH, len(cell.wanted)) for cell in group),
                 "all": sum(cell.left == 0 for cell in group),
                 "seeds": sum(len(cell.wanted & cell.done) for cell in group),
                 "wanted": sum(len(cell.wanted) for cell in group),
-                "new": sum(len(cell.done - cell.before) for cell in group),
+                "new": sum(len(cell.wanted & cell.done - cell.before) for cell in group),
                 "hours": sum(known) / 3600 / workers,
                 "unknown": len(seconds) - len(known),
             }

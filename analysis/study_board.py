@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from analysis import aggregate, stats, style, tables
-from analysis.labels import label, matchings
+from analysis.labels import matchings, method_names
 from analysis.leaderboard import RIVALS
 from analysis.load import Row
 from store.identity import NEUTRAL, identity
@@ -39,11 +39,13 @@ def entries(rows: list[Row]) -> list[Entry]:
     """
     tasks: dict[str, dict[str, Row]] = {}
     asked = set()
+    methods = {_method(row.config): row.config for row in rows}
+    method = dict(zip(methods, method_names(list(methods.values()), ("match",)), strict=True))
     for row in sorted(rows, key=lambda row: row.seeds):
         for match in matchings(row.config):
             key = _key(row.config, match)
             # runs of one method that differ in what they record alone: the one with the most seeds stands for them
-            tasks.setdefault(key, {})[label(row.config, hide=("match",))] = row
+            tasks.setdefault(key, {})[method[_method(row.config)]] = row
             asked |= {key} if match == row.config["match"] else set()
     compared = {task: found for task, found in tasks.items() if task in asked and len(found) > 1}
     names = _names({task: next(iter(found.values())).config["env"]["label"] for task, found in compared.items()})
@@ -140,6 +142,10 @@ def _rollouts(config: dict[str, Any]) -> float:
     env, groups = config["env"], config["compares"] in ("group", "set")
     many = groups or config["match"] == "interactions" or "max_new_tokens" in env
     return config["train"]["steps"] * env.get("batch", 1) * (env.get("candidates", 1) if many else 1)
+
+
+def _method(config: dict[str, Any]) -> str:
+    return json.dumps([identity(config)["algo"], config["sampler"], config["train"]["epochs"]], sort_keys=True)
 
 
 def _key(config: dict[str, Any], match: str) -> str:

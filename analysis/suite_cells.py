@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis import stats, suite_rows
-from analysis.labels import differing_settings, is_ours, label
+from analysis.labels import label, method_names
 from analysis.load import Row, Store
 from analysis.suites import DEFAULT, Protocol, Setting, Suite, Task
 from store.identity import identity, identity_without
@@ -87,24 +87,11 @@ def _grids(suite: Suite, store: Store) -> dict[str, dict[str, dict[Setting, Row]
             key = json.dumps(identity(config)["algo"], sort_keys=True)
             runs.setdefault(key, []).append((task, setting, Row(config, label(config, hide=HIDDEN), run)))
     found: dict[str, dict[str, dict[Setting, Row]]] = {}
-    for method, rows in zip(_names([rows[0][2].config for rows in runs.values()]), runs.values(), strict=True):
+    methods = method_names([rows[0][2].config for rows in runs.values()], HIDDEN)
+    for method, rows in zip(methods, runs.values(), strict=True):
         for task, setting, row in rows:
             found.setdefault(method, {}).setdefault(task.name, {})[setting] = replace(row, label=method)
     return found
-
-
-def _names(configs: list[dict[str, Any]]) -> list[str]:
-    """The names of methods: their labels, with the settings in which methods of one label differ.
-
-    A method of the suite itself keeps its label.
-    """
-    labels = [label(config, hide=HIDDEN) for config in configs]
-    names = []
-    for name, config in zip(labels, configs, strict=True):
-        alike = [other for other, text in zip(configs, labels, strict=True) if text == name]
-        differing = () if len(alike) == 1 or is_ours(config) else differing_settings(alike)
-        names.append(label(config, HIDDEN, tuple(key for key in differing if key.startswith("algo."))))
-    return names
 
 
 def _setting(config: dict[str, Any], base: float, protocol: Protocol) -> Setting | None:

@@ -67,6 +67,7 @@ def test_a_changed_hyperparameter_is_told_apart(cli, tmp_path, capsys):
         (["fig022"], "did you mean fig02?"),
         (["fig2"], "did you mean fig02?"),
         (["leaderboard", "--scale", "quick"], "--scale quick: leaderboard shows every scale"),
+        (["leaderboard", "--of", "runs", "--scale", "quick"], "--scale quick: leaderboard shows every scale"),
     ],
 )
 def test_folders_words_and_options_are_checked_before_any_work(tmp_path, monkeypatch, capsys, args, text):

@@ -208,6 +208,14 @@ def test_seeds_of_an_archive_count_as_done(tmp_path):
     assert frame.hours.tolist() == [pytest.approx(2 * 1000 * 1e-3 / 3600 / 2)] * 2
 
 
+def test_seeds_that_nobody_wants_complete_no_cell(tmp_path):
+    (task, *_) = plans.tasks([Entry(sweep="fig03")], store(tmp_path / "runs"))
+    wanted, done = frozenset(range(10)), frozenset((*range(7), 100, 101, 102))
+    cell = status.Cell(task.row, frozenset(("fig03",)), wanted, done, before=frozenset(range(5)))
+    frame = status.summarise({"fig03": [cell]}, {}, workers=1)
+    assert frame.loc[0, ["ten", "all", "seeds", "new"]].tolist() == [0, 0, 7, 2]
+
+
 def test_a_checkpoint_is_due_after_a_minute_or_later_where_saving_is_slow(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("training.checkpoint.time.monotonic", lambda: now[0])

@@ -225,6 +225,13 @@ def test_leaderboard_scores_chance_0_and_the_best_1(store):
     assert board.seconds["TPO"] == 6
 
 
+def test_methods_of_ones_own_with_one_label_are_rows_of_their_own(store):
+    (row,) = (stored(store, row, [0.1, 0.2]) for row in sweep_rows("fig02", store)[:1])
+    algos = [row.config["algo"] | {"name": "mine", "eta": eta} for eta in (1.0, 2.0)]
+    listed = study_board.entries([row, *(replace(row, config=row.config | {"algo": algo}) for algo in algos)])
+    assert {entry.method for entry in listed} == {"TPO", "TPO (algo=mine, eta=1.0)", "TPO (algo=mine, eta=2.0)"}
+
+
 def test_a_seed_that_turned_non_finite_scores_as_chance_does(store):
     rows = {row.config["algo"]["name"]: row for row in sweep_rows("fig02", store)}
     found = [stored(store, rows[a], v) for a, v in {"tpo": [0.1, 0.1], "pg": [0.1, np.nan]}.items()]

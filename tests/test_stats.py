@@ -69,6 +69,13 @@ def test_symmetric_seeds_have_students_interval():
     )
 
 
+def test_intervals_of_errors_and_shares_end_at_0_and_1():
+    values = np.array([0.0, 0, 0, 0, 1])
+    for metric in ("error", "all_fail_share", "test_pass_at_16", "test_accuracy"):
+        assert stats.interval(values, stats.bounds(metric))[1] == 1
+    assert stats.interval(values, stats.bounds("entropy"))[1] > 1 and stats.bounds("gradient_error") == stats.REALS
+
+
 def test_an_interval_reaches_further_on_the_side_of_the_longer_tail():
     values = np.array([0.0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
     mean, spread, t = 0.2, values.std(ddof=1), student.ppf(0.975, 9)

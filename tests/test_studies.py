@@ -1,5 +1,7 @@
 """Studies beyond the paper: their grids, their figures, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,9 @@ def test_late_errors_are_those_of_the_last_tenth_and_a_lost_seed_counts_as_wrong
     assert stats.late(row.metric("error")[1]) == pytest.approx([0.2, 0.5])
     _, drawn = learning_rate_maps([row], lambda config: (0, "one"), "title")
     assert drawn["mean"].item() == pytest.approx(0.35) and not drawn.solved.item()
+    other = replace(row, config=row.config | {"algo": row.config["algo"] | {"name": "mine", "eta": 2.0}})
+    _, drawn = learning_rate_maps([row, other], lambda config: (0, "one"), "title")
+    assert drawn.label.nunique() == 2  # one's own method has the suite's label
 
 
 def test_many_missing_runs_are_one_line(monkeypatch, tmp_path, capsys):
