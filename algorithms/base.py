@@ -61,9 +61,10 @@ def scored_completions(logp_old: Tensor, score: Tensor, mask: Tensor, logp_ref: 
     """Sampled completions as objectives take them: each token gets the score of its completion as reward.
 
     logp_old, mask, logp_ref (*L,B,K,T) as in `Batch`; score (*L,B,K). The baseline is the mean score of the batch.
-    logp_old may have any value at padding, where it becomes 0.
+    logp_old and logp_ref may have any value at padding, where it becomes 0.
     """
     logp_old = logp_old.masked_fill(mask == 0, 0)
+    logp_ref = None if logp_ref is None else logp_ref.masked_fill(mask == 0, 0)
     reward = score.unsqueeze(-1).expand(logp_old.shape)
     return Batch(logp_old, reward, batch_mean(reward), mask, score, torch.ones_like(score), logp_ref)
 
@@ -201,8 +202,8 @@ def bessel_correction(weight: Tensor) -> Tensor:
 
     Those of enumerated actions differ, but for the first step of a table, which is uniform.
     """
-    n = (weight > 0).sum(-1, keepdim=True)
-    return torch.where(_differ(weight, weight), 1.0, n / (n - 1).clamp_min(1)).to(weight.dtype)
+    n = (weight > 0).sum(-1, keepdim=True).to(weight.dtype)
+    return torch.where(_differ(weight, weight), 1.0, n / (n - 1).clamp_min(1))
 
 
 def standardize(

@@ -40,4 +40,4 @@ class GPG(Objective):
 
 def _groups(weight: Tensor) -> Tensor:
     """The number of groups in which a candidate has weight: (*L,B,K) -> (*L,)."""
-    return (weight > 0).any(-1).sum(-1)
+    return (weight > 0).any(-1).sum(-1).to(weight.dtype)

@@ -44,6 +44,6 @@ class GSPO(Objective):
         advantage = standardize(batch.score, batch.effective_weight, eps=1e-8, bessel=self.bessel).unsqueeze(-1)
         log_s = token_average(log_ratio(logp, batch), batch.mask).unsqueeze(-1)
         if self.token_level:
-            log_s = log_s.detach() + logp - logp.detach()
+            log_s = log_s.detach() + (logp - logp.detach())
         loss = -clipped_surrogate(log_s.exp(), advantage, self.clip_low, self.clip_high)
         return seq_mean_token_mean(loss.expand_as(logp), batch.mask, batch.effective_weight), {}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from algorithms.base import Batch, Loss, Objective, log_softmax, require, softmax, standardize, token_sum
@@ -47,7 +48,8 @@ class TPO(Objective):
     def candidate_logp(self, logp: Tensor, batch: Batch) -> Tensor:
         """Log-prob l (*L,B,K) of each candidate."""
         found = (token_average if self.length_normalize else token_sum)(logp, batch.mask)
-        return found if batch.candidate_mask is None else found.masked_fill(batch.candidate_mask == 0, EXCLUDED_LOGP)
+        excluded = max(EXCLUDED_LOGP, torch.finfo(found.dtype).min / 2)  # float16 ends at -65504
+        return found if batch.candidate_mask is None else found.masked_fill(batch.candidate_mask == 0, excluded)
 
     def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Standardised scores u and target q (*L,B,K)."""

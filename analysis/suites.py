@@ -43,6 +43,8 @@ class Protocol:
         rates = self.learning_rates
         fine = isinstance(rates, tuple) and rates and all(type(v) in (int, float) and 0 < v < math.inf for v in rates)
         _require(fine, "learning_rates", rates, "a list of numbers > 0")
+        once = len(set(self.tuning_seeds)) == len(self.tuning_seeds) and max(self.tuning_seeds) < 2**31
+        _require(once, "tuning_seeds", self.tuning_seeds, f"different whole numbers below {2**31}")
         apart = not set(self.reported) & set(self.tuning_seeds)
         _require(apart, "tuning_seeds", self.tuning_seeds, "none of the reported seeds")
 

@@ -13,6 +13,10 @@ from conf.process import tune_process
 LEFT_BY_READER = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
+class ReaderLeft(KeyboardInterrupt):
+    """Whoever read what this process prints, such as `head`, has closed the pipe."""
+
+
 def run(module: str) -> int:
     """Import a module, call its `main` and return the exit code."""
     os.environ.setdefault("MPLBACKEND", "Agg")  # a command draws into files, and opens no window
@@ -32,12 +36,12 @@ def run_main(main: Callable[[], int | None]) -> int:
         code = main() or 0
         sys.stdout.flush()
         return code
+    except (BrokenPipeError, ReaderLeft):
+        _forget_output()
+        return LEFT_BY_READER
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        _forget_output()
-        return LEFT_BY_READER
     except OSError as error:
         reason = error.strerror or str(error)
         print(f"{error.filename}: {reason}" if error.filename else reason, file=sys.stderr)

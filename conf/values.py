@@ -49,6 +49,8 @@ def parse_section(cfg: DictConfig, section: str, classes: dict[str, type], kind:
 
 def build_section(cls: type, node: DictConfig, section: str, hidden: Iterable[str] = ()) -> Any:
     """An object of `cls` with the settings of a section but `hidden` ones; raises ConfigError."""
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{section}={as_typed(node)}: must be settings, one `key: value` a line")
     types = get_type_hints(cls)
     fields = {field.name: types[field.name] for field in dataclasses.fields(cls)}
     values = {key: node[key] for key in node if key not in hidden}

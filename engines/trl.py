@@ -94,12 +94,17 @@ class GroupObjectiveTrainer(GRPOTrainer):
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         rewards = super()._calculate_rewards(*args, **kwargs)  # of all processes, in their order
         self._scores = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        if rewards.isnan().all(dim=1).any():  # TRL leaves them out of their groups
+            raise ValueError("reward_funcs: all returned None for a completion, which must have a score")
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         count = len(output["completion_ids"])
         start = self.accelerator.process_index * count
+        if "pixel_values" in output:
+            raise ValueError("train_dataset: must have no images, which the log-probs of an objective would not read")
+        output["loss_mask"] = output["completion_mask"] * output.get("tool_mask", 1)  # what tools say is not learnt
         output["row"] = torch.arange(start, start + count, device=self._scores.device)
         output["score"] = self._scores[start : start + count]
         return output
@@ -121,7 +126,7 @@ class GroupObjectiveTrainer(GRPOTrainer):
             inputs.setdefault("logp_old", inputs["logp"])  # the first epoch is on the policy that drew the completions
             if self.objective.needs_reference and "logp_ref" not in inputs:
                 inputs["logp_ref"] = self.reference_logp(inputs)
-        names = ("logp", "logp_old", "score", "completion_mask", *("logp_ref",) * self.objective.needs_reference)
+        names = ("logp", "logp_old", "score", "loss_mask", *("logp_ref",) * self.objective.needs_reference)
         found = self._gathered(micro_batches, names).values()
         logp, logp_old, score, mask, *ref = (self._to_full_length(x.float()) for x in found)
         weights, metrics = token_weights(self.objective, logp, logp_old, score, mask, self.num_generations, *ref)
@@ -148,11 +153,11 @@ class GroupObjectiveTrainer(GRPOTrainer):
         return F.pad(x, (0, missing)) if x.dim() > 1 and missing > 0 else x
 
     def _logp(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
-        """Log-probs (N,T) of completions, in nats; 0 at padding."""
+        """Log-probs (N,T) of completions, in nats; 0 where `loss_mask` is 0."""
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
         mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         logp, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, inputs["completion_ids"].shape[1])
-        return torch.where(inputs["completion_mask"].bool(), logp, 0.0)
+        return torch.where(inputs["loss_mask"].bool(), logp, 0.0)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
         if not self.model.training:

@@ -195,7 +195,7 @@ class _SuiteTrainer(GroupObjectiveTrainer):
             truncated=whole["truncated"].view(shape[:3]),
             texts=[],
             pending=None,
-            seconds=self._seconds,
+            tokens_per_second=int(whole["completion_mask"].sum()) / self._seconds,
         )
         grades = distributed.all_gather(self._grades)
         return completion_rollout(found, whole["logp_old"].view(shape), grades, self.training.policy.max_mismatch)

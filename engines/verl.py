@@ -20,7 +20,7 @@ from verl.trainer.ppo import ray_trainer
 from verl.trainer.ppo.core_algos import agg_loss, register_policy_loss
 
 import conf
-from algorithms.base import Objective
+from algorithms.base import Objective, as_typed
 from conf.discover import find_classes
 from conf.values import APPEARANCE, parse_section
 from engines.weights import require_group_objective, token_weights
@@ -110,9 +110,12 @@ def require_exact(config: Any) -> None:
         found = OmegaConf.select(actor, key)
         if found != value:
             raise ValueError(f"actor_rollout_ref.actor.{key}={found}: must be {value} for adv_estimator={estimator}")
-    corrected = OmegaConf.select(config, "algorithm.rollout_correction.rollout_is")
-    if corrected is not None:
-        raise ValueError(f"algorithm.rollout_correction.rollout_is={corrected}: must be null for {estimator}")
+    for key, value in {"rollout_is": None, "bypass_mode": False}.items():  # the latter replaces the loss
+        found = OmegaConf.select(config, f"algorithm.rollout_correction.{key}")
+        if found not in (None, value):
+            raise ValueError(
+                f"algorithm.rollout_correction.{key}={as_typed(found)}: must be {as_typed(value)} for {estimator}"
+            )
 
 
 def _extend(module: Any, name: str, before: Callable[..., Any]) -> None:

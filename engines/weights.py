@@ -62,6 +62,8 @@ def token_weights(
 
 def _check_shapes(logp, logp_old, score, mask, group_size, logp_ref) -> None:
     require_tensors(logp=logp, logp_old=logp_old, score=score, mask=mask)
+    if logp.dim() != 2 or not logp.numel():
+        raise ValueError(f"logp has shape {tuple(logp.shape)}: must be (N,T), with a row for each completion")
     rows = logp.shape[0]
     if type(group_size) is not int or group_size < 2 or rows % group_size:
         raise ValueError(f"group_size={group_size}: must be at least 2 and divide the {rows} completions")

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from conf.entry import ReaderLeft
 from conf.fit import MisfitError
 from conf.messages import ConfigError, explain
 from conf.resolve import Experiment, job_label, resolve, settings_of
@@ -24,10 +25,17 @@ GRID_KEYS = "TPO_SUITE_GRID_KEYS"  # the environment variable in which workers f
 outcomes: list[Outcome] = []  # of the command that this process runs
 
 
+class Screen(Console):
+    """A console whose reader may leave. Rich raises SystemExit then, which a run would record as its failure."""
+
+    def on_broken_pipe(self) -> None:
+        raise ReaderLeft
+
+
 def screen(bars: bool = True) -> Console:
     """Where a command prints; processes that share a terminal cannot all have `bars`, so they print plain lines."""
     width, terminal = None if sys.stdout.isatty() else 120, None if bars else False
-    return Console(width=width, force_terminal=terminal, emoji=False, markup=False)  # [labels] are no markup
+    return Screen(width=width, force_terminal=terminal, emoji=False, markup=False)  # [labels] are no markup
 
 
 def resolve_or_refuse(cfg: DictConfig) -> Experiment | Outcome:
@@ -79,7 +87,5 @@ def _train(experiment: Experiment, launch: DictConfig) -> Outcome:
         outcome = execute(experiment, screen(bars=launch.name == "serial"))
         failures.record(outcome)
         return outcome
-    except BrokenPipeError:
-        raise
     except OSError as error:  # not of the training, which is reported: of the folder of runs
         return Outcome(experiment.label, "failed", message=describe(error))

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
+
 from analysis import catalogue, suite_rows, suites
 from analysis.compare import compare
 from analysis.compose import overrides_of, read_yaml, sweep_names
 from analysis.load import Row, Store, sweep_rows
 from analysis.paper import TABLES
 from analysis.undecided import undecided_cells
-from conf.messages import ConfigError, unknown
+from conf.messages import ConfigError, explain, unknown
 from store.identity import MOST_SEEDS, run_id
 from store.results import Results
 
@@ -99,8 +101,9 @@ def tasks(entries: Iterable[Entry], store: Store, algo_path: str | None = None) 
     for entry in entries:
         try:
             yield from _track(entry, store, algo_path) if entry.suite else _cells(entry, store)
-        except ConfigError as error:
-            raise ConfigError(f"{entry.origin}: {error}" if entry.origin else str(error)) from None
+        except (ConfigError, HydraException) as error:
+            text = explain(error, [])
+            raise ConfigError(f"{entry.origin}: {text}" if entry.origin else text) from None
 
 
 def may_grow(entries: tuple[Entry, ...]) -> bool:
@@ -141,6 +144,8 @@ def _entry(line: Any, origin: str) -> Entry:
     fields = [field.name for field in dataclasses.fields(Entry) if field.name != "origin"]
     if not isinstance(line, dict) or sum(kind in line for kind in KINDS) != 1:
         raise ValueError(f"{line}: must have one of the keys {', '.join(KINDS)}")
+    if "plan" in line:
+        raise ValueError(f"{line}: plan must be a name or a file, and the only key")
     for key in line:
         if key not in fields:
             raise ValueError(unknown(str(key), fields))

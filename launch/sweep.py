@@ -56,7 +56,7 @@ class Sweep:
     def __init__(self, overrides: Sequence[list[str]], configs: Sequence[DictConfig], launcher: Launcher, size: int):
         self.launcher, self.size, self.console = launcher, size, screen()
         self.launch = parse_section(configs[0], "launch", LAUNCHES)
-        self.folder = Path(configs[0].runs_dir) / ".sweeps"
+        self.folder = Path(str(configs[0].runs_dir)) / ".sweeps"
         self.jobs = [_job(asked, config) for asked, config in zip(overrides, configs, strict=True)]
 
     def run(self) -> None:
@@ -91,7 +91,7 @@ class Sweep:
                 torch.set_num_threads(self.launch.threads)
             for job in todo:
                 job.predicted = 0.0
-                with suppress(Exception):  # a job that fails fails again in its turn, and is reported there
+                with suppress(Exception, SystemExit):  # a job that fails fails again in its turn, and is reported there
                     job.predicted = predict(job.experiment, job.missing)
             total = sum(job.predicted for job in todo) / self._at_once(todo)
             forecast = f": about {duration(total)} on this machine"

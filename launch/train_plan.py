@@ -17,7 +17,7 @@ from rich.console import Console
 from analysis import cost, leaderboard, status, suites
 from analysis.load import Row
 from analysis.suite_cells import cells
-from conf.entry import sigint_ignored
+from conf.entry import run_main, sigint_ignored
 from conf.fit import MisfitError
 from conf.messages import ConfigError, duration
 from conf.resolve import compose_experiment
@@ -113,7 +113,7 @@ def _work(request: Request, tasks: list[plans.Task], deadline: float, parent: in
     lower_priority(request.nice, session=True)
     stop = Stop(deadline, parent)
     with stop.listening():
-        sys.exit(train_in_turn(request, tasks, stop))
+        sys.exit(run_main(lambda: train_in_turn(request, tasks, stop)))
 
 
 def train_in_turn(request: Request, tasks: list[plans.Task], stop: Stop) -> bool:

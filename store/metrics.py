@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 COLUMNS = ["seed", "step", "metric", "value"]
 NOTHING = pa.schema(zip(COLUMNS, (pa.int64(), pa.int32(), pa.string(), pa.float32()), strict=True)).empty_table()
+END = b"PAR1"  # of every parquet file
 
 
 class MetricsReader:

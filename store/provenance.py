@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -11,17 +12,18 @@ from typing import Any
 from store.runs import Run, atomic_write
 
 PACKAGES = ("torch", "numpy", "hydra-core", "pandas", "transformers", "trl", "vllm")
+TRAINING = ("algorithms", "conf", "engines", "envs", "models", "rollouts", "training")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def provenance(run: Run) -> dict[str, Any]:
-    """Versions, platform and git commit. An uncommitted diff is written into the run's folder, and named."""
+    """Versions, platform and git commit. What is not committed is written into the run's folder, and named."""
     commit, diff = _git()
     info = {"python": platform.python_version(), "platform": platform.platform(), "versions": _versions()}
     info["commit"] = commit
     if diff:
-        info["diff"] = f"diff-{hashlib.sha256(diff.encode()).hexdigest()[:12]}.patch"
-        atomic_write(run.path / info["diff"], lambda p: p.write_text(diff))
+        info["diff"] = f"diff-{hashlib.sha256(diff).hexdigest()[:12]}.patch"
+        atomic_write(run.path / info["diff"], lambda p: p.write_bytes(diff))
     return info
 
 
@@ -36,11 +38,19 @@ def _versions() -> dict[str, str]:
 
 
 @functools.cache
-def _git() -> tuple[str | None, str]:
-    def git(*args: str) -> str:
-        return subprocess.run(("git", *args), cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+def _git() -> tuple[str | None, bytes]:
+    """The commit, and as a patch what is changed beside it, with new files of the packages that train."""
+
+    def git(*args: str, codes: tuple[int, ...] = (0,)) -> bytes:
+        done = subprocess.run(("git", *args), cwd=REPOSITORY, capture_output=True)
+        if done.returncode not in codes:
+            raise subprocess.CalledProcessError(done.returncode, done.args)
+        return done.stdout
 
     try:
-        return git("rev-parse", "HEAD").strip(), git("diff", "HEAD")
+        commit = git("rev-parse", "HEAD").decode().strip()
+        new = git("ls-files", "--others", "--exclude-standard", "-z", "--", *TRAINING).decode(errors="surrogateescape")
+        added = [git("diff", "--no-index", os.devnull, file, codes=(0, 1)) for file in new.split("\0") if file]
+        return commit, b"".join([git("diff", "HEAD"), *added])
     except (OSError, subprocess.CalledProcessError):
-        return None, ""
+        return None, b""

@@ -87,7 +87,7 @@ class Results:
     def seeds_done_now(self, config: dict[str, Any]) -> set[int]:
         """The finished seeds of a configuration, also those that a process finished after the first look."""
         run, archived = self.folder.find(config), self.archive.find(config)
-        damaged = run.path in self._damaged and not run.config()
+        damaged = not run.has_metrics() or (run.path in self._damaged and not run.config())
         manifests = [{} if damaged else run.manifest(), archived.manifest() if archived else {}]
         return {seed for manifest in manifests for seed in manifest.get("seeds_done", [])}
 

@@ -81,6 +81,15 @@ def atomic_write(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _last_bytes(path: Path, count: int) -> bytes:
+    """The end of a file; nothing where there is none."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - count))
+        return file.read()
+
+
 @dataclass(frozen=True)
 class Run(metrics.MetricsReader):
     """runs/<env>/<algo>/<run_id>/: config.yaml, manifest.json, metrics.parquet and the newest checkpoints."""
@@ -139,6 +148,10 @@ class Run(metrics.MetricsReader):
         """Keeps a process that only asks, which holds the run while it does, from refusing it to another."""
         return FileLock(self.path / ".asking", timeout=ASKING_SECONDS, poll_interval=0.002)
 
+    def has_metrics(self) -> bool:
+        """Whether metrics.parquet is there to its end, which is far quicker to see than to read it."""
+        return _last_bytes(self.path / "metrics.parquet", len(metrics.END)) == metrics.END
+
     def manifest_version(self) -> int:
         """Changes whenever the manifest does; 0 where there is none."""
         path = self.path / "manifest.json"
@@ -167,7 +180,10 @@ class Run(metrics.MetricsReader):
     def add_samples(self, samples: list[dict[str, Any]]) -> None:
         """Append completions of a language model, one per line."""
         if samples:
-            with (self.path / "samples.jsonl").open("a") as file:
+            path = self.path / "samples.jsonl"
+            is_torn = _last_bytes(path, 1) not in (b"", b"\n")  # the process died in the middle of a line
+            with path.open("a") as file:
+                file.write("\n" * is_torn)
                 file.writelines(json.dumps(sample) + "\n" for sample in samples)
 
     def samples(self) -> list[dict[str, Any]]:
@@ -175,7 +191,7 @@ class Run(metrics.MetricsReader):
         found: dict[tuple, dict[str, Any]] = {}
         path = self.path / "samples.jsonl"
         for line in path.read_text().splitlines() if path.exists() else ():
-            with suppress(ValueError):  # the process may have died in the middle of a line
+            with suppress(ValueError):  # of a line that was torn
                 sample = json.loads(line)
                 which = sample.get("problem", sample["prompt"])  # older lines have no number of the problem
                 found[(*(sample[key] for key in ("seed", "step", "split", "greedy")), which)] = sample

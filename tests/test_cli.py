@@ -130,6 +130,10 @@ def test_a_number_is_a_folder_and_a_label_may_have_brackets(monkeypatch, capsys,
     monkeypatch.chdir(tmp_path)
     code, out = command(monkeypatch, capsys, "debug=smoke", "runs_dir=2026", "algo.label=TPO (mine)")
     assert code == 0 and "TPO (mine)" in out and list(RunStore(tmp_path / "2026").runs())
+    code, out = command(monkeypatch, capsys, "-m", "debug=smoke", "runs_dir=2026", "algo=tpo,pg")
+    assert code == 0 and len(list(RunStore(tmp_path / "2026").runs())) == 2
+    code, out = command(monkeypatch, capsys, "-m", "debug=smoke", "runs_dir=null", "algo=tpo,pg")
+    assert code == 2 and "runs_dir=" in out and not (tmp_path / "None").exists()
 
 
 def test_a_missing_plug_in_is_named_with_its_command(cli, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conf.process import MOST_KEPT, SPINS
+from store.runs import RunStore
 from tests.helpers import ROOT
 from tests.test_imports import imports
 
@@ -64,6 +65,16 @@ def test_a_reader_that_closes_the_pipe_ends_a_command_without_a_word(start):
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait(20) == 128 + signal.SIGPIPE
     process.stderr.close()
+
+
+def test_a_reader_that_leaves_a_training_makes_it_no_failure(tmp_path):
+    args = [sys.executable, "run.py", "algo=tpo", "env=contextual_bandit", "train.steps=9000", f"runs_dir={tmp_path}"]
+    process = subprocess.Popen(args, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 128 + signal.SIGPIPE
+    (run,) = RunStore(tmp_path).runs()
+    assert run.manifest()["status"] == "interrupted" and not run.traceback.exists()
 
 
 def test_a_file_that_cannot_be_read_is_one_line(start):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from algorithms.base import Batch, scored_completions, standardize
+from algorithms.base import Batch, bessel_correction, scored_completions, standardize
 from algorithms.ce import CE
 from algorithms.dapo import DAPO
 from algorithms.dg import DG
@@ -139,6 +139,10 @@ def test_dg_gate(pi, gate):
     logp, one = torch.full((1, 1, 1), math.log(pi)), torch.ones(1, 1, 1)
     batch = Batch(logp, one, 0 * one, one, one[..., 0], one[..., 0])
     assert gradient(DG(), logp, batch).item() == pytest.approx(-gate, abs=1e-3)
+
+
+def test_constants_have_the_precision_of_the_log_probs():
+    assert bessel_correction(torch.ones(1, 7, dtype=torch.float64)).item() == 7 / 6
 
 
 def test_dg_is_half_of_reinforce_at_infinite_eta():

@@ -48,6 +48,8 @@ BROKEN = {
     "- {sweep: fig02, seeds: 0}": "seeds=0",
     "- {sweep: fig02, seeds: 1000000000}": "seeds=1000000000: must be a number from 1 to 100000",
     "- {sweep: fig02, set: algo}": "set=algo",
+    '- {sweep: fig02, set: "algo=[tpo"}': "plan.yaml, entry 1: algo=[tpo: ",
+    "- {plan: paper, seeds: 3}": "plan must be a name or a file, and the only key",
     "- {sweep: fig02, set: seeds=3}": "seeds is a key of the entry itself",
     '- {sweep: fig02, set: "algo=\'tpo"}': "No closing quotation; close the quotes",
     "- {suite: none.yaml}": "suite=none.yaml: not found",
@@ -206,6 +208,16 @@ def test_seeds_of_an_archive_count_as_done(tmp_path):
     assert cell.left == 2 and cell.sweeps == {"fig03"}
     frame = status.summarise(status.by_figure([cell]), {cost._kind(task.row.config): cost.Speed(1e-3)}, workers=2)
     assert frame.hours.tolist() == [pytest.approx(2 * 1000 * 1e-3 / 3600 / 2)] * 2
+
+
+@pytest.mark.parametrize("content", [b"", b"junk"])
+def test_seeds_whose_metrics_are_damaged_are_trained_again(tmp_path, content):
+    folder = store(tmp_path / "runs")
+    (task, *_) = plans.tasks([Entry(sweep="fig03", seeds=2)], folder)
+    stored(RunStore(tmp_path / "runs"), task.row, [0.1, 0.2])
+    assert task.missing(folder) == ()
+    (folder.folder.find(task.row.config).path / "metrics.parquet").write_bytes(content)
+    assert task.missing(folder) == (0, 1)
 
 
 def test_seeds_that_nobody_wants_complete_no_cell(tmp_path):

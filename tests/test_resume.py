@@ -94,6 +94,16 @@ def test_a_checkpoint_of_another_version_is_named_and_left_alone(half_done, monk
     assert "written by another version" in caplog.text and str(run.checkpoints[0]) in caplog.text
 
 
+def test_a_checkpoint_that_began_from_other_weights_is_named_and_left_alone(half_done, caplog):
+    exp, _, run = half_done
+    begun = build(exp, exp.seeds)
+    begun.run(lambda t: checkpoint.save(run, t, 1.0, "1a2b") if t.step in (2, 4) else None)
+    trainer = build(exp, exp.seeds)
+    assert checkpoint.restore(run, trainer, "3c4d") == trainer.step == 0
+    assert "the files of the model have changed since" in caplog.text
+    assert checkpoint.restore(run, trainer, "1a2b") == 1.0 and trainer.step == 4
+
+
 @pytest.mark.parametrize("size", [0, 10, 1000])
 def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(half_done, caplog, size):
     exp, expected, run = half_done

@@ -1,12 +1,14 @@
 """The run store: atomic, addressed by content, and never brought down by a damaged file."""
 
 import json
+import subprocess
 import threading
 
 import pandas as pd
 import pytest
 import yaml
 
+from store import provenance
 from store.archive import Archive
 from store.identity import identity, run_id
 from store.results import Results
@@ -186,6 +188,23 @@ def test_the_manifest_says_where_numbers_came_from(cli, tmp_path):
     assert "commit" in batch and batch["frozen"] == {}
 
 
+def test_changes_and_new_code_that_are_not_committed_are_kept(tmp_path, monkeypatch):
+    def git(*args):
+        subprocess.run(("git", *args), cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(provenance, "REPOSITORY", tmp_path)
+    git("init")
+    (tmp_path / "algorithms").mkdir()
+    (tmp_path / "README.md").write_bytes(b"caf\xc3\xa9\n")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "first")
+    assert provenance._git.__wrapped__()[1] == b""
+    (tmp_path / "README.md").write_bytes(b"caf\xe9\n")  # in another encoding
+    (tmp_path / "algorithms" / "mine.py").write_text("ETA = 2\n")
+    commit, diff = provenance._git.__wrapped__()
+    assert len(commit) == 40 and b"+caf\xe9" in diff and b"+ETA = 2" in diff
+
+
 def test_samples_are_kept_once_each_with_and_without_the_number_of_their_problem(tmp_path):
     run = RunStore(tmp_path).open(experiment(tmp_path).config)
     line = {"seed": 0, "step": 2, "split": "test", "greedy": False, "completion": "x"}
@@ -194,3 +213,7 @@ def test_samples_are_kept_once_each_with_and_without_the_number_of_their_problem
     run.add_samples([*older, *newer])
     run.add_samples(newer)  # of a resumed run
     assert run.samples() == [*older, *newer]
+    with (run.path / "samples.jsonl").open("a") as file:
+        file.write('{"seed": 0, "st')  # the process died
+    run.add_samples(later := [line | {"prompt": "d"}, line | {"prompt": "e"}])
+    assert run.samples() == [*older, *newer, *later]

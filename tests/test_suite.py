@@ -176,6 +176,8 @@ def test_padding_may_have_any_log_prob():
     clean, odd = suite.batch(logp, score, mask), suite.batch(padded, score, mask)
     objective = suite.objective("tpo")
     assert objective.loss(logp, clean)[0] == objective.loss(logp, odd)[0]
+    referred = suite.batch(logp, score, mask, logp_ref=padded.nan_to_num(neginf=torch.nan))
+    assert suite.objective("grpo_published").loss(logp, referred)[0].isfinite()
     with pytest.raises(ValueError, match="score is list: must be a tensor"):
         suite.batch(logp, [1.0])
     with pytest.raises(ValueError, match=r"needs \(\*L,B,K,T\)"):

@@ -45,6 +45,7 @@ BROKEN = {
     "tasks:\n  - {name: a, family: b, set: env=digits, chance: 0, best: 1}": "task 1: best=1: must be below chance=0",
     "include: core\nprotocol: {epochs: 4}": "protocol: epochs=4: must be a list of whole numbers >= 1",
     "include: core\nprotocol: {tuning_seeds: [100.5]}": "tuning_seeds=[100.5]: must be a list of whole numbers >= 0",
+    "include: core\nprotocol: {tuning_seeds: [100, 100]}": "tuning_seeds=[100, 100]: must be different whole numbers",
     "include: core\nprotocol: {learning_rates: [0]}": "learning_rates=[0]: must be a list of numbers > 0",
     FILE.replace("train.steps=10", "seeds=3"): "task 1: set=seeds=3: must be one that makes a task",
     FILE.replace("train.steps=10", "algo.eta=2"): "task 1: set=algo.eta=2: must be one that makes a task",

@@ -76,6 +76,19 @@ def test_the_loop_on_the_page_of_engines_descends_on_the_whole_loss():
     assert_close(weight, plain, atol=1e-12, rtol=1e-10)
 
 
+def test_half_precision_gives_weights_near_those_of_float32():
+    logp = torch.tensor([[-1.0, -2.0], [-0.5, -1.0], [-3.0, -0.25], [-1.0, -1.0]])
+    mask = torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])  # one completion is empty
+    for name, objective in FROM_GROUPS.items():
+        if objective.needs_reference:
+            continue
+        weights = [
+            token_weights(objective, x, x, torch.tensor([1.0, 0, 1, 0]).to(x), mask.to(x), 2)[0].float()
+            for x in (logp, logp.half())
+        ]
+        assert_close(*weights, atol=2e-3, rtol=2e-2, msg=name)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_needs_more_than_groups_is_refused(name):
     x = torch.zeros(4, T)
@@ -91,6 +104,9 @@ def test_what_needs_more_than_groups_is_refused(name):
         ({"score": torch.zeros(4, 1)}, r"score has shape \(4, 1\): must be \(4,\)"),
         ({"mask": torch.ones(4)}, "mask has shape"),
         ({"logp_ref": torch.zeros(4, 1)}, "logp_ref has shape"),
+        ({"logp": torch.zeros(2, 2, T)}, r"logp has shape \(2, 2, 5\): must be \(N,T\)"),
+        ({"logp": torch.zeros(4)}, r"logp has shape \(4,\): must be \(N,T\)"),
+        ({"logp": torch.zeros(0, T)}, "logp has shape"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(change, text):

@@ -41,7 +41,7 @@ def reward(completions, **kwargs):
     return [float(sum(letter in "aceg" for letter in text) % 2) for text in completions]
 
 
-def trainer(folder, objective, **settings):
+def trainer(folder, objective, reward_funcs=reward, rollout_func=None, **settings):
     from datasets import Dataset
     from trl import GRPOConfig
 
@@ -57,7 +57,8 @@ def trainer(folder, objective, **settings):
         objective=objective,
         model=model(),
         args=args,
-        reward_funcs=reward,
+        reward_funcs=reward_funcs,
+        rollout_func=rollout_func,
         train_dataset=data,
         processing_class=tokenizer(),
     )
@@ -66,7 +67,7 @@ def trainer(folder, objective, **settings):
 def completions_of(found) -> dict[str, torch.Tensor]:
     """What the trainer drew, in the order of its groups."""
     batches = found._buffered_inputs
-    names = ("row", "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "score", "logp_old")
+    names = ("row", "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "loss_mask", "score", "logp_old")
     whole = {name: torch.cat([batch[name] for batch in batches]) for name in names}
     return {name: value[whole["row"].argsort()] for name, value in whole.items()}
 
@@ -77,16 +78,14 @@ def plain_logp(policy, drawn) -> torch.Tensor:
     length = drawn["completion_ids"].shape[1]
     table = policy(input_ids=ids, attention_mask=mask).logits[:, -length - 1 : -1].log_softmax(-1)
     logp = table.gather(-1, drawn["completion_ids"].unsqueeze(-1)).squeeze(-1)
-    return torch.where(drawn["completion_mask"].bool(), logp, 0.0)
+    return torch.where(drawn["loss_mask"].bool(), logp, 0.0)
 
 
 def whole_steps(policy, objective, drawn, epochs: int) -> None:
     """Plain gradient descent on the objective's loss over all completions at once."""
     shape, old = (len(drawn["row"]) // K, K, -1), drawn["logp_old"]
     for _ in range(epochs):
-        batch = scored_completions(
-            old.view(shape), drawn["score"].view(-1, K), drawn["completion_mask"].float().view(shape)
-        )
+        batch = scored_completions(old.view(shape), drawn["score"].view(-1, K), drawn["loss_mask"].float().view(shape))
         loss, _ = objective.loss(plain_logp(policy, drawn).view(shape), batch)
         grads = torch.autograd.grad(loss, list(policy.parameters()), allow_unused=True)
         with torch.no_grad():
@@ -132,6 +131,30 @@ def test_dr_grpo_divides_by_the_tokens_that_a_completion_may_have(tmp_path):
     whole_steps(policy, dataclasses.replace(helpers.objective("dr_grpo"), budget=512), drawn, 1)
     for ours, theirs, before in zip(policy.parameters(), found.model.parameters(), model().parameters(), strict=True):
         assert_close(theirs - before, ours - before, atol=1e-7, rtol=1e-3)
+
+
+def test_what_a_tool_says_is_not_learnt(tmp_path):
+    """The second and third of five tokens are a tool's: they are read, and have no loss."""
+
+    def rollout(prompts, trainer):
+        draws = torch.Generator().manual_seed(0)
+        drawn = torch.randint(2, len(LETTERS), (len(prompts), 5), generator=draws).tolist()
+        ids = [trainer.processing_class(prompt)["input_ids"] for prompt in prompts]
+        masks = [[1, 0, 0, 1, 1] for _ in prompts]
+        return {"prompt_ids": ids, "completion_ids": drawn, "logprobs": None, "env_mask": masks}
+
+    found = trainer(tmp_path, helpers.objective("tpo"), rollout_func=rollout)
+    found.train()
+    policy, drawn = model(), completions_of(found)
+    assert drawn["loss_mask"].unique(dim=0).tolist() == [[1, 0, 0, 1, 1]] and drawn["completion_mask"].all()
+    whole_steps(policy, helpers.objective("tpo"), drawn, 1)
+    for ours, theirs in zip(policy.parameters(), found.model.parameters(), strict=True):
+        assert_close(theirs, ours, atol=1e-5, rtol=1e-5)
+
+
+def test_a_completion_without_a_score_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="reward_funcs: all returned None for a completion"):
+        trainer(tmp_path, helpers.objective("tpo"), lambda completions, **_: [None, *reward(completions[1:])]).train()
 
 
 @pytest.mark.parametrize("stage", [0, 3], ids=["replicas", "ZeRO-3"])

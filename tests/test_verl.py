@@ -103,6 +103,7 @@ def test_the_configuration_of_the_page_passes():
         ("actor_rollout_ref.actor.loss_agg_mode", "token-mean", "actor.loss_agg_mode=token-mean: must be token-sum"),
         ("actor_rollout_ref.actor.policy_loss.loss_mode", "vanilla", "loss_mode=vanilla: must be token_weights"),
         ("actor_rollout_ref.actor.entropy_coeff", 0.01, "actor.entropy_coeff=0.01: must be 0"),
+        ("algorithm.rollout_correction.bypass_mode", "true", "rollout_correction.bypass_mode=true: must be false"),
         ("actor_rollout_ref.actor.use_kl_loss", "true", "actor.use_kl_loss=True: must be False"),
     ],
 )

@@ -40,9 +40,14 @@ class Schedule:
         self.pause = max(SECONDS, (self.saved - start) / SHARE)
 
 
-def save(run: Run, trainer: Trainer, seconds: float) -> None:
-    """Write a checkpoint atomically and keep the one before. `seconds` is the training time so far."""
+def save(run: Run, trainer: Trainer, seconds: float, weights: str | None = None) -> None:
+    """Write a checkpoint atomically and keep the one before.
+
+    seconds  training time so far
+    weights  digest of the folder that a language model was read from
+    """
     state = {"format": FORMAT, "run": run.path.name, "seeds": list(trainer.noise.seeds), "seconds": seconds}
+    state["weights"] = weights
     state["trainer"] = trainer.state_dict()
     newest, before = run.checkpoints
     if newest.exists():
@@ -57,14 +62,16 @@ def _write(state: dict[str, Any], path: Path) -> None:
         raise OSError(errno.EIO, f"the checkpoint could not be written; is the disk full? ({error})") from error
 
 
-def restore(run: Run, trainer: Trainer) -> float:
-    """Load the newest undamaged checkpoint of this run and these seeds into the trainer.
+def restore(run: Run, trainer: Trainer, weights: str | None = None) -> float:
+    """Load the newest undamaged checkpoint of this run, these seeds and these first weights into the trainer.
 
     Returns the training seconds up to that checkpoint, or 0 if there is none.
     """
     for path, state in _undamaged(run, trainer.noise.device):
         if state["run"] != run.path.name:
             log.warning("skipped checkpoint %s: it is of another configuration, run %s", path, state["run"])
+        elif state["weights"] not in (None, weights):
+            log.warning("skipped checkpoint %s: the files of the model have changed since", path)
         elif state["seeds"] == list(trainer.noise.seeds):
             trainer.load_state_dict(state["trainer"])
             return state["seconds"]
@@ -93,7 +100,7 @@ def _read(path: Path, device: torch.device, mmap: bool) -> dict[str, Any] | None
         if state.get("format") != FORMAT:
             log.warning("skipped checkpoint %s: it was written by another version of this suite", path)
             return None
-        return {key: state[key] for key in ("run", "seeds", "seconds", "trainer")}
+        return {key: state[key] for key in ("run", "seeds", "seconds", "trainer")} | {"weights": state.get("weights")}
     except Exception as error:  # torch raises many kinds on a damaged file
         log.warning("skipped damaged checkpoint %s (%s)", path, type(error).__name__)
         return None

@@ -46,7 +46,7 @@ class Outcome:
     @property
     def complaint(self) -> str:
         """One line about an outcome that is no success."""
-        where = f" (traceback: {self.run.traceback})" if self.run else ""
+        where = f" (traceback: {self.run.traceback})" if self.run and self.status == "failed" else ""
         return f"{self.status}: {self.label}: {self.message}{where}"
 
 
@@ -93,7 +93,7 @@ def execute(experiment, console: Console, stop: Stop | None = None) -> Outcome:
     except RunBusy:
         distributed.broadcast(())
         console.print(f"{label}: another process is running it, skipped ({run.path})", soft_wrap=True)
-        return Outcome(label, "busy", run, experiment.seeds)
+        return Outcome(label, "busy", run, experiment.seeds, f"another process is running it ({run.path})")
     except (Exception, SystemExit) as error:  # a class of the user's own may call sys.exit
         if not announced:
             distributed.broadcast(())
@@ -247,9 +247,10 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
     label = experiment.label
     run.update(status="running", error=None)
     made_by, trainer = provenance(run) | _weights_trained(experiment), build(experiment, seeds)
+    weights = made_by.get("model")
     if experiment.force:
         run.drop_checkpoints()
-    start = time.monotonic() - checkpoint.restore(run, trainer)
+    start = time.monotonic() - checkpoint.restore(run, trainer, weights)
     schedule = checkpoint.Schedule(trainer.cfg.checkpoint_every)
     _synchronize(trainer)
     if trainer.step:
@@ -269,7 +270,7 @@ def _train(experiment, seeds: tuple[int, ...], run: Run, console: Console, stop:
                 stopping = stop.due
                 if t.step < t.cfg.steps and (stopping or (t.step and schedule.due(t.step))):
                     with schedule.saving():
-                        checkpoint.save(run, t, time.monotonic() - start)
+                        checkpoint.save(run, t, time.monotonic() - start, weights)
                     if stopping:
                         raise Stopped(stop.signal)
 

@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -53,4 +52,4 @@ class Stop:
             raise KeyboardInterrupt
         self.signal = number
         if number == signal.SIGINT:
-            print("stopping after this step; a second Ctrl-C stops at once", file=sys.stderr, flush=True)
+            os.write(2, b"stopping after this step; a second Ctrl-C stops at once\n")  # print is not safe in a handler

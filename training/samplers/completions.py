@@ -204,7 +204,7 @@ def _metrics(found: Completions, batch: Batch, solved: Tensor) -> dict[str, Tens
         "entropy": -(old * mask).sum() / mask.sum(),
         "entropy_per_answer": -(old * mask).sum(-1).mean(),
         "engine_mismatch": ((old - found.logp).abs() * mask).sum() / mask.sum(),
-        "rollout_tokens_per_second": torch.tensor(found.tokens_per_second),
+        "rollout_tokens_per_second": torch.tensor(found.tokens_per_second, device=old.device),
     }
 
 
