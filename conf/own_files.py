@@ -61,7 +61,7 @@ def _read(path: Path) -> DictConfig | None:
         node, reason = OmegaConf.load(path), "must hold settings, one `key: value` a line"
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
         node, reason = None, yaml_fault(error)
-    if isinstance(node, DictConfig) and node:
+    if isinstance(node, DictConfig) and node and isinstance(node.get("env", node), DictConfig):
         unreadable_files.pop(path, None)
         return node
     if path not in unreadable_files:

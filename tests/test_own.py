@@ -160,7 +160,12 @@ def test_a_name_of_the_suite_is_refused(run, cli, own, group):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("a: [", "cannot be read as yaml: line 1"), ("- a\n", "must hold settings"), ("", "must hold settings")],
+    [
+        ("a: [", "cannot be read as yaml: line 1"),
+        ("- a\n", "must hold settings"),
+        ("", "must hold settings"),
+        ("env: [1]\n", "must hold settings"),
+    ],
 )
 def test_yaml_that_says_nothing_is_named_and_hides_no_other_file(cli, run, own, group, caplog, text, said):
     (own / "other.yaml").write_text(text)
@@ -170,6 +175,14 @@ def test_yaml_that_says_nothing_is_named_and_hides_no_other_file(cli, run, own, 
     assert f"{own / 'other.yaml'}: {said}" in warned
     code, out = cli(f"{group}=other", f"{group}_path={own}")
     assert code == 2 and f"{group}=other: {own / 'other.yaml'}: {said}" in out and "Traceback" not in out
+
+
+def test_a_section_of_a_task_must_hold_settings(cli, tmp_path):
+    NEW["env"].create("mine", tmp_path)
+    path = tmp_path / "mine.yaml"
+    path.write_text(re.sub(r"(?m)^train:.*\n(?: .*\n)*", "", path.read_text()) + "train: 3\n")
+    code, out = cli("env=mine", f"env_path={tmp_path}")
+    assert code == 2 and "train=3: must be settings, one `key: value` a line" in out
 
 
 def test_a_folder_that_is_none_is_refused(monkeypatch, capsys, tmp_path, group):
