@@ -31,6 +31,8 @@ def records(path: Path):
             at += BLOCK - at % BLOCK
             continue
         _, length, kind = HEADER.unpack_from(raw, at)
+        if at + HEADER.size + length > len(raw):
+            return  # it is being written
         data += raw[at + HEADER.size : at + HEADER.size + length]
         at += HEADER.size + length
         if kind in (1, 4):
@@ -45,8 +47,11 @@ def offline(monkeypatch):
 
 
 def logs(folder: Path) -> list[Path]:
-    """The files that Weights & Biases wrote, in the order in which they were begun."""
-    return sorted(folder.rglob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    """The files that Weights & Biases wrote to their end, in the order in which they were begun."""
+    found = sorted(folder.rglob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    for log in found:
+        exit_of(log)
+    return found
 
 
 def history_of(log: Path) -> list[dict]:
@@ -60,7 +65,7 @@ def header_of(log: Path):
 
 
 def exit_of(log: Path, patience: float = 60) -> int:
-    """The exit code in the file. On a busy machine the process of Weights & Biases may write it after `finish`."""
+    """The exit code in the file, its last record. Weights & Biases may write it some time after `finish`."""
     deadline = time.monotonic() + patience
     while True:
         codes = [record.exit.exit_code for record in records(log) if record.HasField("exit")]
