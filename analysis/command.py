@@ -6,18 +6,17 @@ import re
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from analysis import catalogue
 from analysis.paper import TABLES
 from conf.messages import RUNS, ConfigError, command, unknown
 from conf.own_files import CONF
+from conf.screen import Screen
 from store.archive import Archive
 from store.identity import run_id
 from store.results import Results
 from store.runs import RunStore, require_writable
 
-console = Console(width=None if sys.stdout.isatty() else 160, soft_wrap=True, markup=False)
+console = Screen(width=None if sys.stdout.isatty() else 160, soft_wrap=True, markup=False)
 COMMANDS = ("list", "all", "table", "samples", "report", "leaderboard")
 OF_ONE = {
     "table": "environment: python -m analysis table sparse_bandit",

@@ -40,12 +40,12 @@ def entries(rows: list[Row]) -> list[Entry]:
     tasks: dict[str, dict[str, Row]] = {}
     asked = set()
     methods = {_method(row.config): row.config for row in rows}
-    method = dict(zip(methods, method_names(list(methods.values()), ("match",)), strict=True))
+    called = dict(zip(methods, method_names(list(methods.values()), ("match",)), strict=True))
     for row in sorted(rows, key=lambda row: row.seeds):
         for match in matchings(row.config):
             key = _key(row.config, match)
             # runs of one method that differ in what they record alone: the one with the most seeds stands for them
-            tasks.setdefault(key, {})[method[_method(row.config)]] = row
+            tasks.setdefault(key, {})[called[_method(row.config)]] = row
             asked |= {key} if match == row.config["match"] else set()
     compared = {task: found for task, found in tasks.items() if task in asked and len(found) > 1}
     names = _names({task: next(iter(found.values())).config["env"]["label"] for task, found in compared.items()})
@@ -145,6 +145,7 @@ def _rollouts(config: dict[str, Any]) -> float:
 
 
 def _method(config: dict[str, Any]) -> str:
+    """What `_key` leaves out, as JSON: method, sampling and epochs."""
     return json.dumps([identity(config)["algo"], config["sampler"], config["train"]["epochs"]], sort_keys=True)
 
 

@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
-from conf.entry import ReaderLeft
 from conf.fit import MisfitError
 from conf.messages import ConfigError, explain
 from conf.resolve import Experiment, job_label, resolve, settings_of
+from conf.screen import Screen
 from conf.sweep import differing_keys
 from launch import failures
 from launch.kinds import lower_priority
@@ -25,14 +24,7 @@ GRID_KEYS = "TPO_SUITE_GRID_KEYS"  # the environment variable in which workers f
 outcomes: list[Outcome] = []  # of the command that this process runs
 
 
-class Screen(Console):
-    """A console whose reader may leave. Rich raises SystemExit then, which a run would record as its failure."""
-
-    def on_broken_pipe(self) -> None:
-        raise ReaderLeft
-
-
-def screen(bars: bool = True) -> Console:
+def screen(bars: bool = True) -> Screen:
     """Where a command prints; processes that share a terminal cannot all have `bars`, so they print plain lines."""
     width, terminal = None if sys.stdout.isatty() else 120, None if bars else False
     return Screen(width=width, force_terminal=terminal, emoji=False, markup=False)  # [labels] are no markup

@@ -77,6 +77,13 @@ def test_a_reader_that_leaves_a_training_makes_it_no_failure(tmp_path):
     assert run.manifest()["status"] == "interrupted" and not run.traceback.exists()
 
 
+def test_a_reader_that_leaves_a_table_ends_it_without_a_word():
+    args = [sys.executable, "-m", "analysis", "list"]
+    process = subprocess.Popen(args, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(60) == 128 + signal.SIGPIPE
+
+
 def test_a_file_that_cannot_be_read_is_one_line(start):
     process = start(UNREADABLE)
     assert process.communicate(timeout=20) == ("", "nowhere/file: No such file or directory\n")

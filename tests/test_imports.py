@@ -50,6 +50,7 @@ MAY_IMPORT = {
         "conf.compose",
         "conf.messages",
         "conf.own_files",
+        "conf.screen",
         "conf.sweep",
         "conf.entry",
     },

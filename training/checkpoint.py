@@ -46,9 +46,8 @@ def save(run: Run, trainer: Trainer, seconds: float, weights: str | None = None)
     seconds  training time so far
     weights  digest of the folder that a language model was read from
     """
-    state = {"format": FORMAT, "run": run.path.name, "seeds": list(trainer.noise.seeds), "seconds": seconds}
-    state["weights"] = weights
-    state["trainer"] = trainer.state_dict()
+    state = {"format": FORMAT, "run": run.path.name, "seeds": list(trainer.noise.seeds), "weights": weights}
+    state |= {"seconds": seconds, "trainer": trainer.state_dict()}
     newest, before = run.checkpoints
     if newest.exists():
         os.replace(newest, before)
