@@ -167,7 +167,7 @@ def _differ_in_seeds(rows: list[Row]) -> bool:
 def _count_seeds(axis, shown: list[Row]) -> None:
     """Write into a panel how many seeds its curves have."""
     if shown:
-        axis.text(0.97, 0.96, curves.seeds_text(shown), transform=axis.transAxes, ha="right", va="top", fontsize=6)
+        axis.text(0.03, 0.04, curves.seeds_text(shown), transform=axis.transAxes, fontsize=6)  # errors begin at the top
 
 
 def legend(figure: style.Figure, axes, order: list[str]) -> None:
